@@ -1,0 +1,1 @@
+"""Part III. Its derivatives: the tangent, the adjoint, and the exact derivative of the steps."""

@@ -1,0 +1,114 @@
+"""17. The adjoint system
+
+A loss L reads the state at the end, y(T). How does it depend on the state at
+some earlier t? Write L_t for L as a function of y(t) (and of θ), and
+
+    a(t) = ∂L_t/∂y(t)   (a row),     b(t) = ∂L_t/∂θ   with y(t) held fixed.
+
+a(T) is the plain derivative of L, and a(t₀) is the gradient that is wanted.
+Both follow from one observation. Take any solution w of the tangent system
+(16.2). The first-order change of L that it causes is a(t) · w(t) + b(t) · Δθ,
+computed from whichever t one likes, since it is always the same change of the
+same number. So along a trajectory
+
+    a · w + b · Δθ   does not change.                                    (17.1)
+
+Differentiate (17.1) and insert (16.2):
+
+    0 = a' · w + a · (f_y w + f_θ Δθ) + b' · Δθ = (a' + a f_y) · w + (b' + a f_θ) · Δθ.
+
+At a given t, w may be any vector: the matrix Y(t) with Y' = f_y Y, Y(t₀) = 1,
+that carries Δy₀ to w, is invertible, as det Y = exp ∫ tr f_y > 0 (Liouville). And
+Δθ may be any vector too. So both brackets vanish:
+
+    da/dt = −a f_y,                                                      (17.2)
+    db/dt = −a f_θ,     a(T) = ∂L/∂y(T),   b(T) = ∂L/∂θ.                 (17.3)
+
+b(T) is zero where L sees θ only through the states; a penalty on the weights is
+the usual exception. Together with dy/dt = f this is the augmented system for
+[y, a, b], integrated from T back to t₀, where a(t₀) = dL/dy₀ and b(t₀) = dL/dθ. In
+a batch each trajectory has its own a and all share b, which collects their sum.
+
+Losses at several times. L = L(y(t₁), …, y(t_N)) changes by ∂L/∂y(t_i) · w(t_i) on
+the way, so what is left of the change after t_i is smaller by that. Backwards,
+
+    a(t_i⁻) = a(t_i⁺) + ∂L/∂y(t_i).                                      (17.4)
+
+The times themselves. Moving the i-th output along the trajectory moves the state
+read there by f; starting later leaves out a piece of the way, a(t₀⁺) · f of it:
+
+    dL/dt_i = ∂L/∂y(t_i) · f(t_i, y(t_i)),   i ≥ 1,                      (17.5)
+    dL/dt₀ = −a(t₀⁺) · f(t₀, y₀).                                        (17.6)
+
+The trap. Solving y backwards must meet the states it came from. That does not ask
+for a reversible method, only for an accurate solve, but where the field contracts
+going forwards (y' = −λy) it expands going back, and errors grow like e^{λT}. Here
+y is set right at each output time, where it is known. And what comes out is the
+gradient of the ODE's solution, solved approximately; not the gradient of the
+numbers the forward solve printed. The two differ by O(h^p) (chapter 18).
+
+Next: the exact derivative of the steps (chapter 18).
+"""
+
+import numpy as np
+
+from ..solvers.solve import odeint
+
+
+def adjoint_rhs(f):
+    """The right-hand side of the augmented system [y, a, b] of a field f.
+
+    Returns rhs(t, (y, a, b), theta) -> (dy, da, db), all in forward time (a
+    solve from T back to t₀ simply has decreasing times). y and a are (..., d),
+    b and theta (p,).
+
+    >>> from minode import Linear
+    >>> A = np.array([[0.0, 1.0], [-4.0, 0.0]])
+    >>> state = np.array([1.0, 2.0]), np.array([3.0, 5.0]), np.zeros(4)
+    >>> dy, da, db = adjoint_rhs(Linear(2))(0.0, state, A.ravel())
+    >>> da, db
+    (array([20., -3.]), array([ -3.,  -6.,  -5., -10.]))
+    """
+    def rhs(t, state, theta):
+        y, a, b = state
+        a_f_y, a_f_theta = f.vjp(t, y, theta, a)
+        dy = f(t, y, theta)                                                        # (16.1)
+        da = -a_f_y                                                                # (17.2)
+        db = -a_f_theta                                                            # (17.3)
+        return dy, da, db
+    return rhs
+
+
+def invariant(a, w, b, dtheta):
+    """The number (17.1), a · w + b · Δθ, summed over the batch.
+
+    >>> float(invariant(np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([5.0]), np.array([2.0])))
+    21.0
+    """
+    return np.vdot(a, w) + np.vdot(b, dtheta)                                      # (17.1)
+
+
+def backsolve(f, ys, t, theta, cotangents, b, **solver):
+    """Integrate [y, a, b] from the last time back to the first.
+
+    ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,). Returns a(t₀⁺), before any
+    loss on y(t₀) itself is added, and b(t₀).
+    """
+    rhs = adjoint_rhs(f)
+    a = np.zeros_like(ys[0])
+    for i in range(len(t) - 1, 0, -1):
+        a = a + cotangents[i]                                                      # (17.4)
+        _, path_a, path_b = odeint(lambda t, state: rhs(t, state, theta),
+                                   (ys[i], a, b), [t[i], t[i - 1]], **solver)
+        a, b = path_a[-1], path_b[-1]
+    return a, b
+
+
+def time_gradient(f, ys, t, theta, cotangents, a0):
+    """dL/dt_i, (N,), from the states, their cotangents (N, ..., d) and a(t₀⁺)."""
+    clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
+    velocity = f(clock, ys, theta)
+    per_trajectory = (cotangents * velocity).reshape(len(t), -1)                   # (17.5)
+    dL_dt = per_trajectory.sum(axis=1)                                             # (17.5)
+    dL_dt[0] = -np.vdot(a0, velocity[0])                                           # (17.6)
+    return dL_dt

@@ -1,0 +1,195 @@
+"""20. Is it right?
+
+A derivative written by hand is wrong until something independent agrees with it.
+Three witnesses, from the weakest to the strongest.
+
+Central differences. For a function g of x along v,
+
+    g'(x) v ≈ ( g(x + εv) − g(x − εv) ) / 2ε.                            (20.1)
+
+By Taylor the error is ε²/6 g''' plus the rounding of g, about u |g| / ε with
+u = 2.2e-16. The sum is least near
+
+    ε = u^{1/3},                                                         (20.2)
+
+where it is a multiple of u^{2/3} = 3.7e-11. No choice of ε does better, and that
+is all that central differences can ever say: ten digits.
+
+The complex step. For a g made of analytic operations, expand g(x + iεv) instead:
+
+    g'(x) v = Im g(x + iεv) / ε + O(ε²).                                 (20.3)
+
+Nothing is subtracted, so ε may be 1e-30, the O(ε²) vanishes, and the derivative
+is right to round-off. It asks that f accept complex numbers, as those here do.
+
+Duality. For tangents w, Δθ and a cotangent a, both products of chapter 1 compute
+the same number in two orders,
+
+    a · (f_y w + f_θ Δθ) = (a f_y) · w + (a f_θ) · Δθ,                   (20.4)
+
+and so do pushforward and pullback of a whole solve, for the discrete route
+whatever the step size is:
+
+    Σ_i cotangent_i · w(t_i) = dL/dy₀ · Δy₀ + dL/dθ · Δθ.                (20.5)
+
+Duality holds to round-off, but it cannot see a mistake made alike on both sides;
+differences cannot see the last six digits. Together they leave little room.
+
+The trap. Agreeing with finite differences is not being right: with an adaptive
+solver the differences also see the steps change, and at a loose tolerance they can
+confirm a wrong gradient. Compare along frozen steps, as fixed-step methods do.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..solvers.solve import odeint
+from .pullback import pullback
+from .tangent import as_point, pushforward
+
+U = np.finfo(np.float64).eps
+EPSILON = U ** (1 / 3)                                                             # (20.2)
+DIFFERENCE_TOLERANCE = 50 * U ** (2 / 3)     # times the size of what is differenced
+DUALITY_TOLERANCE = 1e4 * U                  # times the size of the terms: a few thousand roundings
+
+
+def central_difference(g, x, v, epsilon=EPSILON):
+    """The derivative of g at x along v by (20.1).
+
+    >>> round(float(central_difference(np.sin, 1.0, 1.0) - np.cos(1.0)), 9)
+    0.0
+    """
+    return (g(x + epsilon * v) - g(x - epsilon * v)) / (2 * epsilon)               # (20.1)
+
+
+def complex_step(g, x, v, epsilon=1e-30):
+    """The derivative of an analytic g at x along v by (20.3), to round-off.
+
+    >>> float(complex_step(np.sin, 1.0, 1.0) - np.cos(1.0))
+    0.0
+    """
+    return np.imag(g(x + 1j * epsilon * v)) / epsilon                              # (20.3)
+
+
+class Row(NamedTuple):
+    """One comparison: what, the largest error, what is allowed, and whether it is within."""
+
+    what: str
+    error: float
+    tolerance: float
+
+    @property
+    def ok(self):
+        return bool(self.error <= self.tolerance)
+
+
+class Report(tuple):
+    """The rows of a check; its `str` is a table."""
+
+    def __str__(self):
+        width = max(len(row.what) for row in self)
+        lines = [f"{'what':<{width}}  largest error  tolerance  ok"]
+        lines += [f"{row.what:<{width}}  {row.error:13.1e}  {row.tolerance:9.1e}  {'yes' if row.ok else 'NO'}"
+                  for row in self]
+        return "\n".join(lines)
+
+    def insist(self):
+        """This report, or AssertionError with the table where a row is not ok."""
+        if not all(row.ok for row in self):
+            raise AssertionError(f"a derivative is wrong\n{self}")
+        return self
+
+
+def check_field(f, t, y, theta):
+    """Compare every hand-written derivative of the field f with central differences.
+
+    y is (..., d), a batch included, t a number, theta (p,). Returns a `Report`;
+    AssertionError with its table where something is wrong. Choose y off the kinks
+    of a field that has any.
+
+    >>> from minode import LotkaVolterra
+    >>> print(check_field(LotkaVolterra(), 0.0, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02])))
+    what                            largest error  tolerance  ok
+    f_y, jacobian                         ...  yes
+    f_θ, param_jacobian                   ...  yes
+    f_t, time_derivative                  ...  yes
+    f_y w + f_θ Δθ, jvp                   ...  yes
+    a f_y, a f_θ, vjp against jvp         ...  yes
+    """
+    y, theta = as_point(f, y, theta)
+    rng = np.random.default_rng(0)
+    value = np.asarray(f(t, y, theta))
+    if value.shape != y.shape:
+        raise AssertionError(f"f(t, y, theta) must have the shape of y, {y.shape}, not {value.shape}")
+
+    rows = []
+
+    def compare(what, name, got, expected):
+        if np.shape(got) != expected.shape:
+            raise AssertionError(f"{name} must have shape {expected.shape}, not {np.shape(got)}")
+        size = 1 + np.abs(value).max() + np.abs(expected).max()
+        rows.append(Row(f"{what}, {name}", float(np.abs(got - expected).max()), DIFFERENCE_TOLERANCE * size))
+
+    columns = [central_difference(lambda y: f(t, y, theta), y, e) for e in np.eye(f.dim)]
+    compare("f_y", "jacobian", f.jacobian(t, y, theta), np.stack(columns, axis=-1))
+    columns = [central_difference(lambda theta: f(t, y, theta), theta, e) for e in np.eye(f.n_params)]
+    compare("f_θ", "param_jacobian", f.param_jacobian(t, y, theta), np.stack(columns, axis=-1))
+    compare("f_t", "time_derivative", f.time_derivative(t, y, theta),
+            central_difference(lambda t: f(t, y, theta), t, 1.0))
+
+    w, dtheta, a = rng.normal(size=y.shape), rng.normal(size=theta.shape), rng.normal(size=y.shape)
+    forward = f.jvp(t, y, theta, w, dtheta)
+    compare("f_y w + f_θ Δθ", "jvp", forward,
+            central_difference(lambda s: f(t, y + s * w, theta + s * dtheta), 0.0, 1.0))
+
+    a_f_y, a_f_theta = f.vjp(t, y, theta, a)
+    if np.shape(a_f_y) != y.shape or np.shape(a_f_theta) != theta.shape:
+        raise AssertionError(f"vjp must return shapes {y.shape} and {theta.shape}, "
+                             f"not {np.shape(a_f_y)} and {np.shape(a_f_theta)}")
+    error = abs(np.vdot(a, forward) - np.vdot(a_f_y, w) - np.vdot(a_f_theta, dtheta))  # (20.4)
+    size = np.abs(a_f_y * w).sum() + np.abs(a_f_theta * dtheta).sum() + np.abs(a * forward).sum()
+    rows.append(Row("a f_y, a f_θ, vjp against jvp", float(error), DUALITY_TOLERANCE * (1 + size)))
+    return Report(rows).insist()
+
+
+def check_gradients(f, y0, t, theta, **solver):
+    """Compare pushforward and pullback with central differences and with each other.
+
+    Arguments as for `pushforward`. Returns a `Report`; AssertionError with its table
+    where something is wrong.
+
+    >>> from minode import MLP
+    >>> f = MLP([4, 5, 3], ["tanh", "tanh"])
+    >>> theta = f.init(np.random.default_rng(0))
+    >>> report = check_gradients(f, np.ones(3), np.linspace(0.0, 1.0, 5), theta, method="rk4")
+    >>> [row.what for row in report][-1], all(row.ok for row in report)
+    ('pullback against pushforward', True)
+    """
+    y0, theta = as_point(f, y0, theta)
+    rng = np.random.default_rng(0)
+    dy0, dtheta = rng.normal(size=y0.shape), rng.normal(size=theta.shape)
+
+    def states(y0, theta):
+        return odeint(lambda t, y: f(t, y, theta), y0, t, **solver)
+
+    ys, ws = pushforward(f, y0, t, theta, dy0, dtheta, **solver)
+    cotangent = rng.normal(size=ys.shape)
+    pulled = pullback(f, y0, t, theta, cotangent, **solver)
+    along_y0 = central_difference(lambda s: states(y0 + s * dy0, theta), 0.0, 1.0)
+    along_theta = central_difference(lambda s: states(y0, theta + s * dtheta), 0.0, 1.0)
+    size = 1 + np.abs(ys).max() + np.abs(along_y0).max() + np.abs(along_theta).max()
+
+    def row(what, got, expected, scale=1.0):
+        return Row(what, float(np.abs(got - expected).max()), DIFFERENCE_TOLERANCE * size * scale)
+
+    total = np.abs(cotangent).sum()
+    reverse = np.vdot(pulled.y0, dy0) + np.vdot(pulled.theta, dtheta)
+    terms = np.abs(cotangent * ws).sum() + np.abs(pulled.y0 * dy0).sum() + np.abs(pulled.theta * dtheta).sum()
+    return Report([
+        row("pushforward, along Δy0 and Δθ", ws, along_y0 + along_theta),
+        row("pullback, dL/dy0", np.vdot(pulled.y0, dy0), np.vdot(cotangent, along_y0), total),
+        row("pullback, dL/dθ", np.vdot(pulled.theta, dtheta), np.vdot(cotangent, along_theta), total),
+        Row("pullback against pushforward",
+            float(abs(np.vdot(cotangent, ws) - reverse)), DUALITY_TOLERANCE * (1 + terms)),  # (20.5)
+    ]).insist()

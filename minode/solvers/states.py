@@ -1,0 +1,162 @@
+"""5. States, times, and what may be handed in
+
+A solver works on one flat vector y of n numbers and a list of times. A reader
+has a batch of rows, or the triple [y, a, b] of chapter 16. This chapter lays
+one into the other:
+
+    y = [ vec y⁽¹⁾, …, vec y⁽ᵐ⁾ ],     f(t, y) = [ vec f⁽¹⁾, …, vec f⁽ᵐ⁾ ].   (5.1)
+
+vec reads an array row by row. Every method of the book is a recipe of sums of
+states and velocities times numbers, and such a recipe does not care how the
+numbers are arranged: a Runge–Kutta step of the tuple is the tuple of the steps.
+An array is the case m = 1.
+
+What is accepted. A state may be float64, float32, or complex; integers and
+lists become float64; parts of a tuple get one dtype in common. Times are
+float64 always: in float32 the sum t + h of a small step is lost near t = 1e7 h.
+They must be sorted, up or down. Repeated times are allowed and repeat the
+state, and one single time is a solve of no steps.
+
+What is refused is refused here, before any work: a ValueError or TypeError
+names the argument, what it was, and what it should have been. What goes wrong
+later, in the middle of a solve, is a `SolverError`; it says where and why, and
+its `.solution` holds everything computed up to there.
+
+The trap: numpy broadcasts. A field that returns a number where a vector was
+due, or (1, d) for (d,), would be spread over the state in silence and give
+plausible nonsense. So the first value of f is looked at closely. It is the
+first stage of the first step and costs nothing extra.
+
+Next: the two methods of the source text, spelled out (chapter 6).
+"""
+
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+
+class Solution(NamedTuple):
+    """The states `ys` (N, ...) at the times `t` (N,), and what they cost, `stats`.
+
+    `interpolate(t)` gives the state at any time between the first and the last.
+    In a `SolverError` t and ys hold the times that were reached.
+    """
+
+    t: np.ndarray
+    ys: Any
+    stats: Any = None
+    interpolate: Any = None
+
+
+class SolverError(RuntimeError):
+    """The integration could not go on. `.t` is where; `.solution` what was computed until then."""
+
+    def __init__(self, message, t, solution=None):
+        super().__init__(message)
+        self.t, self.solution = t, solution
+
+
+class Problem(NamedTuple):
+    """An initial value problem as the solvers see it: f on flat vectors, y (n,), sorted times."""
+
+    f: Callable
+    y: np.ndarray
+    t: np.ndarray
+    unpack: Callable          # flat (..., n) -> the caller's array, or tuple of arrays
+    first: Callable           # f, with its value looked at closely
+
+
+def pose(f, y0, t):
+    """Check f, y0 and t, and lay the state out flat (5.1).
+
+    >>> problem = pose(lambda t, y: (y[1], -y[0]), ([1.0, 2.0], [3.0, 4.0]), [0, 1])
+    >>> problem.y, problem.f(0.0, problem.y)
+    (array([1., 2., 3., 4.]), array([ 3.,  4., -1., -2.]))
+    """
+    if not callable(f):
+        raise TypeError(f"f must be callable as f(t, y), not {type(f).__name__}")
+    is_tuple = isinstance(y0, tuple)
+    parts = [as_real_or_complex("y0", part) for part in (y0 if is_tuple else (y0,))]
+    if sum(part.size for part in parts) == 0:
+        raise ValueError("y0 must have at least one component, but it is empty")
+    dtype = np.result_type(*parts)
+    shapes = [part.shape for part in parts]
+    cuts = np.cumsum([0] + [part.size for part in parts])
+    y = np.concatenate([part.ravel() for part in parts]).astype(dtype)             # (5.1)
+
+    def unpack(flat):
+        arrays = tuple(flat[..., i:j].reshape(flat.shape[:-1] + shape)
+                       for i, j, shape in zip(cuts, cuts[1:], shapes))
+        return arrays if is_tuple else arrays[0]
+
+    if is_tuple:
+        def flat_f(t, y):
+            return np.concatenate([np.ravel(part) for part in f(t, unpack(y))])    # (5.1)
+    elif len(shapes[0]) == 1:
+        flat_f = f
+    else:
+        def flat_f(t, y, shape=shapes[0]):
+            return np.reshape(f(t, y.reshape(shape)), -1)                          # (5.1)
+
+    def first(t, y):
+        value = f(t, unpack(y))
+        _check_velocity(value, y0, shapes, is_tuple, dtype)
+        return np.concatenate([np.ravel(part) for part in (value if is_tuple else (value,))])
+
+    return Problem(flat_f, y, as_times(t), unpack, first)
+
+
+def as_real_or_complex(name, value):
+    """`value` as a finite floating array: float32, float64 and complex stay, the rest is float64."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufc":
+            raise TypeError
+        if array.dtype.kind != "c" and array.dtype != np.float32:
+            array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be an array of numbers, not {value!r}") from None
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, but holds NaN or infinity: {array}")
+    return array
+
+
+def as_real(name, value, shape=None):
+    """`value` as a finite real array, of the given shape where one is given."""
+    array = as_real_or_complex(name, value)
+    if array.dtype.kind == "c":
+        raise TypeError(f"{name} must be real, not complex: derivatives here are of real functions")
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
+    return array
+
+
+def as_times(t):
+    """`t` as a sorted, finite, one-dimensional float64 array of at least one time."""
+    times = as_real("t", t).astype(np.float64)
+    if times.ndim != 1 or times.size == 0:
+        raise ValueError(f"t must be a 1-D array of at least one time, not of shape {times.shape}")
+    steps = np.diff(times)
+    if (steps > 0).any() and (steps < 0).any():
+        raise ValueError(f"t must be monotone, increasing or decreasing, not {times}")
+    return times
+
+
+def as_positive(name, value, allow_zero=False):
+    """`value` as a positive (or non-negative) finite float."""
+    number = as_real(name, value, shape=())
+    if number < 0 or (number == 0 and not allow_zero):
+        raise ValueError(f"{name} must be {'non-negative' if allow_zero else 'positive'}, not {value!r}")
+    return float(number)
+
+
+def _check_velocity(value, y0, shapes, is_tuple, dtype):
+    """The first value of f against the state: the same shape, and real for a real state."""
+    if is_tuple and not (isinstance(value, tuple) and len(value) == len(shapes)):
+        got = f"a tuple of {len(value)}" if isinstance(value, tuple) else type(value).__name__
+        raise TypeError(f"f must return a tuple of {len(shapes)} arrays like y0, not {got}")
+    for part, shape in zip(value if is_tuple else (value,), shapes):
+        if np.shape(part) != shape:
+            raise ValueError(f"f must return the shape of y, {shape}, not {np.shape(part)}")
+        if np.iscomplexobj(part) and dtype.kind != "c":
+            raise TypeError("f returned complex values for a real state; make y0 complex to solve it so")

@@ -1,0 +1,130 @@
+"""7. A Runge–Kutta method is a table of numbers
+
+Euler and the classical method are two of a family. A method with s stages is
+given by s × s numbers a_ij, s weights b_i and s nodes c_i, written by Butcher as
+
+    c₁ | a₁₁ … a₁ₛ
+    ⋮  |  ⋮      ⋮          k_i = f(t + c_i h, y + h Σ_j a_ij k_j)
+    cₛ | aₛ₁ … aₛₛ          y(t + h) ≈ y + h Σ_i b_i k_i
+       | b₁  … bₛ
+
+The weights are called `b` here as everywhere; in Part III the letter b is also
+the cotangent of θ. They never meet: the weights are always `tableau.b`.
+
+A method is explicit where a_ij = 0 for j ≥ i: each stage uses those before it.
+
+Two conditions are so basic that a table which breaks them is a misprint. A
+constant velocity must be integrated exactly,
+
+    Σ_i b_i = 1,                                                         (7.1)
+
+and a stage must sit at the time to which its own increments carry it,
+
+    c_i = Σ_j a_ij.                                                      (7.2)
+
+With (7.2) it makes no difference whether time is an argument of f or one more
+component of y with y' = 1, so a method has one order, not two. Both are checked
+when a table is made. Of order p is a method whose step agrees with the solution
+through h^p, which asks for one equation in A and b for every rooted tree with
+up to p nodes: Σ b_i = 1, Σ b_i c_i = 1/2, Σ b_i c_i² = 1/3, Σ b_i a_ij c_j = 1/6
+and so on, 1, 2, 4, 8, 17, 37, 85, 200 of them up to order 8 (Butcher 1963). The
+tests generate the trees and check every method of the book, in exact arithmetic
+where its numbers are fractions; which is why the tables hold fractions.
+
+Some tables bring a second row of weights b̂ of another order for the same stages.
+The difference of the two results estimates the error (chapter 10).
+
+Next: the methods (chapter 8), and the one function that steps them (chapter 9).
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Tableau:
+    """A Runge–Kutta method: A (s × s), weights b, nodes c, and its order.
+
+    Numbers are given as a reader sees them printed: a row is a string like
+    "3/40 9/40" or a sequence of fractions, integers or floats. Rows of A may
+    leave out the zeros on and right of the diagonal, and c may be left out, for
+    (7.2) gives it. `b_hat` with `embedded_order` makes the method adaptive.
+    ValueError where shapes do not fit or (7.1) or (7.2) is broken.
+
+    >>> ralston = Tableau("ralston", order=2, A=["", "2/3"], b="1/4 3/4")
+    >>> ralston.c, ralston.is_explicit
+    ((Fraction(0, 1), Fraction(2, 3)), True)
+    >>> Tableau("misprint", order=2, A=["", "2/3"], b="1/4 1/4")
+    Traceback (most recent call last):
+    ValueError: tableau 'misprint': the weights b sum to 0.5, not 1
+    """
+
+    name: str
+    order: int
+    A: tuple
+    b: tuple
+    c: tuple = None
+    b_hat: tuple = None
+    embedded_order: int = None
+
+    def __post_init__(self):
+        b = _numbers(self.b)
+        A = tuple(_numbers(row) for row in self.A)
+        self._require(len(A) == len(b) and all(len(row) <= len(b) for row in A),
+                      f"A has rows of {[len(row) for row in A]} numbers, b has {len(b)}")
+        A = tuple(row + (Fraction(0),) * (len(b) - len(row)) for row in A)
+        row_sums = tuple(sum(row) for row in A)
+        c = row_sums if self.c is None else _numbers(self.c)
+        b_hat = None if self.b_hat is None else _numbers(self.b_hat)
+        self._require(len(c) == len(b), f"c has {len(c)} numbers, b has {len(b)}")
+        self._require(_near(sum(b), 1),                                            # (7.1)
+                      f"the weights b sum to {float(sum(b))}, not 1")
+        for i, row_sum in enumerate(row_sums):
+            self._require(_near(row_sum, c[i]),                                    # (7.2)
+                          f"row {i + 1} of A sums to {float(row_sum)}, but c is {float(c[i])}")
+        if b_hat is not None:
+            self._require(len(b_hat) == len(b), f"b_hat has {len(b_hat)} numbers, b has {len(b)}")
+            self._require(_near(sum(b_hat), 1), f"b_hat sums to {float(sum(b_hat))}, not 1")
+            self._require(self.embedded_order is not None, "b_hat needs its embedded_order")
+        for field, value in {"A": A, "b": b, "c": c, "b_hat": b_hat}.items():
+            object.__setattr__(self, field, value)
+
+    def _require(self, condition, message):
+        if not condition:
+            raise ValueError(f"tableau {self.name!r}: {message}")
+
+    @property
+    def stages(self):
+        """s, the number of stages."""
+        return len(self.b)
+
+    @property
+    def is_explicit(self):
+        """Whether a_ij = 0 for j ≥ i."""
+        return all(a == 0 for i, row in enumerate(self.A) for a in row[i:])
+
+    @property
+    def is_fsal(self):
+        """First same as last: the last stage is f at the new state, the next step's first."""
+        return self.A[-1] == self.b and self.A[0] == (0,) * self.stages
+
+    @lru_cache(maxsize=None)
+    def arrays(self, dtype=np.float64):
+        """A (s, s), b (s,) and c (s,) as arrays of the given dtype."""
+        A, b, c = (np.array(x, dtype=np.float64).astype(dtype) for x in (self.A, self.b, self.c))
+        return A, b, c
+
+
+def _numbers(row):
+    """A row of a table as a tuple: fractions where they are exact, floats where they are not."""
+    entries = row.split() if isinstance(row, str) else row
+    return tuple(float(x) if isinstance(x, float) else Fraction(x) for x in entries)
+
+
+def _near(x, y):
+    """Equal for fractions; for floats, to the rounding of a sum of a few printed decimals."""
+    exact = isinstance(x, Fraction) and isinstance(y, (int, Fraction))
+    return x == y if exact else abs(float(x - y)) < 1e-12

@@ -1,0 +1,1 @@
+"""The tests: the rooms of minode again, under the same names."""

@@ -1,0 +1,27 @@
+"""`--eq 8.2` runs one equation's tests; hypothesis is deterministic unless asked to be thorough."""
+
+import os
+
+import hypothesis
+import matplotlib
+
+matplotlib.use("Agg")
+
+hypothesis.settings.register_profile("default", derandomize=True, deadline=None, max_examples=25, database=None)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--eq", metavar="NUMBER", action="append",
+                     help="run only the tests of this numbered equation (may be repeated)")
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = set(config.getoption("--eq") or ())
+    if not wanted:
+        return
+    chosen = [item for item in items
+              if wanted & {number for mark in item.iter_markers("eq") for number in mark.args}]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen

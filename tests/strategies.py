@@ -1,0 +1,37 @@
+"""What hypothesis draws: bounded arrays, sizes, fields, grids; never bare seeds."""
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from minode import MLP
+
+SMOOTH = ["tanh", "softplus", "sigmoid", "swish", "sin", "identity"]
+
+
+def arrays(shape, bound=2.0):
+    """float64 arrays with entries in ±bound, a multiple of 2⁻²⁰ so that shrinking stays readable."""
+    scale = 2**20
+    return hnp.arrays(np.int64, shape, elements=st.integers(-int(bound * scale), int(bound * scale))).map(
+        lambda a: a / scale)
+
+
+@st.composite
+def mlps(draw, activations=SMOOTH, max_dim=3, max_width=4, max_layers=3):
+    """A small MLP, with or without time, and a θ for it."""
+    dim = draw(st.integers(1, max_dim))
+    hidden = draw(st.lists(st.integers(1, max_width), max_size=max_layers - 1))
+    widths = [dim + draw(st.booleans()), *hidden, dim]
+    f = MLP(widths, [draw(st.sampled_from(activations)) for _ in widths[1:]])
+    return f, draw(arrays(f.n_params, bound=1.0))
+
+
+@st.composite
+def grids(draw, max_steps=5, shortest=0.02, longest=0.3):
+    """Uneven times, increasing or decreasing, starting anywhere in [−1, 1]."""
+    steps = draw(st.lists(st.floats(shortest, longest), min_size=1, max_size=max_steps))
+    t0, sign = draw(st.floats(-1, 1)), draw(st.sampled_from([1.0, -1.0]))
+    return t0 + sign * np.concatenate([[0.0], np.cumsum(steps)])
+
+
+batches = st.sampled_from([(), (1,), (3,), (2, 2)])
