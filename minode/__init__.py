@@ -4,8 +4,7 @@ from .fields.physics import CubicSpiral, Linear, LotkaVolterra, VanDerPol
 from .solvers.states import Solution, SolverError
 from .solvers.textbook import odeint_euler, odeint_rk4
 from .solvers.tableaus import Tableau
-from .solvers.methods import methods
-from .solvers.solve import odeint, solve
+from .solvers.solve import methods, odeint, reversible, solve
 from .gradients.tangent import pushforward, tangent_rhs
 from .gradients.adjoint import adjoint_rhs
 from .gradients.pullback import Gradients, pullback, value_and_gradients

@@ -5,12 +5,8 @@ and dL/dt_i. This is the door to both, and its whole content is bookkeeping:
 
     dL/dy₀ = a(t₀⁺) + ∂L/∂y(t₀),     dL/dθ = b(t₀),                      (19.1)
 
-and a loss at several times enters the chain of steps where its output is,
-
-    ∂L/∂y_n = Σ ∂L/∂y(t_i)   over the outputs i ≥ 1 that are y_n.        (19.2)
-
-(Repeated output times are why there is a sum. The output i = 0 is y₀ itself, is not
-reached by any step, and joins in (19.1).)
+where a(t₀⁺) is what arrives from all the later outputs. The first output is y₀ itself; no
+step leads to it, and its cotangent joins only here.
 
 `gradient="discrete"` is the default because it is the gradient of the number the
 reader sees, whatever the step size; `gradient="backsolve"` is the source text's way.
@@ -22,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..solvers.solve import record
+from ..solvers.solve import run
 from ..solvers.states import as_real
 from .adjoint import backsolve, time_gradient
 from .discrete import sweep
@@ -85,16 +81,14 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     y0, theta = as_point(f, y0, theta)
     b = np.zeros_like(theta) if dL_dtheta is None else as_real("dL_dtheta", dL_dtheta, theta.shape)
 
-    solution, steps, outputs, tableau = record(lambda t, y: f(t, y, theta), y0, t, **solver)
-    ys = solution.ys
+    forward = run(lambda t, y: f(t, y, theta), y0, t, [] if gradient == "discrete" else None, **solver)
+    times, ys = forward.problem.t, forward.solution.ys
     value, dL_dys = loss(ys)
     dL_dys = as_real("dL_dys", dL_dys, ys.shape)
     if gradient == "backsolve":
-        a, b = backsolve(f, ys, solution.t, theta, dL_dys, b, **solver)
+        a, b = backsolve(f, ys, times, theta, dL_dys, b, **solver)
     else:
-        dL_dyn = np.zeros((len(steps) + 1, *y0.shape))
-        np.add.at(dL_dyn, outputs[1:], dL_dys[1:])                                 # (19.2)
-        a, b = sweep(f, steps, tableau, theta, dL_dyn, b)
+        a, b = sweep(f, forward.tape, forward.method, theta, times, dL_dys, b)
     return value, Gradients(
         y0=a + dL_dys[0], theta=b,                                                 # (19.1)
-        t=time_gradient(f, ys, solution.t, theta, dL_dys, a))
+        t=time_gradient(f, ys, times, theta, dL_dys, a))

@@ -2,17 +2,16 @@
 
 With the method a table, the step is written once:
 
-    Y_i = y + h Σ_{j<i} a_ij k_j,                                        (9.1)
+    Y_i = y + Σ_{j<i} a_ij h k_j,                                        (9.1)
     k_i = f(t + c_i h, Y_i),                                             (9.2)
-    y(t + h) ≈ y + h Σ_i b_i k_i.                                        (9.3)
+    y(t + h) ≈ y + Σ_i b_i h k_i.                                        (9.3)
 
-The stages k_i are the rows of one array K (s, n) that is made once and filled
-anew in each step, so that the sums in (9.1) and (9.3) are products of a row of
-numbers with a matrix. An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the
-velocity at the left end, whatever the method. That leaves a choice of who
-computes it, and here it is the caller, because the caller may have it already:
-where b is also the last row of A, the last stage was f at the new state, the
-first stage of the next step. ("First same as last".)
+The increments h k_i are the rows of one array hK (s, n), made once and filled anew
+in each step, so the sums in (9.1) and (9.3) are products of a row of numbers with a
+matrix. An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the velocity at the left
+end, whatever the method. The step is handed k₁ and hands back the last k, because
+where b is also the last row of A, the last stage is f at the new state, and so the
+first stage of the next step: "first same as last".
 
 The grid. Between two output times t_a and t_b a fixed-step method takes one step,
 or, given a step size, m equal steps no longer than that (up to round-off in the
@@ -21,14 +20,14 @@ division, so that an interval of 0.3 is three steps of 0.1 and not four):
     t_j = t_a + j (t_b − t_a) / m,   m = ⌈|t_b − t_a| / step_size⌉.      (9.4)
 
 Each time is computed from the ends, not from its neighbour: the sum of ten
-steps of 0.1 is 0.9999999999999999, and after a million such steps the clock
-would be wrong in the sixth decimal of the last step. h < 0 is nothing special.
+steps of 0.1 is 0.9999999999999999, and a million such steps end 1.3e-6 off.
+h < 0 is nothing special: the same lines integrate backwards.
 
 Next: step sizes chosen by the method itself (chapter 10).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,44 +38,55 @@ ROUND_OFF = 1e-12       # relative excess of |t_b − t_a| / step_size that is n
 
 @dataclass
 class Stats:
-    """What a solve cost: calls of f, steps tried, accepted and rejected (n_jac: Jacobians)."""
+    """What a solve cost: calls of f, steps tried, accepted and rejected, Jacobians computed.
 
-    n_f: int = 0
-    n_steps: int = 0
-    n_accepted: int = 0
-    n_rejected: int = 0
-    n_jac: int = 0
+    Numbers, or arrays of shape (B,) where each trajectory took its own steps.
+    """
+
+    n_f: Any = 0
+    n_steps: Any = 0
+    n_accepted: Any = 0
+    n_rejected: Any = 0
+    n_jac: Any = 0
 
 
 class Step(NamedTuple):
-    """An accepted step from (t, y) to (t_new, y_new); K (s, n) holds its stages until the next."""
+    """An accepted step from (t, y) to (t_new, y_new); hK (·, n) holds its increments until the next."""
 
     t: float
     h: float
     y: np.ndarray
     t_new: float
     y_new: np.ndarray
-    K: np.ndarray
+    hK: np.ndarray
 
 
-def explicit_stepper(f, tableau, y):
-    """The array K of stages and step(t, h, y) -> y_new, which expects k₁ in K[0].
+def explicit_stepper(f, tableau, y, stats):
+    """The array hK and the function step(t, h, y, k) -> (y_new, k_last) that fills its first s rows.
 
-    f takes and returns flat vectors like y. The step calls it s − 1 times.
+    f takes and returns flat vectors like y, k is f(t, y), and k_last the last stage.
+    h is a number, or a vector like y where parts of the state have steps of their own.
+    Where the velocity at y_new is not a stage, hK has one row more to put it in.
     """
-    A, b, c = tableau.arrays(y.real.dtype)
-    K = np.empty((tableau.stages, y.size), y.dtype)
-    hA = np.empty_like(A)
-    later_stages = [(i, float(c[i]), hA[i, :i], K[:i]) for i in range(1, tableau.stages)]
+    A, b, c = (x.astype(y.real.dtype) for x in tableau.arrays)
+    s, is_fsal = tableau.stages, tableau.is_fsal
+    hK = np.empty((s if is_fsal else s + 1, y.size), y.dtype)
+    rows = [(float(c[i]), A[i, :i].copy(), hK[:i], hK[i]) for i in range(1, s)]
+    first, stages = hK[0], hK[:s]
 
-    def step(t, h, y):
-        np.multiply(A, h, out=hA)
-        for i, c_i, hA_i, K_i in later_stages:
-            Y_i = y + np.dot(hA_i, K_i)                                            # (9.1)
-            K[i] = f(t + c_i * h, Y_i)                                             # (9.2)
-        return y + np.dot(h * b, K)                                                # (9.3)
+    def step(t, h, y, k):
+        np.multiply(h, k, out=first)
+        Y_i = y
+        for c_i, a_i, hK_before, hk_i in rows:
+            Y_i = y + np.dot(a_i, hK_before)                                       # (9.1)
+            k = f(t + c_i * h, Y_i)                                                # (9.2)
+            np.multiply(h, k, out=hk_i)
+        stats.n_f += s - 1
+        if is_fsal:
+            return Y_i, k
+        return y + np.dot(b, stages), k                                            # (9.3)
 
-    return K, step
+    return hK, step
 
 
 def fixed_grid(t, step_size=None):
@@ -96,25 +106,24 @@ def fixed_grid(t, step_size=None):
     return grid
 
 
-def fixed_steps(problem, tableau, grid, stats):
-    """The steps of an explicit method along a grid, one after the other.
+def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
+    """The steps of a Runge–Kutta method along a grid; `stepper` is what explicit_stepper returns, or implicit_stepper.
 
-    Raises SolverError where the new state is not finite.
+    Raises SolverError where the new state is not finite, and after max_steps steps.
     """
-    y = problem.y
-    K, step = explicit_stepper(problem.f, tableau, y)
+    y, (hK, step, *_) = problem.y, stepper
+    asks_anew = tableau.starts_with_velocity and not tableau.is_fsal
+    k = None
     for t, t_new in zip(grid, grid[1:]):
-        if stats.n_steps == 0:
-            K[0] = problem.first(t, y)                                             # (9.2)
-        elif tableau.is_fsal:
-            K[0] = K[-1]
-        else:
-            K[0] = problem.f(t, y)                                                 # (9.2)
-        y_new = step(t, t_new - t, y)
+        if stats.n_steps >= max_steps:
+            raise SolverError(f"stopped at t = {t}: max_steps = {max_steps} were not enough", t)
+        if k is None or asks_anew:
+            k = (problem.first if k is None else problem.f)(t, y)                  # (9.2)
+            stats.n_f += 1
         stats.n_steps += 1
-        stats.n_f += tableau.stages - (tableau.is_fsal and stats.n_steps > 1)
+        y_new, k = step(t, t_new - t, y, k)
         if not np.isfinite(y_new).all():
             raise SolverError(f"the state is no longer finite after the step from t = {t} to {t_new}", t)
         stats.n_accepted += 1
-        yield Step(t, t_new - t, y, t_new, y_new, K)
+        yield Step(t, t_new - t, y, t_new, y_new, hK[:tableau.stages])
         y = y_new

@@ -1,89 +1,250 @@
 """15. The front door
 
-`solve` checks what it was handed, picks the march that fits the method, and
-collects the states at the output times; `odeint` is `solve` for a reader who
-wants only those. One loop serves every method: a march yields accepted steps,
-and whatever else happens to a step happens here.
+`solve` checks what it was handed, picks the march that fits the method, and collects
+the states at the output times; `odeint` is `solve` for a reader who wants only those.
+
+Whatever the method, its march yields accepted steps and nothing else. So one loop
+serves all: an output time that a step reaches is read off that step, from its end or
+from its polynomial (11.1), and every step may be kept, for the polynomial is asked
+again by `Solution.interpolate`, and the derivative of the solve (Part III) needs
+nothing but the steps. A step is (t, h, y) and the increments h k_i.
+
+Which march:
+    fixed steps          a table without b̂, or any table when step_size is given
+    adaptive             a table with b̂
+    one for each         the same, per_trajectory
+    reversible           the methods of chapter 14
+An implicit table takes the stepper of chapter 13 into the first two.
 
 Next: the derivatives (Part III, chapter 16).
 """
 
 import sys
+from typing import NamedTuple
 
 import numpy as np
 
-from .explicit import Stats, fixed_grid, fixed_steps
-from .methods import methods
-from .states import Solution, SolverError, as_positive, pose
+from .adaptive import Controller, Tolerances, adaptive_steps
+from .batch import between_trajectories, collect_trajectories, trajectory_steps
+from .dense import all_increments, between, evaluate, interpolant
+from .explicit import Stats, explicit_stepper, fixed_grid, fixed_steps
+from .implicit import IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance
+from .methods import EXPLICIT
+from .reversible import REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
+from .states import Problem, Solution, SolverError, as_positive, pose
 from .tableaus import Tableau
 
-
-def odeint(f, y0, t, **options):
-    """The states at t, (N, ...), the first of them y0: `solve(...).ys`.
-
-    >>> t = np.linspace(0.0, 1.0, 11)
-    >>> ys = odeint(lambda t, y: y * np.cos(t), [1.0, 2.0], t, method="rk4")
-    >>> ys.shape, bool(abs(ys[-1, 0] - np.exp(np.sin(1.0))) < 1e-6)
-    ((11, 2), True)
-    """
-    return solve(f, y0, t, **options).ys
-
-
-def solve(f, y0, t, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None,
-          max_steps=100_000, first_step=None, norm=None, per_trajectory=False,
-          jacobian=None, progress=None):
-    """Solve y' = f(t, y), y(t[0]) = y0, and return a `Solution`.
-    """
-    return _run(pose(f, y0, t), method, step_size)[0]
-
-
-def record(f, y0, t, **options):
-    """Solve and keep the steps: (solution, steps, outputs, tableau).
-
-    `steps` lists (t, h, y, K) with y of the state's shape and K (s, ...); output i is
-    the state before step outputs[i].
-    """
-    problem = pose(f, y0, t)
-    tape = []
-    solution, outputs, tableau = _run(problem, options.pop("method", "dopri5"), tape=tape, **options)
-    return solution, [(t, h, problem.unpack(y), problem.unpack(K)) for t, h, y, K in tape], outputs, tableau
-
-
-def _run(problem, method, step_size=None, tape=None):
-    tableau = find_method(method)
-    if step_size is not None:
-        step_size = as_positive("step_size", step_size)
-    grid = fixed_grid(problem.t, step_size)
-    stats = Stats()
-    solution, outputs = collect(problem, fixed_steps(problem, tableau, grid, stats), stats, tape)
-    return solution, outputs, tableau
+methods = {method.name: method for method in (*EXPLICIT, *IMPLICIT, *REVERSIBLE)}
 
 
 def find_method(method):
-    """The tableau named, or the reader's own."""
-    if isinstance(method, Tableau):
+    """The method of that name, or the reader's own, or an error with the list of names."""
+    if isinstance(method, str) and method in methods:
+        return methods[method]
+    if isinstance(method, Tableau) or hasattr(method, "back"):
         return method
-    if not isinstance(method, str) or method not in methods:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(methods)}, or a Tableau")
-    return methods[method]
+    raise ValueError(f"unknown method {method!r}; known: {', '.join(methods)}, reversible(...), or a Tableau")
 
 
-def collect(problem, steps, stats, tape=None):
-    """Run the steps, keep the states at the output times, and the steps themselves on the tape."""
+def reversible(method, coupling=0.999):
+    """An explicit method made reversible (14.3): `method=reversible("rk4")`.
+
+    >>> reversible("rk4").name
+    'reversible(rk4)'
+    """
+    tableau = find_method(method)
+    if not isinstance(tableau, Tableau) or not tableau.is_explicit:
+        raise ValueError(f"reversible() takes an explicit Runge–Kutta method, not {tableau.name!r}")
+    coupling = as_positive("coupling", coupling)
+    if coupling > 1:
+        raise ValueError(f"coupling must be at most 1, not {coupling}")
+    return Reversible(tableau, coupling)
+
+
+def odeint(f, y0, t, **options):
+    """The states at t, (N, ...), the first of them y0: `solve(f, y0, t, **options).ys`.
+
+    Keeps no steps, so it needs no memory beyond its result.
+
+    >>> t = np.linspace(0.0, 1.0, 11)
+    >>> ys = odeint(lambda t, y: y * np.cos(t), [1.0, 2.0], t, rtol=1e-8)
+    >>> ys.shape, bool(abs(ys[-1, 0] - np.exp(np.sin(1.0))) < 1e-7)
+    ((11, 2), True)
+    """
+    return run(f, y0, t, None, **options).solution.ys
+
+
+def solve(f, y0, t, **options):
+    """Solve y' = f(t, y), y(t[0]) = y0, and return a `Solution`: .t, .ys, .stats, .interpolate.
+
+    f(t, y) returns dy/dt in the shape of y. y0 is an array (..., d) or a tuple of arrays.
+    t (N,) is sorted, up or down; ys[i] is the state at t[i]. Keywords:
+
+    method          a name in `minode.methods`, `reversible(name)`, or a Tableau ("dopri5")
+    rtol, atol      error tolerances (10.2) of adaptive methods (1e-6, 1e-9)
+    step_size       equal steps no longer than this, also of methods that could adapt
+    max_steps       attempts after which to give up (100,000)
+    first_step      the first step an adaptive method tries, instead of (10.6)
+    norm            norm(error, scale) -> float in place of (10.3), on states like y0
+    per_trajectory  each trajectory of a (B, d) batch takes its own steps; f then gets
+                    t of shape (B,) (False)
+    jacobian        jacobian(t, y) -> f_y (..., d, d), which implicit methods need
+    progress        called with the fraction of the span that is done; True draws a line
+                    on stderr where that is a terminal
+
+    ValueError or TypeError for unusable input; SolverError where the solve cannot go on, with
+    everything up to there in its .solution.
+
+    >>> solution = solve(lambda t, y: -y * np.cos(t), [1.0], [0.0, 3.0])
+    >>> bool(abs(solution.interpolate(1.0)[0] - np.exp(-np.sin(1.0))) < 1e-5)
+    True
+    >>> solution.stats.n_f, solution.stats.n_accepted, solution.stats.n_rejected
+    (92, 12, 3)
+    """
+    done = run(f, y0, t, [], **options)
+    return done.solution._replace(interpolate=done.interpolate)
+
+
+class Run(NamedTuple):
+    """A solve with its steps: what the derivatives of Part III are made from."""
+
+    problem: Problem
+    solution: Solution
+    method: object
+    tape: list                # (t, h, y, hK) for each step, flat; or the passes of chapter 12
+    interpolate: object
+
+
+def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None, max_steps=100_000,
+        first_step=None, norm=None, per_trajectory=False, jacobian=None, progress=None, grid=None,
+        controller=Controller()):
+    """Check everything, then solve. Behind `solve`: its keywords, and two more. `tape` is a list to put the steps
+    on, or None. `grid` replays the given times as fixed steps, whatever the method.
+    """
+    problem, method = pose(f, y0, t), find_method(method)
+    rtol, atol = as_positive("rtol", rtol, allow_zero=True), as_positive("atol", atol, allow_zero=True)
+    if rtol == 0 and atol == 0:
+        raise ValueError("rtol and atol must not both be 0")
+    if not isinstance(max_steps, (int, np.integer)) or max_steps < 1:
+        raise ValueError(f"max_steps must be a positive integer, not {max_steps!r}")
+    if norm is not None and not callable(norm):
+        raise TypeError(f"norm must be callable as norm(error, scale), not {type(norm).__name__}")
+    is_tableau = isinstance(method, Tableau)
+    is_adaptive = is_tableau and method.b_hat is not None and step_size is None and grid is None
+    if step_size is not None:
+        step_size = as_positive("step_size", step_size)
+    if first_step is not None:
+        if not is_adaptive:
+            raise ValueError("first_step is for adaptive methods; give step_size to one of fixed steps")
+        first_step = as_positive("first_step", first_step)
+    if norm is not None and not per_trajectory:
+        norm = structured(norm, problem.unpack)
+    tolerances, stats = Tolerances(rtol, atol, norm), Stats()
+    if per_trajectory:
+        if not (is_adaptive and method.is_explicit):
+            raise ValueError("per_trajectory needs an adaptive explicit method without step_size, "
+                             f"such as dopri5; got {method.name}")
+        return run_trajectories(f, y0, problem, method, tolerances, stats, tape, controller, first_step,
+                                max_steps, progress)
+    grid = fixed_grid(problem.t, step_size) if grid is None else grid
+    if not is_tableau:
+        steps = reversible_steps(problem, method, grid, stats, max_steps)
+        dense = TWO_ENDS
+    else:
+        stepper = make_stepper(problem, y0, method, jacobian, tolerances if is_adaptive else None, stats)
+        dense = interpolant(method)
+        if is_adaptive:
+            steps = adaptive_steps(problem, method, stepper, tolerances, stats, controller, first_step, max_steps)
+        else:
+            steps = fixed_steps(problem, method, stepper, grid, stats, max_steps)
+    solution = collect(problem, watched(steps, problem.t, progress), dense, stats, tape)
+    return Run(problem, solution, method, tape, between(problem, tape or [], dense, stats))
+
+
+def make_stepper(problem, y0, tableau, jacobian, tolerances, stats):
+    """The stepper of chapter 9, or for an implicit table that of chapter 13."""
+    if tableau.is_explicit:
+        return explicit_stepper(problem.f, tableau, problem.y, stats)
+    shape = np.shape(y0)
+    if isinstance(y0, tuple) or not shape:
+        raise ValueError(f"{tableau.name} is implicit and takes an array state (..., d), not "
+                         f"{'a tuple' if isinstance(y0, tuple) else 'a number'}")
+    if not callable(jacobian):
+        raise ValueError(f"{tableau.name} is implicit and needs jacobian(t, y) -> (..., d, d)")
+    got = np.shape(jacobian(float(problem.t[0]), problem.unpack(problem.y)))
+    if got != (*shape, shape[-1]):
+        raise ValueError(f"jacobian must return shape {(*shape, shape[-1])}, not {got}")
+    is_solved = solved_to_tolerance(tolerances) if tolerances else solved_to_round_off(problem.y.real.dtype)
+    return implicit_stepper(problem.f, jacobian, tableau, problem.y, shape, stats, is_solved)
+
+
+def run_trajectories(f, y0, problem, tableau, tolerances, stats, tape, controller, h, max_steps, progress):
+    """`run` for a batch in which each trajectory takes its own steps."""
+    shape = np.shape(y0)
+    if isinstance(y0, tuple) or len(shape) != 2:
+        raise ValueError(f"per_trajectory needs y0 of shape (B, d), not {'a tuple' if isinstance(y0, tuple) else shape}")
+    d = shape[1]
+
+    def rows(call):
+        return lambda t, y: np.reshape(call(t[::d], y.reshape(-1, d)), -1)
+    first = problem.first
+    problem = problem._replace(f=rows(f), first=lambda t, y: first(t[::d], y))
+    for name in ("n_f", "n_steps", "n_accepted", "n_rejected"):
+        setattr(stats, name, np.zeros(shape[0], dtype=int))
+    dense = interpolant(tableau)
+    passes = trajectory_steps(problem, shape, tableau, tolerances, stats, controller, h, max_steps)
+    solution = collect_trajectories(problem, shape, watched(passes, problem.t, progress), dense, stats, tape)
+    return Run(problem, solution, tableau, tape, between_trajectories(problem, shape, tape or [], dense))
+
+
+def collect(problem, steps, dense, stats, tape):
+    """Run the steps, keep the states at the output times, and the steps on the tape."""
     t = problem.t.tolist()
     sign = 1.0 if t[-1] >= t[0] else -1.0
     ys = np.empty((len(t), problem.y.size), problem.y.dtype)
-    outputs = np.zeros(len(t), dtype=int)
     n = int(np.searchsorted(sign * problem.t, sign * t[0], side="right"))
     ys[:n] = problem.y
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            for count, step in enumerate(steps, start=1):
+            for step in steps:
+                hK = step.hK
                 while n < len(t) and sign * (t[n] - step.t_new) <= 0:
-                    ys[n], outputs[n], n = step.y_new, count, n + 1
+                    if t[n] == step.t_new:
+                        ys[n] = step.y_new
+                    else:
+                        hK, calls = all_increments(problem.f, dense, step.t, step.h, step.y, hK)
+                        stats.n_f += calls
+                        ys[n] = evaluate(dense, (t[n] - step.t) / step.h, step.y, hK)
+                    n += 1
                 if tape is not None:
-                    tape.append((step.t, step.h, step.y, step.K.copy()))
+                    tape.append((step.t, step.h, step.y, hK.copy()))
     except SolverError as error:
         error.solution = Solution(problem.t[:n], problem.unpack(ys[:n]), stats)
         raise
-    return Solution(problem.t, problem.unpack(ys), stats), outputs
+    return Solution(problem.t, problem.unpack(ys), stats)
+
+
+def structured(norm, unpack):
+    """The reader's norm of states like y0, as a norm of flat vectors."""
+    return lambda error, scale: norm(unpack(error), unpack(scale))
+
+
+def watched(steps, t, progress):
+    """The same steps, with `progress` told how much of the span is done after each."""
+    if progress is None or progress is False:
+        return steps
+    if progress is not True and not callable(progress):
+        raise TypeError(f"progress must be True or callable as progress(fraction), not {type(progress).__name__}")
+    tell = line_on_stderr if progress is True else progress
+
+    def watch():
+        for step in steps:
+            yield step
+            tell(float(np.min(np.abs(step.t_new - t[0]))) / abs(t[-1] - t[0]))
+    return watch()
+
+
+def line_on_stderr(fraction):
+    """Draw the fraction over the last one, where stderr is a terminal."""
+    if sys.stderr.isatty():
+        print(f"\rsolving: {fraction:6.1%}", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)

@@ -39,20 +39,23 @@ Next: the methods (chapter 8), and the one function that steps them (chapter 9).
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tableau:
     """A Runge–Kutta method: A (s × s), weights b, nodes c, and its order.
 
     Numbers are given as a reader sees them printed: a row is a string like
     "3/40 9/40" or a sequence of fractions, integers or floats. Rows of A may
     leave out the zeros on and right of the diagonal, and c may be left out, for
-    (7.2) gives it. `b_hat` with `embedded_order` makes the method adaptive.
-    ValueError where shapes do not fit or (7.1) or (7.2) is broken.
+    (7.2) gives it. `b_hat` with `embedded_order` makes the method adaptive, `b_hat_3`
+    is a second estimate, of order 3. `dense` is one row for each stage with the
+    coefficients of θ, θ², … in its weight (chapter 11); the stages are those of A,
+    the velocity at the new state where b is not already the last row of A, and those
+    of the rows `dense_A`. ValueError where shapes do not fit or (7.1) or (7.2) is broken.
 
     >>> ralston = Tableau("ralston", order=2, A=["", "2/3"], b="1/4 3/4")
     >>> ralston.c, ralston.is_explicit
@@ -69,28 +72,39 @@ class Tableau:
     c: tuple = None
     b_hat: tuple = None
     embedded_order: int = None
+    b_hat_3: tuple = None
+    dense: tuple = None
+    dense_A: tuple = ()
 
     def __post_init__(self):
-        b = _numbers(self.b)
-        A = tuple(_numbers(row) for row in self.A)
-        self._require(len(A) == len(b) and all(len(row) <= len(b) for row in A),
-                      f"A has rows of {[len(row) for row in A]} numbers, b has {len(b)}")
-        A = tuple(row + (Fraction(0),) * (len(b) - len(row)) for row in A)
-        row_sums = tuple(sum(row) for row in A)
-        c = row_sums if self.c is None else _numbers(self.c)
-        b_hat = None if self.b_hat is None else _numbers(self.b_hat)
-        self._require(len(c) == len(b), f"c has {len(c)} numbers, b has {len(b)}")
+        A, b, c = [_numbers(row) for row in self.A], _numbers(self.b), self.c
+        s = len(b)
+        self._require(len(A) == s and all(len(row) <= s for row in A),
+                      f"A has rows of {[len(row) for row in A]} numbers, b has {s}")
+        A = tuple(row + (Fraction(0),) * (s - len(row)) for row in A)
+        c = tuple(sum(row) for row in A) if c is None else _numbers(c)
+        self._require(len(c) == s, f"c has {len(c)} numbers, b has {s}")
         self._require(_near(sum(b), 1),                                            # (7.1)
                       f"the weights b sum to {float(sum(b))}, not 1")
-        for i, row_sum in enumerate(row_sums):
-            self._require(_near(row_sum, c[i]),                                    # (7.2)
-                          f"row {i + 1} of A sums to {float(row_sum)}, but c is {float(c[i])}")
-        if b_hat is not None:
-            self._require(len(b_hat) == len(b), f"b_hat has {len(b_hat)} numbers, b has {len(b)}")
-            self._require(_near(sum(b_hat), 1), f"b_hat sums to {float(sum(b_hat))}, not 1")
-            self._require(self.embedded_order is not None, "b_hat needs its embedded_order")
-        for field, value in {"A": A, "b": b, "c": c, "b_hat": b_hat}.items():
-            object.__setattr__(self, field, value)
+        for i, (row, node) in enumerate(zip(A, c)):
+            self._require(_near(sum(row), node),                                   # (7.2)
+                          f"row {i + 1} of A sums to {float(sum(row))}, but c is {float(node)}")
+        object.__setattr__(self, "A", A)
+        object.__setattr__(self, "b", b)
+        object.__setattr__(self, "c", c)
+        for field in ("b_hat", "b_hat_3"):
+            if getattr(self, field) is not None:
+                row = _numbers(getattr(self, field))
+                self._require(len(row) == s, f"{field} has {len(row)} numbers, b has {s}")
+                self._require(_near(sum(row), 1), f"{field} sums to {float(sum(row))}, not 1")
+                self._require(self.embedded_order is not None, f"{field} needs its embedded_order")
+                object.__setattr__(self, field, row)
+        dense_A = tuple(_numbers(row) for row in self.dense_A)
+        object.__setattr__(self, "dense_A", dense_A)
+        if self.dense is not None:
+            dense, rows = tuple(_numbers(row) for row in self.dense), s + (not self.is_fsal) + len(dense_A)
+            self._require(len(dense) == rows, f"dense has {len(dense)} rows for {rows} stages")
+            object.__setattr__(self, "dense", dense)
 
     def _require(self, condition, message):
         if not condition:
@@ -101,21 +115,25 @@ class Tableau:
         """s, the number of stages."""
         return len(self.b)
 
-    @property
+    @cached_property
     def is_explicit(self):
         """Whether a_ij = 0 for j ≥ i."""
         return all(a == 0 for i, row in enumerate(self.A) for a in row[i:])
 
-    @property
+    @cached_property
     def is_fsal(self):
         """First same as last: the last stage is f at the new state, the next step's first."""
-        return self.A[-1] == self.b and self.A[0] == (0,) * self.stages
+        return self.A[-1] == self.b
 
-    @lru_cache(maxsize=None)
-    def arrays(self, dtype=np.float64):
-        """A (s, s), b (s,) and c (s,) as arrays of the given dtype."""
-        A, b, c = (np.array(x, dtype=np.float64).astype(dtype) for x in (self.A, self.b, self.c))
-        return A, b, c
+    @cached_property
+    def starts_with_velocity(self):
+        """Whether the first stage is f(t, y), as in every explicit method."""
+        return not any(self.A[0]) and self.c[0] == 0
+
+    @cached_property
+    def arrays(self):
+        """A (s, s), b (s,) and c (s,) as float64 arrays."""
+        return tuple(np.array(x, dtype=np.float64) for x in (self.A, self.b, self.c))
 
 
 def _numbers(row):
@@ -125,6 +143,5 @@ def _numbers(row):
 
 
 def _near(x, y):
-    """Equal for fractions; for floats, to the rounding of a sum of a few printed decimals."""
-    exact = isinstance(x, Fraction) and isinstance(y, (int, Fraction))
-    return x == y if exact else abs(float(x - y)) < 1e-12
+    """Equal to the rounding of a sum of a few printed decimals."""
+    return abs(float(x - y)) < 1e-12

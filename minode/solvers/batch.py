@@ -1,0 +1,194 @@
+"""12. A step size for each trajectory
+
+A batch of B trajectories can be integrated as one system of B d components. The error
+norm is then a mean over all of them: the easy ones pay for the steps of the hard one, and
+the hard one, its error diluted by theirs, is solved less accurately than it was asked to.
+(With a maximum in place of the mean it is not, and everyone pays more.)
+
+The alternative is to give trajectory i its own time t_i, its own step h_i and its own
+verdict, and still to compute all of them as arrays:
+
+    Y_i = y_i + Σ_j a_ij h_i k_j,   E_i = ‖e_i / sc_i‖,   t_i ← t_i + h_i where E_i < 1.   (12.1)
+
+The step is that of chapter 9, whose h may be a vector; the norm runs along the
+components of one trajectory; the controller (10.4) is a formula, and takes arrays as
+well as numbers. In each pass all the trajectories that are not done try one step, those that
+succeed move on, those that fail keep their state and get a shorter step, and those that
+reach the end leave the arrays. A pass costs one call of f on a matrix for each stage, and there
+are about as many passes as the slowest trajectory has steps. No trajectory sees another, so
+the result is what solving each alone would give.
+
+f must be able to take a time per trajectory, `t` of shape (B,). It is called with
+fewer rows as trajectories finish.
+
+Next: equations to be solved in every step (chapter 13).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .adaptive import SMALLEST_E, Controller, error_estimator, first_step, underflow
+from .dense import all_increments, evaluate
+from .explicit import Stats, explicit_stepper
+from .states import Solution, SolverError, as_real
+
+
+class Steps(NamedTuple):
+    """One pass: m trajectories tried a step each. t, h, t_new are (m,), y and y_new (m, d), hK (·, m, d)."""
+
+    ids: np.ndarray
+    accepted: np.ndarray
+    t: np.ndarray
+    h: np.ndarray
+    y: np.ndarray
+    t_new: np.ndarray
+    y_new: np.ndarray
+    hK: np.ndarray
+
+
+def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Controller(), h=None,
+                     max_steps=np.inf):
+    """The passes of a batch of shape (B, d) from the first time to the last, each with its own steps.
+
+    problem.f is f(t, y) on flat vectors with t as long as y. Raises SolverError where any
+    trajectory cannot go on.
+    """
+    B, d = shape
+    f, end = problem.f, float(problem.t[-1])
+    sign = 1.0 if end >= problem.t[0] else -1.0
+    ids, t, y = np.arange(B), np.full(B, float(problem.t[0])), problem.y
+    k = np.array(problem.first(np.repeat(t, d), y))
+    stats.n_f += 1
+    if not np.isfinite(k).all():
+        raise SolverError(f"f is not finite at the initial state, t = {t[0]}", t[0])
+
+    def spread(x):
+        return np.repeat(x, d)
+
+    def measure(error, scale):
+        r = (error / scale).reshape(-1, d)
+        if tolerances.norm is not None:
+            return np.array([tolerances.norm(e, sc) for e, sc in zip(error.reshape(-1, d), scale.reshape(-1, d))])
+        return np.sqrt(np.einsum("ij,ij->i", r, r.conj()).real / d)                # (12.1)
+
+    q, estimate = error_estimator(tableau, measure)
+    if h is None:
+        h = first_step(f, spread(t), y, k, sign, abs(end - t), q, tolerances, measure, spread)
+        stats.n_f += 1
+    else:
+        h = np.full(B, h)
+    hK, step = explicit_stepper(f, tableau, y, Stats())
+    E_prev, rejected = np.full(B, np.nan), np.zeros(B, dtype=bool)
+
+    while ids.size:
+        smallest = 10 * np.spacing(abs(t))
+        if (stats.n_steps[ids] >= max_steps).any():
+            i = np.argmax(stats.n_steps[ids] >= max_steps)
+            raise SolverError(f"stopped trajectory {ids[i]} at t = {t[i]}: max_steps = {max_steps} "
+                              "were not enough", t[i])
+        stuck = rejected & ~(h >= smallest)
+        if stuck.any():
+            i = np.argmax(stuck)
+            raise SolverError(f"trajectory {ids[i]}: {underflow(t[i], smallest[i])}", t[i])
+        t_new = t + sign * np.maximum(h, smallest)
+        t_new = np.where(sign * (t_new - end) > 0, end, t_new)
+        h = t_new - t
+        y_new, k_new = step(spread(t), spread(h), y, k)                            # (12.1)
+        stats.n_steps[ids] += 1
+        stats.n_f[ids] += tableau.stages - 1
+        scale = tolerances.scale(np.maximum(np.abs(y), np.abs(y_new)))
+        E = estimate(hK[:tableau.stages], scale)
+        accepted = E < 1                                                           # (12.1)
+        moves = spread(accepted)
+        if not tableau.is_fsal:
+            k_new = np.copy(k)
+            k_new[moves] = f(spread(t_new[accepted]), y_new[moves])
+            np.multiply(spread(h), k_new, out=hK[-1])
+            stats.n_f[ids] += accepted
+        stats.n_accepted[ids] += accepted
+        stats.n_rejected[ids] += ~accepted
+        m = ids.size
+        yield Steps(ids, accepted, t, h, y.reshape(m, d), t_new, y_new.reshape(m, d), hK.reshape(-1, m, d))
+
+        E = np.where(E >= 0, np.maximum(E, SMALLEST_E), np.inf)
+        steady = ~accepted | rejected | np.isnan(E_prev)
+        factor = controller.factor(E, np.where(steady, E, E_prev), q)
+        most = np.where(rejected, 1.0, controller.max_factor)
+        h = abs(h) * np.clip(factor, np.where(accepted, 0.0, controller.min_factor), most)
+        t = np.where(accepted, t_new, t)                                           # (12.1)
+        y, k = np.where(moves, y_new, y), np.where(moves, k_new, k)
+        E_prev, rejected = np.where(accepted, E, E_prev), ~accepted
+        going = t != end
+        if not going.all():
+            rest = spread(going)
+            ids, t, h, E_prev, rejected = (x[going] for x in (ids, t, h, E_prev, rejected))
+            y, k = y[rest], k[rest]
+            hK, step = explicit_stepper(f, tableau, y, Stats())
+
+
+def collect_trajectories(problem, shape, passes, interpolant, stats, tape=None):
+    """Run the passes and keep each trajectory's states at the output times, and the steps on the tape."""
+    B, d = shape
+    t_out, N = problem.t, len(problem.t)
+    sign = 1.0 if t_out[-1] >= t_out[0] else -1.0
+    ys = np.empty((N, B, d), problem.y.dtype)
+    start = int(np.searchsorted(sign * t_out, sign * t_out[0], side="right"))
+    ys[:start] = problem.y.reshape(B, d)
+    due = np.full(B, start)
+
+    def f_rows(t, y):
+        return np.reshape(problem.f(np.repeat(t, d), y.ravel()), (-1, d))
+
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            for ids, accepted, t, h, y, t_new, y_new, hK in passes if start < N else ():
+                if tape is not None:
+                    tape.append((ids[accepted], t[accepted], h[accepted], y[accepted], hK[:, accepted]))
+                while True:
+                    next_out = t_out[np.minimum(due[ids], N - 1)]
+                    j = np.nonzero(accepted & (due[ids] < N) & (sign * (next_out - t_new) <= 0))[0]
+                    if not j.size:
+                        break
+                    values = y_new[j]
+                    inside = next_out[j] != t_new[j]
+                    if inside.any():
+                        i = j[inside]
+                        rows, calls = all_increments(f_rows, interpolant, t[i], h[i], y[i], hK[:, i])
+                        stats.n_f[ids[i]] += calls
+                        values[inside] = evaluate(interpolant, (next_out[i] - t[i]) / h[i], y[i], rows)
+                    ys[due[ids[j]], ids[j]] = values
+                    due[ids[j]] += 1
+    except SolverError as error:
+        reached = int(due.min())
+        error.solution = Solution(t_out[:reached], ys[:reached], stats)
+        raise
+    return Solution(t_out, ys, stats)
+
+
+def between_trajectories(problem, shape, tape, interpolant):
+    """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape."""
+    B, d = shape
+    ids, starts, h, y = (np.concatenate([entry[i] for entry in tape]) for i in range(4)) if tape else [[]] * 4
+    hK = np.concatenate([entry[4] for entry in tape], axis=1) if tape else None
+    first, last = problem.t[0], problem.t[-1]
+    sign = 1.0 if last >= first else -1.0
+    order = np.lexsort((sign * starts, ids)) if tape else []
+
+    def f_rows(t, y):
+        return np.reshape(problem.f(np.repeat(t, d), y.ravel()), (-1, d))
+
+    def interpolate(t):
+        """The states at t, a number or an array of any shape inside the span: (*t.shape, B, d)."""
+        times = as_real("t", t).astype(np.float64)
+        if (sign * times < sign * first).any() or (sign * times > sign * last).any():
+            raise ValueError(f"t must lie between {first} and {last}, not {times}")
+        if not tape:
+            return np.broadcast_to(problem.y.reshape(B, d), (*times.shape, B, d)).copy()
+        cuts = np.searchsorted(ids[order], np.arange(B + 1))
+        step = np.stack([order[i + np.searchsorted(sign * starts[order[i:j]], sign * times.ravel(), "right") - 1]
+                         for i, j in zip(cuts, cuts[1:])], axis=1).ravel()
+        rows, _ = all_increments(f_rows, interpolant, starts[step], h[step], y[step], hK[:, step])
+        theta = (np.repeat(times.ravel(), B) - starts[step]) / h[step]
+        return evaluate(interpolant, theta, y[step], rows).reshape(*times.shape, B, d)
+    return interpolate

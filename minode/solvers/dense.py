@@ -1,0 +1,121 @@
+"""11. Between the steps
+
+A step knows y at both its ends and s velocities inside. What lies between is a
+polynomial in θ = (τ − t)/h, and like the step itself a weighted sum of increments,
+with weights that depend on θ:
+
+    y(t + θh) ≈ y + Σ_j b_j(θ) h k_j,     b_j(θ) = Σ_m P_jm θᵐ.          (11.1)
+
+At θ = 1 the weights are those of the method, b_j(1) = b_j. Of order q is a dense output
+that satisfies the order conditions of chapter 7 with b_j(θ) for b_j and a factor θ^{|τ|}
+for a tree with |τ| nodes on the right, up to q. dopri5 has such weights of order 4
+(Shampine 1986) and tsit5 too; dop853 has weights of order 7 at the price of three more
+velocities, taken only where the state between is asked for.
+
+Any other method gets the cubic that has the right values and slopes at both ends
+(Hermite). With Δy = Σ b_j h k_j, and with h k at the left end and h k' at the right,
+
+    y + (3θ² − 2θ³) Δy + (θ − 2θ² + θ³) h k + (θ³ − θ²) h k',            (11.2)
+
+which is right through θ³: wrong by a multiple of h⁴, enough for methods up to order 3, and the
+weakest part of a solve with rk4. It needs f at both ends; an explicit method has
+the first, and the second is the first stage of the next step, or one more call.
+
+Output times do not change the steps: a solve asked for a hundred times and one asked
+for two take the same steps, and the other 98 states come from here.
+
+Next: a step size for each trajectory (chapter 12).
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .states import as_real
+
+
+class Interpolant(NamedTuple):
+    """P (·, q) of (11.1), and what its rows beyond the method's own stages are: rows of A, and c."""
+
+    P: np.ndarray
+    extra: list
+
+
+@lru_cache(maxsize=None)
+def interpolant(tableau):
+    """The dense output of a method, its own where it has one, Hermite's cubic elsewhere.
+
+    >>> from minode import methods
+    >>> interpolant(methods["euler"]).P @ [0.5, 0.25, 0.125]     # θ = 1/2: mean, and a slope's share
+    array([ 0.625, -0.125])
+    """
+    _, b, _ = tableau.arrays
+    s = tableau.stages
+    at_end = [] if tableau.is_fsal else [(b, 1.0)]
+    if tableau.dense is not None:
+        rows = [np.array(row, dtype=float) for row in tableau.dense_A]
+        return Interpolant(np.array(tableau.dense, dtype=float), at_end + [(row, row.sum()) for row in rows])
+    at_start = [] if tableau.starts_with_velocity else [(np.zeros(s), 0.0)]
+    extra = at_start + at_end
+    P = np.zeros((s + len(extra), 3))
+    P[:s] = b[:, None] * [0, 3, -2]                                                # (11.2)
+    P[s if at_start else 0] += [1, -2, 1]                                          # (11.2)
+    P[-1] += [0, -1, 1]                                                            # (11.2)
+    return Interpolant(P, extra)
+
+
+def all_increments(f, interpolant, t, h, y, hK):
+    """hK with the rows that only the dense output needs, and how many calls of f they took.
+
+    t and h are numbers, y is (n,) and hK (·, n); or, for many steps at once, t and h are (m,),
+    y is (m, n) and hK (·, m, n).
+    """
+    missing = len(interpolant.P) - len(hK)
+    if not missing:
+        return hK, 0
+    rows, h_column = list(hK), np.asarray(h)[..., None]
+    for a, c in interpolant.extra[len(interpolant.extra) - missing:]:
+        Y = y + np.tensordot(a, np.array(rows[:len(a)]), 1)
+        rows.append(h_column * np.asarray(f(t + c * h, Y)))
+    return np.array(rows), missing
+
+
+def weights_at(interpolant, theta):
+    """b_j(θ) of (11.1) for a number or an array theta: (·, *theta.shape)."""
+    q = interpolant.P.shape[1]
+    powers = np.multiply.accumulate(np.broadcast_to(theta, (q, *np.shape(theta))), axis=0)
+    return np.tensordot(interpolant.P, powers, 1)                                  # (11.1)
+
+
+def evaluate(interpolant, theta, y, hK):
+    """The state at t + θh (11.1) from all increments; theta a number, or (m,) for many steps."""
+    return y + (weights_at(interpolant, theta)[..., None] * hK).sum(axis=0)        # (11.1)
+
+
+def between(problem, tape, interpolant, stats):
+    """interpolate(t), the state at any times in the span, from the steps (t, h, y, hK) on the tape.
+
+    Increments that only the dense output needs are computed when first asked for, and kept.
+    """
+    starts = np.array([step[0] for step in tape])
+    first, last = problem.t[0], problem.t[-1]
+    sign = 1.0 if last >= first else -1.0
+
+    def interpolate(t):
+        """The states at t, a number or an array of any shape inside the span: (*t.shape, ...)."""
+        times = as_real("t", t).astype(np.float64)
+        if (sign * times < sign * first).any() or (sign * times > sign * last).any():
+            raise ValueError(f"t must lie between {first} and {last}, not {times}")
+        flat = np.empty((times.size, problem.y.size), problem.y.dtype)
+        flat[:] = problem.y
+        inside = np.searchsorted(sign * starts, sign * times.ravel(), side="right") - 1
+        for n in np.unique(inside) if tape else ():
+            t_n, h, y, hK = tape[n]
+            hK, calls = all_increments(problem.f, interpolant, t_n, h, y, hK)
+            stats.n_f += calls
+            tape[n] = t_n, h, y, hK
+            here = inside == n
+            flat[here] = evaluate(interpolant, (times.ravel()[here] - t_n) / h, y, hK[:, None])
+        return problem.unpack(flat.reshape(*times.shape, -1))
+    return interpolate

@@ -1,0 +1,203 @@
+"""13. Implicit methods: an equation in every step
+
+Let a stage depend on itself and on later ones, a_ij ≠ 0 for j ≥ i, and the step is no longer
+a recipe but an equation for all the stages at once,
+
+    h k_i = h f(t + c_i h, Y_i),   Y_i = y + Σ_j a_ij h k_j.             (13.1)
+
+What is bought with it shows on y' = λy, where every Runge–Kutta step multiplies y by
+
+    R(z) = 1 + z bᵀ (1 − zA)⁻¹ 𝟙,   z = hλ.                              (13.2)
+
+For an explicit method R is a polynomial and grows without bound, so a fast decay, λ very
+negative, forces a tiny h long after it has died out: the problem is stiff. For an
+implicit one R is rational. |R| ≤ 1 on the whole left half plane is called A-stable, and
+with R(−∞) = 0 too, L-stable: the fast part is put out in one step of any size.
+And a method that looks the same from both ends of the step, a_ij + a_{s+1−i,s+1−j} = b_j, is
+symmetric: its step with −h from y_new is exactly y again. No explicit method is.
+
+    implicit_euler     1   L-stable             trapezoid   2   A-stable, symmetric
+    implicit_midpoint  2   A-stable, symmetric  gauss4 gauss6   4 6   A-stable, symmetric
+    radau3 radau5      3 5 L-stable             trbdf2      2(3)  L-stable, adaptive
+                                                kvaerno5    5(4)  L-stable, adaptive
+
+Solving (13.1). Newton: with R_i = h k_i − h f(t + c_i h, Y_i) as what is left over, and the
+hand-written f_y, correct the increments by Δ with
+
+    Σ_j (δ_ij 1 − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −R_i.                (13.3)
+
+Where A falls into blocks, each block's stages are solved once those before them are
+known: a diagonally implicit method (trbdf2, kvaerno5) solves d equations a stage, a fully
+implicit one s d equations once; an explicit stage is a block with a_ii = 0 and no equation.
+Every trajectory of a batch has its own matrix and all are solved in one call.
+
+The unknowns are the increments and not, as is more usual, Y_i − y, because the increments
+are then known to the precision of the solve; h f evaluated at a stiff Y_i would multiply its
+last digit by hλ. For the same reason the first stage of trbdf2 and kvaerno5 is not f(t, y) anew but
+the last stage of the step before. And since e in (10.1) is made of increments that a stiff
+component can inflate, it is filtered first (Hosea and Shampine 1996), with γ = a_ss:
+
+    (1 − hγ f_y) ẽ = e.                                                  (13.4)
+
+Next: methods that can be undone exactly without solving anything (chapter 14).
+"""
+
+from fractions import Fraction
+
+import numpy as np
+
+from .tableaus import Tableau
+
+S2, S3, S6, S15 = (x ** 0.5 for x in (2, 3, 6, 15))
+
+IMPLICIT_EULER = Tableau("implicit_euler", order=1, A=["1"], b="1")
+
+IMPLICIT_MIDPOINT = Tableau("implicit_midpoint", order=2, A=["1/2"], b="1")
+
+TRAPEZOID = Tableau("trapezoid", order=2, A=["0 0", "1/2 1/2"], b="1/2 1/2")
+
+GAUSS4 = Tableau("gauss4", order=4,
+                 A=[[1/4, 1/4 - S3/6],
+                    [1/4 + S3/6, 1/4]],
+                 b="1/2 1/2")
+
+GAUSS6 = Tableau("gauss6", order=6,
+                 A=[[5/36, 2/9 - S15/15, 5/36 - S15/30],
+                    [5/36 + S15/24, 2/9, 5/36 - S15/24],
+                    [5/36 + S15/30, 2/9 + S15/15, 5/36]],
+                 b="5/18 4/9 5/18")
+
+RADAU3 = Tableau("radau3", order=3, A=["5/12 -1/12", "3/4 1/4"], b="3/4 1/4")
+
+RADAU5 = Tableau("radau5", order=5,
+                 A=[[(88 - 7*S6)/360, (296 - 169*S6)/1800, (-2 + 3*S6)/225],
+                    [(296 + 169*S6)/1800, (88 + 7*S6)/360, (-2 - 3*S6)/225],
+                    [(16 - S6)/36, (16 + S6)/36, Fraction(1, 9)]],
+                 b=[(16 - S6)/36, (16 + S6)/36, Fraction(1, 9)])
+
+TRBDF2 = Tableau("trbdf2", order=2, embedded_order=3,            # Bank et al. 1985; Hosea and Shampine 1996
+                 A=[[0, 0, 0],
+                    [1 - S2/2, 1 - S2/2, 0],
+                    [S2/4, S2/4, 1 - S2/2]],
+                 b=[S2/4, S2/4, 1 - S2/2],
+                 b_hat=[1/3 - S2/12, 1/3 + S2/4, 1/3 - S2/6])
+
+KVAERNO5 = Tableau("kvaerno5", order=5, embedded_order=4,        # Kværnø 2004
+                   A=["0",
+                      "0.26 0.26",
+                      "0.13 0.84033320996790809 0.26",
+                      "0.22371961478320505 0.47675532319799699 -0.06470895363112615 0.26",
+                      "0.16648564323248321 0.10450018841591720 0.03631482272098715 -0.13090704451073998 0.26",
+                      "0.13855640231268224 0 -0.04245337201752043 0.02446657898003141 0.61943039072480676 0.26",
+                      "0.13659751177640291 0 -0.05496908796538376 -0.04118626728321046 0.62993304899016403 "
+                      "0.06962479448202728 0.26"],
+                   b="0.13659751177640291 0 -0.05496908796538376 -0.04118626728321046 0.62993304899016403 "
+                     "0.06962479448202728 0.26",
+                   b_hat="0.13855640231268224 0 -0.04245337201752043 0.02446657898003141 "
+                         "0.61943039072480676 0.26 0")
+
+IMPLICIT = (IMPLICIT_EULER, IMPLICIT_MIDPOINT, TRAPEZOID, GAUSS4, GAUSS6, RADAU3, RADAU5, TRBDF2, KVAERNO5)
+
+MOST_ITERATIONS = 20    # Newton converges in fewer or, from this start, not at all
+NEAR_ROUND_OFF = 1e6    # spacings: a correction this small that stops shrinking is round-off
+NEWTON_SHARE = 1e-2     # of the error tolerance: what Newton may leave in an adaptive step
+
+
+def stability_function(tableau, z):
+    """R(z) of (13.2) for an array of complex z, any tableau.
+
+    >>> from minode import methods
+    >>> stability_function(methods["rk4"], np.array([1.0]))      # 1 + 1 + 1/2 + 1/6 + 1/24
+    array([2.70833333])
+    """
+    A, b, _ = tableau.arrays
+    z = np.asarray(z)[..., None, None]
+    ones = np.ones((len(b), 1))
+    return 1 + (z * b @ np.linalg.solve(np.eye(len(b)) - z * A, ones))[..., 0, 0]  # (13.2)
+
+
+def blocks(A):
+    """The diagonal blocks of A as slices, each needing only itself and those before."""
+    slices, start = [], 0
+    for stop in range(1, len(A) + 1):
+        if not A[start:stop, stop:].any():
+            slices.append(slice(start, stop))
+            start = stop
+    return slices
+
+
+def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
+    """hK and step(t, h, y, k) as from explicit_stepper, the stages solved from (13.1); and `smooth`.
+
+    jacobian(t, y) is f_y (..., d, d) for y of the given shape (..., d). `is_solved(delta, Y)`
+    decides when Newton stops. A step that Newton cannot solve returns a state of NaN.
+    `smooth(e)` filters an error of the last step by (13.4).
+    """
+    A, b, c = (x.astype(y.real.dtype) for x in tableau.arrays)
+    d, s = shape[-1], tableau.stages
+    hK = np.zeros((s if tableau.is_fsal else s + 1, y.size), y.dtype)
+    last = {}
+
+    def step(t, h, y, k):
+        guess = h * np.asarray(k)
+        for block in blocks(A):
+            A_block, known = A[block, block], y + A[block, :block.start] @ hK[:block.start]
+            times = [t + float(c_i) * h for c_i in c[block]]
+            if block.start == 0 and tableau.starts_with_velocity:
+                hK[0] = guess
+            elif not A_block.any():
+                hK[block] = h * np.asarray(f(times[0], known[0]))
+                stats.n_f += 1
+            else:
+                hK[block] = guess
+                if not newton(times, h, known, A_block, hK[block]):
+                    return np.full_like(y, np.nan), k
+            guess = hK[block.stop - 1]
+        return y + b @ hK[:s], hK[s - 1] / h
+
+    def newton(times, h, known, A_block, hk):
+        m = len(times)
+        for _ in range(MOST_ITERATIONS):
+            Y = known + A_block @ hk                                               # (13.1)
+            R = hk - h * np.array([f(t_i, Y_i) for t_i, Y_i in zip(times, Y)])     # (13.1)
+            f_y = np.array([jacobian(t_i, Y_i.reshape(shape)) for t_i, Y_i in zip(times, Y)])
+            stats.n_f, stats.n_jac = stats.n_f + m, stats.n_jac + m
+            f_y, rows = f_y.reshape(m, -1, d, d), R.reshape(m, -1, d).swapaxes(0, 1)
+            M = -h * np.einsum("ij,ibkl->bikjl", A_block, f_y).reshape(-1, m * d, m * d)  # (13.3)
+            try:
+                delta = -np.linalg.solve(M + np.eye(m * d), rows.reshape(-1, m * d, 1))   # (13.3)
+            except np.linalg.LinAlgError:
+                return False
+            delta = delta.reshape(-1, m, d).swapaxes(0, 1).reshape(m, -1)
+            hk += delta
+            if not np.isfinite(hk).all():
+                return False
+            if is_solved(delta, Y):
+                last.update(h=h, f_y=f_y[-1])
+                return True
+        return False
+
+    def smooth(e):
+        M = np.eye(d) - last["h"] * A[-1, -1] * last["f_y"]                        # (13.4)
+        return np.linalg.solve(M, e.reshape(-1, d, 1)).reshape(e.shape)            # (13.4)
+
+    return hK, step, smooth
+
+
+def solved_to_round_off(dtype):
+    """For fixed steps: Newton stops when a correction is round-off, or shrinks no more near it."""
+    eps, last = np.finfo(dtype).eps, [np.inf]
+
+    def is_solved(delta, Y):
+        size = np.abs(delta).max() / max(np.abs(Y).max(), np.finfo(dtype).tiny)
+        done = size <= 4 * eps or last[0] <= size < NEAR_ROUND_OFF * eps
+        last[0] = np.inf if done else size
+        return bool(done)
+    return is_solved
+
+
+def solved_to_tolerance(tolerances):
+    """For adaptive steps: Newton stops when a correction is a hundredth of the error tolerated."""
+    def is_solved(delta, Y):
+        return tolerances.measure(delta.ravel(), tolerances.scale(np.abs(Y.ravel()))) < NEWTON_SHARE
+    return is_solved
