@@ -1,11 +1,73 @@
+"""minode: how neural ODEs work, as a NumPy package whose source is the book
+
+Read the modules in this order. Each is a chapter: its docstring derives the equations
+and numbers them, and the lines of code that carry the same numbers are those equations.
+
+    I.   What is integrated                         fields/
+         1   Vector fields and their derivatives        base
+         2   Four fields to differentiate in the head   physics
+         3   Activations                                activations
+         4   The multilayer perceptron                  mlp, network
+    II.  How it is integrated                       solvers/
+         5   States, times, what may be handed in       states
+         6   Euler and the classical Runge–Kutta        textbook
+         7   A Runge–Kutta method is a table            tableaus
+         8   The methods                                methods, dop853
+         9   One step for every explicit method         explicit
+         10  A method that chooses its own steps        adaptive
+         11  Between the steps                          dense
+         12  A step size for each trajectory            batch
+         13  Implicit methods                           implicit
+         14  Reversible methods                         reversible
+         15  The front door                             solve
+    III. Its derivatives                            gradients/
+         16  The tangent system                         tangent
+         17  The adjoint system                         adjoint
+         18  The exact derivative of the steps          discrete
+         19  The same gradient in less memory           memory
+         20  From a loss to its gradients               pullback
+         21  Second derivatives                         second
+         22  Is it right?                               checks
+
+One notation throughout. States, tangents and cotangents are rows.
+
+    t, h                time, and a step of it (h < 0 goes backwards)
+    y, d                the state, (..., d); leading axes are a batch
+    theta, p            θ, all parameters in one vector (p,)
+    f(t, y, theta)      the vector field, dy/dt
+    f_y, f_theta, f_t   its partial derivatives, (..., d, d), (..., d, p), (..., d)
+    k_i, hK             the stages of a step, and the array of the increments h k_i
+    A, b, b_hat, c      the numbers of a Runge–Kutta method: tableau.A, tableau.b, ...
+    w, dtheta           tangents: how y moves, how θ moves (w, Δθ)
+    a, b                cotangents: ∂L/∂y, ∂L/∂θ (this b is never a tableau's)
+    L                   a loss, a number computed from the states ys at the times t
+
+>>> import numpy as np
+>>> from minode import MLP, value_and_gradients
+>>> f = MLP([4, 5, 3], ["tanh", "tanh"])
+>>> theta, t = f.init(np.random.default_rng(0)), np.linspace(0.0, 1.0, 11)
+>>> def loss(ys): return 0.5 * np.sum(ys[-1] ** 2), np.concatenate([0 * ys[:-1], ys[-1:]])
+>>> value, gradients = value_and_gradients(loss, f, [1.0, 0.0, -1.0], t, theta)
+>>> gradients.y0.shape, gradients.theta.shape, gradients.t.shape
+((3,), (43,), (11,))
+"""
+
 from .fields.base import VectorField
 from .fields.mlp import MLP
 from .fields.physics import CubicSpiral, Linear, LotkaVolterra, VanDerPol
-from .solvers.states import Solution, SolverError
-from .solvers.textbook import odeint_euler, odeint_rk4
-from .solvers.tableaus import Tableau
-from .solvers.solve import methods, odeint, reversible, solve
-from .gradients.tangent import pushforward, tangent_rhs
 from .gradients.adjoint import adjoint_rhs
-from .gradients.pullback import Gradients, pullback, value_and_gradients
 from .gradients.checks import check_field, check_gradients
+from .gradients.pullback import Gradients, pullback, value_and_gradients
+from .gradients.second import hessian_vector_product
+from .gradients.tangent import pushforward, tangent_rhs
+from .solvers.solve import methods, odeint, reversible, solve
+from .solvers.states import Solution, SolverError
+from .solvers.tableaus import Tableau
+from .solvers.textbook import odeint_euler, odeint_rk4
+
+__all__ = [
+    "VectorField", "MLP", "Linear", "LotkaVolterra", "VanDerPol", "CubicSpiral",
+    "odeint_euler", "odeint_rk4", "odeint", "solve", "methods", "reversible", "Tableau", "Solution", "SolverError",
+    "tangent_rhs", "adjoint_rhs", "pushforward", "pullback", "value_and_gradients", "Gradients",
+    "hessian_vector_product", "check_field", "check_gradients",
+]

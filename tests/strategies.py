@@ -4,9 +4,11 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minode import MLP
+from minode import MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol
+from minode.gradients.checks import complex_step
 
 SMOOTH = ["tanh", "softplus", "sigmoid", "swish", "sin", "identity"]
+KINKED = ["relu", "leaky_relu"]
 
 
 def arrays(shape, bound=2.0):
@@ -35,3 +37,28 @@ def grids(draw, max_steps=5, shortest=0.02, longest=0.3):
 
 
 batches = st.sampled_from([(), (1,), (3,), (2, 2)])
+
+
+@st.composite
+def physics(draw):
+    """One of the four fields of chapter 2 and a θ for it."""
+    f = draw(st.sampled_from([Linear(1), Linear(2), Linear(3), CubicSpiral(), LotkaVolterra(), VanDerPol()]))
+    return f, draw(arrays(f.n_params))
+
+
+def clocks(batch):
+    """A time for a batch of this shape: one for all, or each its own."""
+    return st.one_of(st.floats(-2, 2), arrays(batch))
+
+
+def complex_columns(g, x):
+    """∂g/∂x_j for every entry j of x's last axis, stacked behind the axes of g: complex steps (20.3)."""
+    return np.stack([complex_step(g, x, unit) for unit in np.eye(x.shape[-1])], axis=-1)
+
+
+def assert_agree(got, expected, tolerance):
+    """The same shape, and the same numbers up to a tolerance times the largest of them (at least one)."""
+    got, expected = np.asarray(got), np.asarray(expected)
+    assert got.shape == expected.shape
+    size = max(1.0, np.abs(expected).max(initial=0.0))
+    assert np.abs(got - expected).max(initial=0.0) <= tolerance * size

@@ -47,20 +47,26 @@ import numpy as np
 
 
 class Activation(NamedTuple):
-    """A nonlinearity: `value(z)`, its derivative `slope(z, x)` with x = value(z), and L_σ."""
+    """A nonlinearity: `value(z, out=None)`, `slope(z, x)` with x = value(z), `curvature(z, x)`, and L_σ.
+
+    `out` is an array for the value, or None for a new one. Both return new arrays or out.
+    """
 
     value: Callable
     slope: Callable
+    curvature: Callable
     lipschitz: float
 
 
-def _sigmoid(z):
-    return 0.5 * (1.0 + np.tanh(0.5 * z))
+def _sigmoid(z, out=None):
+    half = np.tanh(0.5 * z)
+    half += 1.0
+    return np.multiply(half, 0.5, out=out)
 
 
-def _softplus(z):
+def _softplus(z, out=None):
     positive = z.real > 0
-    return np.where(positive, z, 0.0) + np.log1p(np.exp(np.where(positive, -z, z)))
+    return np.add(np.where(positive, z, 0.0), np.log1p(np.exp(np.where(positive, -z, z))), out=out)
 
 
 def _swish_slope(z, x):
@@ -68,22 +74,38 @@ def _swish_slope(z, x):
     return s + x * (1.0 - s)
 
 
+def _swish_curvature(z, x):
+    s = _sigmoid(z)
+    return s * (1.0 - s) * (2.0 + z * (1.0 - 2.0 * s))
+
+
+def _softplus_curvature(z, x):
+    s = _sigmoid(z)
+    return s * (1.0 - s)
+
+
 def _leaky(slope):
     """z where its real part is positive, slope · z elsewhere; slope 0 is relu."""
-    return Activation(
-        value=lambda z: np.where(z.real > 0, z, slope * z),
-        slope=lambda z, x: np.where(z.real > 0, 1.0, slope).astype(z.dtype),
-        lipschitz=1.0,
-    )
+    def value(z, out=None):
+        out = np.asarray(np.multiply(z, slope, out=out))
+        np.copyto(out, z, where=z.real > 0)
+        return out
+    return Activation(value, lambda z, x: np.where(z.real > 0, 1.0, slope).astype(z.dtype, copy=False),
+                      lambda z, x: np.zeros_like(z), 1.0)
 
 
 ACTIVATIONS = {                                                                    # (3.1) (3.2)
-    "identity": Activation(lambda z: z, lambda z, x: np.ones_like(z), 1.0),
-    "tanh": Activation(np.tanh, lambda z, x: 1.0 - x * x, 1.0),
-    "sigmoid": Activation(_sigmoid, lambda z, x: x * (1.0 - x), 0.25),
-    "softplus": Activation(_softplus, lambda z, x: _sigmoid(z), 1.0),
-    "swish": Activation(lambda z: z * _sigmoid(z), _swish_slope, 1.0998393194500453),
-    "sin": Activation(np.sin, lambda z, x: np.cos(z), 1.0),
+    "identity": Activation(lambda z, out=None: np.positive(z, out=out),
+                           lambda z, x: np.ones_like(z), lambda z, x: np.zeros_like(z), 1.0),
+    "tanh": Activation(lambda z, out=None: np.tanh(z, out=out),
+                       lambda z, x: 1.0 - x * x, lambda z, x: -2.0 * x * (1.0 - x * x), 1.0),
+    "sigmoid": Activation(_sigmoid, lambda z, x: x * (1.0 - x),
+                          lambda z, x: x * (1.0 - x) * (1.0 - 2.0 * x), 0.25),
+    "softplus": Activation(_softplus, lambda z, x: _sigmoid(z), _softplus_curvature, 1.0),
+    "swish": Activation(lambda z, out=None: np.multiply(z, _sigmoid(z), out=out),
+                        _swish_slope, _swish_curvature, 1.0998393201288669),
+    "sin": Activation(lambda z, out=None: np.sin(z, out=out),
+                      lambda z, x: np.cos(z), lambda z, x: -x, 1.0),
     "relu": _leaky(0.0),
     "leaky_relu": _leaky(0.01),
 }

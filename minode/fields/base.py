@@ -34,7 +34,7 @@ cotangents are rows: `y` is `(..., d)`, and f_y w is computed as the row whose
 i-th entry is Σ_j (f_y)_ij w_j. A time `t` is a number, or an array with the
 batch's shape where each trajectory has its own clock. And f must accept
 complex y and θ, because one of the book's ways of checking a derivative is a
-step into the complex plane (chapter 19).
+step into the complex plane (chapter 22).
 
 Next: four fields simple enough to differentiate in the head (chapter 2).
 """
@@ -90,3 +90,39 @@ class VectorField:
         """The vector-Jacobian product (1.3): a is (..., d), the answers (..., d) and (p,)."""
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         return (a[..., None, :] @ f_y)[..., 0, :], np.tensordot(a, f_theta, a.ndim)  # (1.3)
+
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        """How the product (1.3) changes as y moves along w and θ along Δθ with a held fixed.
+
+        Shapes as in `vjp`. Second derivatives of the loss need it (chapter 21), nothing else does.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define vjp_derivative(t, y, theta, a, w, dtheta) "
+                                  "for second derivatives")
+
+    def bind(self, theta, y):
+        """The field with θ filled in, a function f(t, y) for states of y's dtype: a `Bound`."""
+        return Bound(self, theta)
+
+
+class Bound:
+    """A field with θ filled in: f(t, y), and a vector-Jacobian product that sums its share of θ.
+
+    A field that can do better than begin anew in each call overrides `bind`.
+    """
+
+    def __init__(self, field, theta):
+        self.field, self.theta = field, theta
+        self.total = np.zeros(field.n_params)
+
+    def __call__(self, t, y):
+        return self.field(t, y, self.theta)                                        # (1.1)
+
+    def vjp(self, t, y, a):
+        """a f_y; a f_θ is added to what `a_f_theta` returns."""
+        a_f_y, a_f_theta = self.field.vjp(t, y, self.theta, a)
+        self.total += a_f_theta
+        return a_f_y
+
+    def a_f_theta(self):
+        """The sum of the a f_θ of all calls of `vjp`."""
+        return self.total

@@ -6,47 +6,52 @@ it is autonomous, and passes it through m layers,
     z_l = x_{l−1} W_lᵀ + b_l,     x_l = σ_l(z_l),     f = x_m.           (4.1)
 
 x is a row, W_l is (fan_out, fan_in) as in PyTorch, and θ is W₁, b₁, W₂, b₂, …,
-each W row by row. The first column of W₁ belongs to t: write x₀ W₁ᵀ as
-t τ + y V, with τ that column as a row and V the rest transposed, and no
-concatenation is needed.
+each W row by row. In the code a bias is one weight more: with x̃ = [x, 1] and
+W̃ = [W, b], every layer is the one product z = x̃ W̃ᵀ.
 
-Forward mode. Let y move along dy, t along dt, θ along dW, db; apply the product
+Forward mode. Let y move along dy, t along dt, θ along dW̃; apply the product
 rule to (4.1), first layer first:
 
-    dz_l = dx_{l−1} W_lᵀ + x_{l−1} dW_lᵀ + db_l,     dx_l = σ_l'(z_l) dz_l.  (4.2)
+    dz_l = dx_{l−1} W_lᵀ + x̃_{l−1} dW̃_lᵀ,     dx_l = σ_l'(z_l) dz_l.     (4.2)
 
-With dy = w, dW and db from Δθ, and dt = 0 this is the product f_y w + f_θ Δθ.
-With dt = 1 and nothing else it is f_t.
+With dy = w, dW̃ from Δθ, and dt = 0 this is the product f_y w + f_θ Δθ. With dt = 1
+and nothing else it is f_t.
 
 Reverse mode. Start from a row g_m = a and ask, last layer first, with what
 weights a · f depends on each layer. A change of x_l changes a · f by g_l · dx_l.
-Insert (4.2), collect what multiplies dx_{l−1}, dW_l and db_l:
+Insert (4.2), and collect what multiplies dx_{l−1} and dW̃_l:
 
     δ_l = g_l σ_l'(z_l),     g_{l−1} = δ_l W_l,                          (4.3)
-    cotangent of W_l:  Σ δ_lᵀ x_{l−1},   of b_l:  Σ δ_l.                 (4.4)
+    cotangent of W̃_l:  Σ δ_lᵀ x̃_{l−1}.                                   (4.4)
 
-The products are of rows with matrices; the sums run over the batch. What
-arrives at the input is [a · f_t, a f_y]. Neither mode ever forms f_y or f_θ:
-each costs about as much as two evaluations of f, whatever d and p are.
+The sum runs over the batch. What arrives at the input is [a · f_t, a f_y]. Neither
+mode ever forms f_y or f_θ: each costs about as much as two evaluations of f,
+whatever d and p are.
 
-The matrices themselves, where they are wanted (an implicit method, a figure),
-are (4.3) started from the d rows of the identity at once instead of from a,
+The matrices themselves, where they are wanted (a short sweep, an implicit method), are
+(4.3) started from the d rows of the identity at once instead of from a,
 
     D_l = G_l σ_l'(z_l),  G_{l−1} = D_l W_l,  G_m = 1,                   (4.5)
 
-whose end G₀ = [f_t, f_y]; and since the W_l and b_l of one output row do not mix
-with those of another, D_l and x_{l−1} are all that f_θ is made of:
+whose end G₀ = [f_t, f_y]; and since the weights of one output row do not mix
+with those of another, D_l and x̃_{l−1} are all that f_θ is made of:
 
-    ∂f_i/∂(W_l)_jk = (D_l)_ij (x_{l−1})_k,   ∂f_i/∂(b_l)_j = (D_l)_ij.   (4.6)
+    ∂f_i/∂(W̃_l)_jk = (D_l)_ij (x̃_{l−1})_k.                              (4.6)
 
-Lipschitz. A product of matrices shrinks or stretches no vector by more than the
-product of their largest singular values, so (3.2) gives for all u, v
+Lipschitz. A product of matrices stretches no vector by more than the product of
+their largest singular values, so (3.2) gives for all u, v
 
     |f(t, u) − f(t, v)| ≤ Π_l L_σl ‖W_l‖₂ · |u − v|,                     (4.7)
 
 with only the columns of W₁ that multiply y. A network with Lipschitz activations
 is therefore Lipschitz in y everywhere, not just near y₀: its solutions exist for
 all time and are unique (chapter 6 shows what happens without that).
+
+Second derivatives. Move y and θ while a stays, and (4.3) and (4.4) move by the product rule,
+
+    dδ = dg σ' + g σ'' dz,   dg_{l−1} = dδ W + δ dW,   Σ (dδᵀ x̃ + δᵀ dx̃),   (4.8)
+
+with dz and dx from (4.2) and dg_m = 0.
 
 Next: how states of any shape become the vectors a solver works on (chapter 5).
 """
@@ -55,6 +60,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .base import VectorField
+from .network import Network, flat, homogeneous
 
 
 class MLP(VectorField):
@@ -90,8 +96,8 @@ class MLP(VectorField):
 
     def layers(self, theta):
         """[(W_1, b_1), ...] as views into theta, W_l of shape (fan_out, fan_in)."""
-        if theta.shape != (self.n_params,):
-            raise ValueError(f"theta must have shape ({self.n_params},) for {self!r}, not {theta.shape}")
+        if np.shape(theta) != (self.n_params,):
+            raise ValueError(f"theta must have shape ({self.n_params},) for {self!r}, not {np.shape(theta)}")
         layers, start = [], 0
         for n, m in self.shapes:
             bias = start + n * m
@@ -100,32 +106,20 @@ class MLP(VectorField):
         return layers
 
     def __call__(self, t, y, theta):
-        x = y
-        for z, x in self._forward(t, y, self.layers(theta)):
-            pass
-        return x
+        return Network(self.layers(theta), self, np.result_type(y, theta, t))(t, y)
+
+    def vjp(self, t, y, theta, a):
+        network = Network(self.layers(theta), self, np.result_type(y, theta, t))
+        return network.vjp(t, y, a), network.a_f_theta()
+
+    def bind(self, theta, y):
+        return Network(self.layers(theta), self, np.result_type(y, theta))
 
     def jvp(self, t, y, theta, w, dtheta):
         return self._tangent(t, y, theta, 0.0, w, dtheta)
 
     def time_derivative(self, t, y, theta):
         return self._tangent(t, y, theta, 1.0, np.zeros_like(y), np.zeros_like(theta))
-
-    def vjp(self, t, y, theta, a):
-        layers = self.layers(theta)
-        trace = self._forward(t, y, layers)
-        a_f_theta = np.empty(self.n_params, np.result_type(a, y, theta))
-        g = a
-        for l in reversed(range(len(layers))):
-            z, x = trace[l]
-            delta = g * self.sigmas[l].slope(z, x)                                 # (4.3)
-            dW, db = self.layers(a_f_theta)[l]
-            rows = delta.reshape(-1, delta.shape[-1])
-            inputs = self._input(t, y) if l == 0 else trace[l - 1][1]
-            dW[...] = rows.T @ inputs.reshape(-1, inputs.shape[-1])                # (4.4)
-            db[...] = rows.sum(axis=0)                                             # (4.4)
-            g = delta @ layers[l][0]                                               # (4.3)
-        return g[..., -self.dim:], a_f_theta
 
     def jacobian(self, t, y, theta):
         for _, _, G in self._backward(t, y, theta):
@@ -136,13 +130,31 @@ class MLP(VectorField):
         f_theta = np.empty((*y.shape, self.n_params), np.result_type(y, theta))
         stop = self.n_params
         for D, x, _ in self._backward(t, y, theta):
-            n, m = D.shape[-1], x.shape[-1]
-            start = stop - n * m - n
+            n, m = D.shape[-1], x.shape[-1] - 1
+            start = stop - n * (m + 1)
             dW = D[..., :, None] * x[..., None, None, :]                           # (4.6)
-            f_theta[..., start:stop - n] = dW.reshape(*y.shape, n * m)
-            f_theta[..., stop - n:stop] = D                                        # (4.6)
+            f_theta[..., start:stop - n] = dW[..., :-1].reshape(*y.shape, n * m)
+            f_theta[..., stop - n:stop] = dW[..., -1]
             stop = start
         return f_theta
+
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        network = Network(self.layers(theta), self, np.result_type(y, theta))
+        moves, passes = homogeneous(self.layers(dtheta)), []
+        dx = np.concatenate([np.zeros((*w.shape[:-1], 1)), w], axis=-1) if self.sees_time else w
+        dx = dx.reshape(-1, dx.shape[-1])
+        for (x, z, x_next), Wt, dWt, sigma in zip(network.trace(t, y), network.weights, moves, self.sigmas):
+            dz, slope = dx @ Wt[:-1] + x @ dWt, sigma.slope(z, x_next)             # (4.2)
+            passes.append((x.reshape(-1, len(Wt)), dx, slope, sigma.curvature(z, x_next) * dz))
+            dx = slope * dz                                                        # (4.2)
+        g, dg, shares = a.reshape(-1, self.dim), 0.0, []
+        for (x, dx, slope, bend), Wt, dWt in zip(passes[::-1], network.weights[::-1], moves[::-1]):
+            delta, d_delta = g * slope, dg * slope + g * bend                      # (4.8)
+            share = x.T @ d_delta
+            share[:-1] += dx.T @ delta                                             # (4.8)
+            shares.insert(0, share)
+            g, dg = delta @ Wt[:-1].T, d_delta @ Wt[:-1].T + delta @ dWt[:-1].T    # (4.8)
+        return dg[..., -self.dim:].reshape(y.shape), flat(shares)
 
     def lipschitz(self, theta):
         """The bound (4.7): a number K with |f(t, u) − f(t, v)| ≤ K |u − v| for all t, u, v.
@@ -156,52 +168,27 @@ class MLP(VectorField):
         slopes = [sigma.lipschitz for sigma in self.sigmas]
         return np.prod(slopes) * np.prod([np.linalg.norm(W, 2) for W in matrices])  # (4.7)
 
-    # -- the three passes through the layers ------------------------------------------------
-
-    def _forward(self, t, y, layers):
-        """[(z_1, x_1), ..., (z_m, x_m)] of (4.1)."""
-        trace, x = [], y
-        for l, ((W, b), sigma) in enumerate(zip(layers, self.sigmas)):
-            if l == 0 and self.sees_time:
-                z = y @ W[:, 1:].T + (_column(t) * W[:, 0] + b)                    # (4.1)
-            else:
-                z = x @ W.T + b                                                    # (4.1)
-            x = sigma.value(z)                                                     # (4.1)
-            trace.append((z, x))
-        return trace
-
     def _tangent(self, t, y, theta, dt, dy, dtheta):
         """The change of f along (dt, dy, dθ), (4.2)."""
-        layers, x = self.layers(theta), self._input(t, y)
+        network = Network(self.layers(theta), self, np.result_type(y, theta, t))
         dx = np.concatenate([np.full((*dy.shape[:-1], 1), dt), dy], axis=-1) if self.sees_time else dy
-        for (z, x_next), (W, _), (dW, db), sigma in zip(
-                self._forward(t, y, layers), layers, self.layers(dtheta), self.sigmas):
-            dz = dx @ W.T + x @ dW.T + db                                          # (4.2)
-            dx, x = sigma.slope(z, x_next) * dz, x_next                            # (4.2)
-        return dx
+        dx = dx.reshape(-1, dx.shape[-1])
+        for (x, z, x_next), Wt, dWt, sigma in zip(
+                network.trace(t, y), network.weights, homogeneous(self.layers(dtheta)), self.sigmas):
+            dz = dx @ Wt[:-1] + x @ dWt                                            # (4.2)
+            dx = sigma.slope(z, x_next) * dz                                       # (4.2)
+        return dx.reshape(y.shape)
 
     def _backward(self, t, y, theta):
-        """(D_l, x_{l−1}, G_{l−1}) of (4.5), last layer first; G₀ is [f_t, f_y]."""
-        layers = self.layers(theta)
-        trace = self._forward(t, y, layers)
-        G = np.broadcast_to(np.eye(self.dim), (*y.shape, self.dim))                # (4.5)
-        for l in reversed(range(len(layers))):
-            z, x = trace[l]
-            D = G * self.sigmas[l].slope(z, x)[..., None, :]                       # (4.5)
-            G = D @ layers[l][0]                                                   # (4.5)
-            yield D, self._input(t, y) if l == 0 else trace[l - 1][1], G
-
-    def _input(self, t, y):
-        """x_0: y, with t in front of it where the network sees time."""
-        if not self.sees_time:
-            return y
-        clock = np.broadcast_to(_column(t), (*y.shape[:-1], 1))
-        return np.concatenate([clock, y], axis=-1)
-
-
-def _column(t):
-    """A time as something that multiplies a row: a number as it is, an array as a column."""
-    return t[..., None] if isinstance(t, np.ndarray) else t
+        """(D_l, x̃_{l−1}, G_{l−1}) of (4.5), last layer first; G₀ is [f_t, f_y]."""
+        network = Network(self.layers(theta), self, np.result_type(y, theta))
+        G = np.broadcast_to(np.eye(self.dim), (*y.shape, self.dim)).reshape(-1, self.dim)  # (4.5)
+        for (x, z, x_next), Wt, sigma in zip(network.trace(t, y)[::-1], network.weights[::-1], self.sigmas[::-1]):
+            n = len(Wt[0])
+            D = G.reshape(-1, self.dim, n) * sigma.slope(z, x_next).reshape(-1, 1, n)  # (4.5)
+            G = D.reshape(-1, n) @ Wt[:-1].T                                       # (4.5)
+            batch = y.shape[:-1]
+            yield D.reshape(*batch, self.dim, n), x.reshape(*batch, -1), G.reshape(*batch, self.dim, -1)
 
 
 def _check_architecture(widths, names):

@@ -67,6 +67,9 @@ class _MatrixTimes(_Autonomous):
     def g_prime(self, y):
         raise NotImplementedError
 
+    def g_second(self, y):
+        raise NotImplementedError
+
     def __call__(self, t, y, theta):
         return self.g(y) @ theta.reshape(self.dim, self.dim).T                     # (2.1) (2.4)
 
@@ -76,6 +79,12 @@ class _MatrixTimes(_Autonomous):
     def param_jacobian(self, t, y, theta):
         blocks = np.einsum("ij,...k->...ijk", np.eye(self.dim), self.g(y))         # (2.1) (2.4)
         return blocks.reshape(*y.shape, self.n_params)
+
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        A, dA = theta.reshape(self.dim, self.dim), dtheta.reshape(self.dim, self.dim)
+        change = (a @ dA) * self.g_prime(y) + (a @ A) * self.g_second(y) * w       # (2.1) (2.4)
+        moved = (self.g_prime(y) * w).reshape(-1, self.dim)
+        return change, (a.reshape(-1, self.dim).T @ moved).ravel()                 # (2.1) (2.4)
 
 
 class Linear(_MatrixTimes):
@@ -91,6 +100,9 @@ class Linear(_MatrixTimes):
 
     def g_prime(self, y):
         return np.ones_like(y)
+
+    def g_second(self, y):
+        return np.zeros_like(y)
 
 
 class CubicSpiral(_MatrixTimes):
@@ -108,6 +120,9 @@ class CubicSpiral(_MatrixTimes):
 
     def g_prime(self, y):
         return 3 * y**2
+
+    def g_second(self, y):
+        return 6 * y
 
 
 class LotkaVolterra(_Autonomous):
@@ -146,6 +161,16 @@ class LotkaVolterra(_Autonomous):
         f_theta[..., 1, 3] = prey * predator
         return f_theta
 
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        (_, beta, _, delta), (d_alpha, d_beta, d_gamma, d_delta) = theta, dtheta
+        (prey, predator), (u, v), (a_1, a_2) = (np.moveaxis(x, -1, 0) for x in (y, w, a))
+        meet = delta * a_2 - beta * a_1
+        d_meet = d_delta * a_2 - d_beta * a_1
+        change = np.stack([d_alpha * a_1 + d_meet * predator + meet * v,           # (2.2)
+                           d_meet * prey + meet * u - d_gamma * a_2], axis=-1)     # (2.2)
+        rate = prey * v + u * predator
+        return change, np.array([np.sum(a_1 * u), -np.sum(a_1 * rate), -np.sum(a_2 * v), np.sum(a_2 * rate)])
+
 
 class VanDerPol(_Autonomous):
     """The van der Pol oscillator (2.3); state (position, velocity), θ = (μ,).
@@ -177,3 +202,11 @@ class VanDerPol(_Autonomous):
         f_theta = np.zeros((*y.shape, 1), np.result_type(y, theta))
         f_theta[..., 1, 0] = (1 - x * x) * v
         return f_theta
+
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        (mu,), (d_mu,), a_2 = theta, dtheta, a[..., 1]
+        (x, v), (dx, dv) = np.moveaxis(y, -1, 0), np.moveaxis(w, -1, 0)
+        bend = x * dv + v * dx
+        change = np.stack([-2 * a_2 * (d_mu * x * v + mu * bend),                  # (2.3)
+                           a_2 * (d_mu * (1 - x * x) - 2 * mu * x * dx)], axis=-1)  # (2.3)
+        return change, np.array([np.sum(a_2 * ((1 - x * x) * dv - 2 * x * v * dx))])

@@ -40,6 +40,12 @@ read there by f; starting later leaves out a piece of the way, a(t₀⁺) · f o
     dL/dt_i = ∂L/∂y(t_i) · f(t_i, y(t_i)),   i ≥ 1,                      (17.5)
     dL/dt₀ = −a(t₀⁺) · f(t₀, y₀).                                        (17.6)
 
+b stands on the left of (17.3) only. Its error does not feed back into y or a, and where θ is
+long it can still dominate the error norm of an adaptive method and shorten its
+steps. So b may be left out of the norm (Kidger, Chen and Lyons 2021):
+
+    E = ( mean of (e_i / sc_i)² over the components of y and a )^{1/2}.  (17.7)
+
 The trap. Solving y backwards must meet the states it came from. That does not ask
 for a reversible method, only for an accurate solve, but where the field contracts
 going forwards (y' = −λy) it expands going back, and errors grow like e^{λT}. Here
@@ -88,20 +94,32 @@ def invariant(a, w, b, dtheta):
     return np.vdot(a, w) + np.vdot(b, dtheta)                                      # (17.1)
 
 
-def backsolve(f, ys, t, theta, cotangents, b, **solver):
-    """Integrate [y, a, b] from the last time back to the first.
+def backsolve(f, ys, t, theta, cotangents, b, y_at=None, **solver):
+    """Integrate [y, a, b] from the last time back to the first; with `y_at(t)` given, only [a, b].
 
     ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,). Returns a(t₀⁺), before any
     loss on y(t₀) itself is added, and b(t₀).
     """
-    rhs = adjoint_rhs(f)
-    a = np.zeros_like(ys[0])
+    rhs, a = adjoint_rhs(f), np.zeros_like(ys[0])
     for i in range(len(t) - 1, 0, -1):
         a = a + cotangents[i]                                                      # (17.4)
-        _, path_a, path_b = odeint(lambda t, state: rhs(t, state, theta),
-                                   (ys[i], a, b), [t[i], t[i - 1]], **solver)
+        back = [t[i], t[i - 1]]
+        if y_at is None:
+            _, path_a, path_b = odeint(lambda t, state: rhs(t, state, theta), (ys[i], a, b), back, **solver)
+        else:
+            path_a, path_b = odeint(lambda t, state: rhs(t, (y_at(t), *state), theta)[1:], (a, b), back, **solver)
         a, b = path_a[-1], path_b[-1]
     return a, b
+
+
+def seminorm(error, scale):
+    """The error norm (17.7) for the backward solve: `backward=dict(norm=seminorm)`.
+
+    >>> float(seminorm((np.array([3.0]), np.array([4.0]), np.array([1e9])), (1.0, 1.0, 1.0)))
+    3.5355339059327378
+    """
+    r = np.concatenate([np.ravel(e / sc) for e, sc in zip(error[:-1], scale[:-1])])
+    return np.sqrt(np.mean(r * r))                                                 # (17.7)
 
 
 def time_gradient(f, ys, t, theta, cotangents, a0):

@@ -22,9 +22,9 @@ its transpose; (18.2) and the sum in (18.4) are one vector-Jacobian product. No
 limit was taken anywhere: this is the derivative of the numbers that were computed,
 at any step size, up to the rounding of the arithmetic.
 
-An output inside a step, y_n + Σ_j b_j(θ) h k_j by (11.1), with cotangent g, adds its share
+An output inside a step, y_n + Σ_j b_j(θ) h k_j by (11.1), with cotangent g, adds
 
-    h b_j(θ) g  to λ_j,     g  to a_n,                                   (18.5)
+    h b_j(θ) g  to λ_j   and   g  to a_n,                                (18.5)
 
 and where a dense output has stages of its own, they are stages like the others, with
 weight b_j = 0 in the step. An output at the end of a step simply joins a_{n+1}. A method that
@@ -40,50 +40,144 @@ y on the way. So the two gradients differ by O(h^p). Neither is nearer to the
 gradient of the true solution; but a minimiser that is shown one function and the
 gradient of another may find no step downhill.
 
+All of it is linear in the weights, and only the chain has to be walked one step after
+the other. For a small system, where a call of f costs more than its arithmetic, the
+Jacobians of all the stages of all the steps come from one call on one array; (18.1) to
+(18.3) applied to the rows of the identity give ∂y_{n+1}/∂y_n, for all steps at once; and
+what is left to do in turn is
+
+    a_n = a_{n+1} ∂y_{n+1}/∂y_n + what the outputs add.                  (18.6)
+
+With all a_n known, (18.1) and (18.2) give every λ_i at once, and (18.4) is one product over
+all of them. For a large system the Jacobians would cost more than they save, and the
+steps are taken back one by one.
+
 The price is memory: the increments of all steps are kept. Y_i is recovered from
 y_n and them by (9.1).
 
-Next: the door to both routes (chapter 19).
+Next: the same numbers in less memory (chapter 19).
 """
 
 import numpy as np
 
-from ..solvers.dense import all_increments, weights_at, interpolant
+from ..solvers.dense import all_increments, interpolant, weights_at
+
+SMALL = 50_000          # d p times the batch: below it, all Jacobians at once are cheaper
 
 
-def sweep(f, tape, tableau, theta, times, cotangents, b):
-    """The derivative of a chain of explicit steps, last step first.
+def step_back(A, b, h, a, share, pull):
+    """One step (or many at once) taken back: a_n − a_{n+1}, and all λ_i stacked in front.
 
-    tape lists the steps (t, h, y, hK) with flat y. cotangents (N, ..., d) are those of the
-    outputs at `times` (N,), the first of which is the first state and not looked at.
-    b is ∂L/∂θ (p,). Returns a at the first state (..., d) and b there.
+    h broadcasts against a; share[i] is what (18.5) adds to λ_i / h; pull(i, λ_i) is μ_i.
     """
-    dense, shape = interpolant(tableau), cotangents.shape[1:]
-    A, weights, c = extended(tableau, dense)
-    out = len(times) - 1
-    a = np.zeros(shape)
-    for t, h, y, hK in reversed(tape):
-        share, direct, last = np.zeros((len(weights), *shape)), 0.0, tableau.stages
-        while out > 0 and abs(times[out] - t) >= abs(h):
-            a = a + cotangents[out]
-            out -= 1
-        while out > 0 and times[out] != t:
-            theta_out = (times[out] - t) / h
-            share += np.multiply.outer(weights_at(dense, theta_out), cotangents[out])  # (18.5)
-            direct, last = direct + cotangents[out], len(weights)
-            out -= 1
-        if last > len(hK):
-            hK, _ = all_increments(lambda t, y: f(t, y.reshape(shape), theta).ravel(), dense, t, h, y, hK)
-        Y = (y + A[:last, :len(hK)] @ hK).reshape(last, *shape)                    # (9.1)
-        mu = np.zeros((last, *shape))
-        for i in range(last - 1, -1, -1):
-            lam = h * (weights[i] * a + share[i] + np.tensordot(A[i + 1:last, i], mu[i + 1:], 1))  # (18.1)
-            if not lam.any():
-                continue
-            mu[i], lam_f_theta = f.vjp(t + c[i] * h, Y[i], theta, lam)             # (18.2)
-            b = b + lam_f_theta                                                    # (18.4)
-        a = a + mu.sum(axis=0) + direct                                            # (18.3) (18.5)
-    return a + cotangents[1:out + 1].sum(axis=0), b
+    lam, mu = np.empty((len(b), *a.shape)), np.empty((len(b), a.size))
+    for i in range(len(b) - 1, -1, -1):
+        later = (A[i + 1:, i] @ mu[i + 1:]).reshape(a.shape)
+        lam[i] = h * (b[i] * a + share[i] + later)                                 # (18.1) (18.5)
+        mu[i] = pull(i, lam[i]).ravel()                                            # (18.2)
+    return mu.sum(axis=0).reshape(a.shape), lam                                    # (18.3)
+
+
+def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
+    """The derivative of a chain of explicit steps: a at the first state (..., d), and b (p,).
+
+    tape lists the steps (t, h, y, hK) with flat y. cotangents (N, ..., d) are those of the outputs
+    at `times` (N,), the first of which is the first state and not looked at; `a` is that of the
+    last state for whatever comes after it. θ's own share of the loss is not in b. `at_once`
+    chooses between the two ways, which SMALL does where it is None.
+    """
+    shape, dense = cotangents.shape[1:], interpolant(tableau)
+    if not tape:
+        return a + cotangents[1:].sum(axis=0), np.zeros(len(theta))
+    A, b, c = extended(tableau, dense)
+    t, h = np.array([step[0] for step in tape]), np.array([step[1] for step in tape])
+    arrivals, shares = np.zeros((len(tape) + 1, *shape)), {}
+    arrivals[-1] += a
+    sign = np.sign(h[0])
+    reached_by = np.searchsorted(sign * t, sign * times, side="left") - 1
+    for n, time, g in zip(reached_by[1:], times[1:], cotangents[1:]):
+        theta_out = (time - t[n]) / h[n] if n >= 0 else 1.0
+        if theta_out == 1.0:
+            arrivals[n + 1] += g
+        else:
+            arrivals[n] += g                                                       # (18.5)
+            share = np.multiply.outer(weights_at(dense, theta_out), g)             # (18.5)
+            shares[n] = shares.get(n, 0.0) + share
+    used = np.flatnonzero(b)[-1] + 1
+    if np.prod(shape) * len(theta) < SMALL if at_once is None else at_once:
+        last = len(b) if shares else used
+        return sweep_at_once(f, tape, (A[:last, :last], b[:last], c[:last]), theta, t, h, arrivals, shares)
+    return sweep_in_turn(f, tape, (A, b, c), used, theta, arrivals, shares)
+
+
+def sweep_at_once(f, tape, tables, theta, t, h, arrivals, shares):
+    """`sweep` of a small system: every Jacobian from one call, then the chain (18.6)."""
+    (A, b, c), shape = tables, arrivals.shape[1:]
+    s, N, d = len(b), len(tape), shape[-1]
+    y, hK = np.array([step[2] for step in tape]), np.zeros((s, N, tape[0][2].size))
+    for n, step in enumerate(tape):
+        hK[:len(step[3]), n] = step[3][:s]
+    Y = (y + (A @ hK.reshape(s, -1)).reshape(hK.shape)).reshape(s, N, *shape)                         # (9.1)
+    clock = np.broadcast_to((t + np.multiply.outer(c, h)).reshape(s, N, *[1] * (len(shape) - 1)), Y.shape[:-1])
+    f_y = f.jacobian(clock, Y, theta)
+    share = np.zeros((s, N, *shape))
+    for n, rows in shares.items():
+        share[:, n] = rows[:s]
+
+    unit = np.zeros((N, *shape[:-1], d + bool(shares), d))
+    unit[..., :d, :] = np.eye(d)
+    unit_share = np.zeros((s, *unit.shape))
+    if shares:
+        unit_share[..., d, :] = share
+    h = h.reshape(N, *[1] * (len(shape) + 1))
+    back, _ = step_back(A, b, h, unit, unit_share, lambda i, lam: lam @ f_y[i])
+    back += unit                                                                   # (18.3)
+    gain = arrivals[:N] + back[..., d, :] if shares else arrivals[:N]
+    a, a_next = arrivals[N][..., None, :], np.empty((N, *shape[:-1], 1, d))
+    for n in range(N - 1, -1, -1):
+        a_next[n] = a
+        a = a @ back[n, ..., :d, :] + gain[n][..., None, :]                        # (18.6)
+    _, lam = step_back(A, b, h, a_next, share[..., None, :], lambda i, lam: lam @ f_y[i])
+    return a[..., 0, :], f.vjp(clock, Y, theta, lam[..., 0, :])[1]                 # (18.4)
+
+
+def sweep_in_turn(f, tape, tables, used, theta, arrivals, shares):
+    """`sweep` of a large system: one step after the other, by vector-Jacobian products."""
+    shape = arrivals.shape[1:]
+    network = f.bind(theta, arrivals)
+    a = arrivals[-1]
+    for n in range(len(tape) - 1, -1, -1):
+        t, h, y, hK = tape[n]
+        last = len(hK) if n in shares else used
+        A, b, c = tables[0][:last, :last], tables[1][:last], tables[2][:last]
+        Y = (y + A @ hK[:last]).reshape(last, *shape)                              # (9.1)
+        change, _ = step_back(A, b, h, a, shares.get(n, np.zeros(last)),
+                              lambda i, lam: network.vjp(t + c[i] * h, Y[i], lam))  # (18.4)
+        a = a + change + arrivals[n]                                               # (18.3)
+    return a, network.a_f_theta()
+
+
+def sweep_trajectories(f, passes, tableau, theta, times, cotangents):
+    """`sweep` of a batch (B, d) whose trajectories took steps of their own, pass by pass."""
+    dense, network = interpolant(tableau), f.bind(theta, cotangents)
+    A, b, c = extended(tableau, dense)
+    a = np.zeros(cotangents.shape[1:])
+    for ids, t, h, y, hK in reversed(passes):
+        if any(((time - t) / h < 1).any() for time in times[1:]):
+            hK, _ = all_increments(lambda t, y: f(t, y, theta), dense, t, h, y, hK)
+        last = len(hK)
+        share, gain, a_next = np.zeros((last, *y.shape)), np.zeros_like(y), a[ids]
+        for time, g in zip(times[1:], cotangents[1:]):
+            theta_out = (time - t) / h
+            ends, inside = theta_out == 1.0, (theta_out > 0.0) & (theta_out < 1.0)
+            a_next[ends] += g[ids[ends]]
+            gain[inside] += g[ids[inside]]                                         # (18.5)
+            share[:, inside] += weights_at(dense, theta_out[inside])[:last, :, None] * g[ids[inside]]  # (18.5)
+        Y = y + np.tensordot(A[:last, :last], hK, 1)                               # (9.1)
+        change, _ = step_back(A[:last, :last], b[:last], h[:, None], a_next, share,
+                              lambda i, lam: network.vjp(t + c[i] * h, Y[i], lam))  # (18.4)
+        a[ids] = a_next + change + gain                                            # (18.3)
+    return a + cotangents[1:][times[1:] == times[0]].sum(axis=0), network.a_f_theta()
 
 
 def extended(tableau, dense):

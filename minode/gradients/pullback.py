@@ -1,30 +1,41 @@
-"""19. From a loss to its gradients
+"""20. From a loss to its gradients
 
-Chapters 17 and 18 are two ways back from the cotangents ∂L/∂y(t_i) to dL/dy₀, dL/dθ
-and dL/dt_i. This is the door to both, and its whole content is bookkeeping:
+There are five ways back from the cotangents ∂L/∂y(t_i) to dL/dy₀, dL/dθ and dL/dt_i, and
+this is the door to all of them. Each comes back with a(t₀⁺), what arrives at t₀ from all the
+later outputs, and with b; then
 
-    dL/dy₀ = a(t₀⁺) + ∂L/∂y(t₀),     dL/dθ = b(t₀),                      (19.1)
+    dL/dy₀ = a(t₀⁺) + ∂L/∂y(t₀),     dL/dθ = ∂L/∂θ + b,                  (20.1)
 
-where a(t₀⁺) is what arrives from all the later outputs. The first output is y₀ itself; no
-step leads to it, and its cotangent joins only here.
+for no step leads to the first output, which is y₀ itself.
 
-`gradient="discrete"` is the default because it is the gradient of the number the
-reader sees, whatever the step size; `gradient="backsolve"` is the source text's way.
+    discrete      chapter 18: the exact derivative of the steps taken      memory ~ steps
+    checkpoint    chapter 19: the same numbers, steps computed twice       memory ~ √steps
+    reversible    chapter 19: the same for reversible methods, undone      memory constant
+    backsolve     chapter 17: the adjoint equation, y integrated back too  memory constant
+    interpolate   chapter 17: the adjoint equation, y from dense output    memory ~ steps
 
-Next: how to find out whether any of this is right (chapter 20).
+The first three are the gradient of the number that was computed, and so the default is the
+first. The last two are approximations of the gradient of the solution, as good as their
+solver. A method that chooses its steps is differentiated along the steps that it took.
+dL/dt_i is the formula of the differential equation, (17.5) and (17.6), on every route.
+
+Next: second derivatives (chapter 21).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from ..solvers.solve import run
-from ..solvers.states import as_real
+from ..solvers.explicit import fixed_grid
+from ..solvers.solve import find_method, run
+from ..solvers.states import as_real, as_times
+from ..solvers.tableaus import Tableau
 from .adjoint import backsolve, time_gradient
-from .discrete import sweep
+from .discrete import sweep, sweep_trajectories
+from .memory import Checkpoints, Remember, sweep_checkpoints, sweep_reversible
 from .tangent import as_point
 
-ROUTES = ("discrete", "backsolve")
+ROUTES = ("discrete", "checkpoint", "reversible", "backsolve", "interpolate")
 
 
 class Gradients(NamedTuple):
@@ -35,16 +46,16 @@ class Gradients(NamedTuple):
     t: np.ndarray
 
 
-def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None, **solver):
+def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None, backward=None, **solver):
     """Pull a cotangent of the states back to y0, θ and the times: `Gradients`.
 
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,). `cotangent` is ∂L/∂ys, of
     the shape of ys (N, ..., d), or of y0 for a loss on the last state alone.
-    `gradient` is "discrete" (chapter 18: the exact derivative of the steps taken) or
-    "backsolve" (chapter 17: the adjoint equation, y integrated back too).
+    `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate.
     `dL_dtheta` (p,) is ∂L/∂θ where the loss sees θ directly. `solver` are the
-    keywords of `solve`. ValueError or TypeError for unusable input, SolverError
-    where a solve fails.
+    keywords of `solve`, and `backward` a dict of those that differ in the backward solve
+    of backsolve and interpolate. ValueError or TypeError for unusable input,
+    SolverError where a solve fails.
 
     >>> from minode import Linear
     >>> A, t = np.array([[0.0, 1.0], [-4.0, 0.0]]), np.linspace(0.0, 1.0, 101)
@@ -61,10 +72,10 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
             return np.vdot(weights, ys), weights
         return np.vdot(weights, ys[-1]), np.concatenate([np.zeros_like(ys[:-1]), weights[None]])
     return value_and_gradients(linear_loss, f, y0, t, theta, gradient=gradient,
-                               dL_dtheta=dL_dtheta, **solver)[1]
+                               dL_dtheta=dL_dtheta, backward=backward, **solver)[1]
 
 
-def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta=None, **solver):
+def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta=None, backward=None, **solver):
     """L and its `Gradients`, from loss(ys) -> (L, dL_dys) with dL_dys of the shape of ys.
 
     Arguments and errors as for `pullback`.
@@ -76,19 +87,49 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     >>> float(value), gradients.theta.shape, gradients.t.shape
     (140.308..., (4,), (101,))
     """
-    if gradient not in ROUTES:
-        raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(ROUTES)}")
     y0, theta = as_point(f, y0, theta)
     b = np.zeros_like(theta) if dL_dtheta is None else as_real("dL_dtheta", dL_dtheta, theta.shape)
-
-    forward = run(lambda t, y: f(t, y, theta), y0, t, [] if gradient == "discrete" else None, **solver)
-    times, ys = forward.problem.t, forward.solution.ys
+    times, method = as_times(t), find_method(solver.get("method", "dopri5"))
+    check_route(gradient, method, solver)
+    tape = {"discrete": [], "interpolate": [], "checkpoint": Checkpoints()}.get(gradient)
+    is_reversible = not isinstance(method, Tableau)
+    if is_reversible:
+        solver["method"] = Remember(method, keep=gradient == "discrete")
+    forward = run(f.bind(theta, y0), y0, times, tape, **solver)
+    ys = forward.solution.ys
     value, dL_dys = loss(ys)
     dL_dys = as_real("dL_dys", dL_dys, ys.shape)
-    if gradient == "backsolve":
-        a, b = backsolve(f, ys, times, theta, dL_dys, b, **solver)
+
+    if gradient in ("backsolve", "interpolate"):
+        y_at = forward.interpolate if gradient == "interpolate" else None
+        back = {k: v for k, v in solver.items() if k not in ("method", "norm", "first_step", "progress")}
+        a, b = backsolve(f, ys, times, theta, dL_dys, b, y_at, **back | {"method": method} | (backward or {}))
     else:
-        a, b = sweep(f, forward.tape, forward.method, theta, times, dL_dys, b)
+        if is_reversible:
+            grid = fixed_grid(times, solver.get("step_size"))
+            a, b_steps = sweep_reversible(f, solver["method"], theta, times, grid, dL_dys)
+        elif solver.get("per_trajectory"):
+            a, b_steps = sweep_trajectories(f, tape, method, theta, times, dL_dys)
+        elif gradient == "checkpoint":
+            a, b_steps = sweep_checkpoints(f, tape, method, theta, times, dL_dys)
+        else:
+            a, b_steps = sweep(f, tape, method, theta, times, dL_dys)
+        b = b + b_steps                                                            # (20.1)
     return value, Gradients(
-        y0=a + dL_dys[0], theta=b,                                                 # (19.1)
+        y0=a + dL_dys[0], theta=b,                                                 # (20.1)
         t=time_gradient(f, ys, times, theta, dL_dys, a))
+
+
+def check_route(gradient, method, solver):
+    """ValueError where there is no such way back through this method."""
+    if gradient not in ROUTES:
+        raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(ROUTES)}")
+    is_tableau = isinstance(method, Tableau)
+    if is_tableau and not method.is_explicit:
+        raise ValueError(f"there are no gradients through {method.name}: use an explicit or a reversible method")
+    if gradient == "reversible" and is_tableau:
+        raise ValueError(f"gradient='reversible' needs a reversible method, such as reversible('rk4'), not {method.name!r}")
+    if gradient == "checkpoint" and not is_tableau:
+        raise ValueError(f"gradient='checkpoint' is for Runge–Kutta methods; {method.name} has gradient='reversible'")
+    if solver.get("per_trajectory") and gradient != "discrete":
+        raise ValueError(f"per_trajectory goes with gradient='discrete', not {gradient!r}")

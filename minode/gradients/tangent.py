@@ -30,7 +30,7 @@ Next: the same derivatives backwards (chapter 17).
 
 import numpy as np
 
-from ..solvers.solve import odeint
+from ..solvers.solve import find_method, odeint
 from ..solvers.states import as_real
 
 
@@ -57,7 +57,7 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     """The states at t and how they move with y0 and θ: (ys, ws), both (N, ..., d).
 
     dy0 has the shape of y0 and dtheta that of theta; left out, they are zero.
-    `solver` are the keywords of `solve`. ValueError or TypeError for unusable
+    `solver` are the keywords of `solve`; a `norm` among them is of the pair (y, w). ValueError or TypeError for unusable
     input, SolverError where the solve fails.
 
     >>> from minode import Linear
@@ -67,7 +67,11 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     True
     """
     y0, theta = as_point(f, y0, theta)
-    w0 = np.zeros_like(y0) if dy0 is None else as_real("dy0", dy0, y0.shape)
+    method = find_method(solver.get("method", "dopri5"))
+    if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
+        raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "
+                         f"with joint steps; got {method.name!r}")
+    w0 = np.zeros_like(y0) if dy0 is None else as_real("dy0", dy0, y0.shape).astype(y0.dtype)
     dtheta = np.zeros_like(theta) if dtheta is None else as_real("dtheta", dtheta, theta.shape)
     rhs = tangent_rhs(f)
     return odeint(lambda t, state: rhs(t, state, theta, dtheta), (y0, w0), t, **solver)

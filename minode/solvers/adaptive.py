@@ -72,6 +72,7 @@ class Controller(NamedTuple):
 
 SCIPY = Controller(beta=0.0)
 SMALLEST_E = 1e-10      # an E below this asks for a growth that max_factor forbids anyway
+SMALLEST_E_PREV = 1e-4  # a smaller one was luck, or a step cut short, and no base for comparison
 
 
 class Tolerances(NamedTuple):
@@ -126,7 +127,7 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure, spread=lambda x: 
     tiny = np.less(d_0, 1e-5) | np.less(d_1, 1e-5)
     h_0 = np.minimum(np.where(tiny, 1e-6, 0.01 * d_0 / np.where(tiny, 1.0, d_1)), span)
     h = sign * spread(h_0)
-    k_1 = np.asarray(f(t + h, y + h * k))
+    k_1 = np.asarray(f(t + h, (y + h * k).astype(y.dtype)))
     d_2 = measure(k_1 - k, scale) / h_0                                            # (10.5)
     d = np.maximum(d_1, d_2)
     flat = d <= 1e-15
@@ -160,7 +161,7 @@ def adaptive_steps(problem, tableau, stepper, tolerances, stats, controller=Cont
         if stats.n_steps >= max_steps:
             raise SolverError(f"stopped at t = {t}: max_steps = {max_steps} were not enough", t)
         if rejected and not h >= smallest:
-            raise SolverError(underflow(t, smallest), t)
+            raise SolverError(underflow(t, smallest, tableau), t)
         t_new = t + sign * max(h, smallest)
         if sign * (t_new - end) > 0:
             t_new = end
@@ -178,16 +179,18 @@ def adaptive_steps(problem, tableau, stepper, tolerances, stats, controller=Cont
             k_new = f(t_new, y_new)
             np.multiply(t_new - t, k_new, out=hK[-1])
             stats.n_f += 1
+        k_new = np.array(k_new)                  # f may write its next answer into the same array
         stats.n_accepted += 1
         yield Step(t, t_new - t, y, t_new, y_new, hK)
         E = max(E, SMALLEST_E)
         factor = controller.factor(E, E if rejected or E_prev is None else E_prev, q)
         h *= min(1.0 if rejected else controller.max_factor, factor)
-        t, y, k, size = t_new, y_new, np.array(k_new), size_new
-        E_prev, rejected = E, False
+        t, y, k, size = t_new, y_new, k_new, size_new
+        E_prev, rejected = max(E, SMALLEST_E_PREV), False
 
 
-def underflow(t, smallest):
+def underflow(t, smallest, tableau):
     """What is said when the step size is used up at t."""
+    suspect = "the problem stiff" if tableau.is_explicit else "Newton does not converge"
     return (f"step size underflow at t = {t}: no step longer than {smallest:.1e} meets the tolerance. "
-            "The solution may blow up there, f may be NaN, or the problem stiff")
+            f"The solution may blow up there, f may be NaN, or {suspect}")

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .adaptive import SMALLEST_E, Controller, error_estimator, first_step, underflow
+from .adaptive import SMALLEST_E, SMALLEST_E_PREV, Controller, error_estimator, first_step, underflow
 from .dense import all_increments, evaluate
 from .explicit import Stats, explicit_stepper
 from .states import Solution, SolverError, as_real
@@ -46,6 +46,11 @@ class Steps(NamedTuple):
     y_new: np.ndarray
     hK: np.ndarray
 
+    @property
+    def reached(self):
+        """Where the trajectories are after the pass."""
+        return np.where(self.accepted, self.t_new, self.t)
+
 
 def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Controller(), h=None,
                      max_steps=np.inf):
@@ -61,7 +66,8 @@ def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Cont
     k = np.array(problem.first(np.repeat(t, d), y))
     stats.n_f += 1
     if not np.isfinite(k).all():
-        raise SolverError(f"f is not finite at the initial state, t = {t[0]}", t[0])
+        i = np.argmin(np.isfinite(k).reshape(B, d).all(axis=1))
+        raise SolverError(f"trajectory {i}: f is not finite at the initial state, t = {t[0]}", t[0])
 
     def spread(x):
         return np.repeat(x, d)
@@ -90,7 +96,7 @@ def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Cont
         stuck = rejected & ~(h >= smallest)
         if stuck.any():
             i = np.argmax(stuck)
-            raise SolverError(f"trajectory {ids[i]}: {underflow(t[i], smallest[i])}", t[i])
+            raise SolverError(f"trajectory {ids[i]}: {underflow(t[i], smallest[i], tableau)}", t[i])
         t_new = t + sign * np.maximum(h, smallest)
         t_new = np.where(sign * (t_new - end) > 0, end, t_new)
         h = t_new - t
@@ -111,14 +117,14 @@ def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Cont
         m = ids.size
         yield Steps(ids, accepted, t, h, y.reshape(m, d), t_new, y_new.reshape(m, d), hK.reshape(-1, m, d))
 
-        E = np.where(E >= 0, np.maximum(E, SMALLEST_E), np.inf)
+        E = np.clip(np.where(E >= 0, E, np.inf), SMALLEST_E, 1 / SMALLEST_E)      # NaN is the largest
         steady = ~accepted | rejected | np.isnan(E_prev)
         factor = controller.factor(E, np.where(steady, E, E_prev), q)
         most = np.where(rejected, 1.0, controller.max_factor)
         h = abs(h) * np.clip(factor, np.where(accepted, 0.0, controller.min_factor), most)
         t = np.where(accepted, t_new, t)                                           # (12.1)
         y, k = np.where(moves, y_new, y), np.where(moves, k_new, k)
-        E_prev, rejected = np.where(accepted, E, E_prev), ~accepted
+        E_prev, rejected = np.where(accepted, np.maximum(E, SMALLEST_E_PREV), E_prev), ~accepted
         going = t != end
         if not going.all():
             rest = spread(going)

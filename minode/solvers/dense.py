@@ -57,11 +57,11 @@ def interpolant(tableau):
         rows = [np.array(row, dtype=float) for row in tableau.dense_A]
         return Interpolant(np.array(tableau.dense, dtype=float), at_end + [(row, row.sum()) for row in rows])
     at_start = [] if tableau.starts_with_velocity else [(np.zeros(s), 0.0)]
-    extra = at_start + at_end
+    extra = at_end + at_start
     P = np.zeros((s + len(extra), 3))
     P[:s] = b[:, None] * [0, 3, -2]                                                # (11.2)
-    P[s if at_start else 0] += [1, -2, 1]                                          # (11.2)
-    P[-1] += [0, -1, 1]                                                            # (11.2)
+    P[-1 if at_start else 0] += [1, -2, 1]                                          # (11.2)
+    P[s - 1 if tableau.is_fsal else s] += [0, -1, 1]                                                            # (11.2)
     return Interpolant(P, extra)
 
 
@@ -77,20 +77,20 @@ def all_increments(f, interpolant, t, h, y, hK):
     rows, h_column = list(hK), np.asarray(h)[..., None]
     for a, c in interpolant.extra[len(interpolant.extra) - missing:]:
         Y = y + np.tensordot(a, np.array(rows[:len(a)]), 1)
-        rows.append(h_column * np.asarray(f(t + c * h, Y)))
+        rows.append(h_column * np.asarray(f(t + c * h, Y.astype(y.dtype))))
     return np.array(rows), missing
 
 
 def weights_at(interpolant, theta):
     """b_j(θ) of (11.1) for a number or an array theta: (·, *theta.shape)."""
-    q = interpolant.P.shape[1]
-    powers = np.multiply.accumulate(np.broadcast_to(theta, (q, *np.shape(theta))), axis=0)
-    return np.tensordot(interpolant.P, powers, 1)                                  # (11.1)
+    P, theta = interpolant.P, np.asarray(theta)
+    powers = theta.ravel() ** np.arange(1, P.shape[1] + 1)[:, None]
+    return (P @ powers).reshape(len(P), *theta.shape)                              # (11.1)
 
 
 def evaluate(interpolant, theta, y, hK):
     """The state at t + θh (11.1) from all increments; theta a number, or (m,) for many steps."""
-    return y + (weights_at(interpolant, theta)[..., None] * hK).sum(axis=0)        # (11.1)
+    return y + np.einsum("j...,j...n->...n", weights_at(interpolant, theta), hK)   # (11.1)
 
 
 def between(problem, tape, interpolant, stats):

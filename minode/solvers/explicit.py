@@ -60,6 +60,11 @@ class Step(NamedTuple):
     y_new: np.ndarray
     hK: np.ndarray
 
+    @property
+    def reached(self):
+        """Where the solution is after the step."""
+        return self.t_new
+
 
 def explicit_stepper(f, tableau, y, stats):
     """The array hK and the function step(t, h, y, k) -> (y_new, k_last) that fills its first s rows.
@@ -93,17 +98,23 @@ def fixed_grid(t, step_size=None):
     """The times (9.4) at which a fixed-step method stops: all of t, and between them equal steps.
 
     >>> fixed_grid(np.array([0.0, 0.3, 0.3, 0.4]), step_size=0.1)
-    [0.0, 0.09999999999999999, 0.19999999999999998, 0.3, 0.4]
+    array([0. , 0.1, 0.2, 0.3, 0.4])
     """
-    grid = [float(t[0])]
+    grid = [t[:1]]
     for t_a, t_b in zip(t[:-1].tolist(), t[1:].tolist()):
         if t_a == t_b:
             continue
         m = 1
         if step_size is not None:
             m = max(1, int(np.ceil(abs(t_b - t_a) / step_size * (1 - ROUND_OFF))))  # (9.4)
-        grid += [t_a + j * (t_b - t_a) / m for j in range(1, m)] + [t_b]           # (9.4)
-    return grid
+        grid.append(t_a + np.arange(1, m) * (t_b - t_a) / m)                       # (9.4)
+        grid.append([t_b])
+    return np.concatenate(grid)
+
+
+def pairs(grid):
+    """The steps of a grid as pairs of floats, without a second copy of it."""
+    return zip(map(float, grid[:-1]), map(float, grid[1:]))
 
 
 def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
@@ -114,7 +125,7 @@ def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
     y, (hK, step, *_) = problem.y, stepper
     asks_anew = tableau.starts_with_velocity and not tableau.is_fsal
     k = None
-    for t, t_new in zip(grid, grid[1:]):
+    for t, t_new in pairs(grid):
         if stats.n_steps >= max_steps:
             raise SolverError(f"stopped at t = {t}: max_steps = {max_steps} were not enough", t)
         if k is None or asks_anew:
@@ -123,7 +134,8 @@ def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
         stats.n_steps += 1
         y_new, k = step(t, t_new - t, y, k)
         if not np.isfinite(y_new).all():
-            raise SolverError(f"the state is no longer finite after the step from t = {t} to {t_new}", t)
+            why = "the state is no longer finite after" if tableau.is_explicit else "Newton does not converge in"
+            raise SolverError(f"{why} the step from t = {t} to {t_new}", t)
         stats.n_accepted += 1
         yield Step(t, t_new - t, y, t_new, y_new, hK[:tableau.stages])
         y = y_new

@@ -136,7 +136,7 @@ def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
     A, b, c = (x.astype(y.real.dtype) for x in tableau.arrays)
     d, s = shape[-1], tableau.stages
     hK = np.zeros((s if tableau.is_fsal else s + 1, y.size), y.dtype)
-    last = {}
+    last = {"h": np.nan, "f_y": np.zeros((d, d))}
 
     def step(t, h, y, k):
         guess = h * np.asarray(k)
@@ -159,8 +159,8 @@ def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
         m = len(times)
         for _ in range(MOST_ITERATIONS):
             Y = known + A_block @ hk                                               # (13.1)
-            R = hk - h * np.array([f(t_i, Y_i) for t_i, Y_i in zip(times, Y)])     # (13.1)
-            f_y = np.array([jacobian(t_i, Y_i.reshape(shape)) for t_i, Y_i in zip(times, Y)])
+            R = hk - h * np.array([np.array(f(t_i, Y_i)) for t_i, Y_i in zip(times, Y)])  # (13.1)
+            f_y = np.array([np.array(jacobian(t_i, Y_i.reshape(shape))) for t_i, Y_i in zip(times, Y)])
             stats.n_f, stats.n_jac = stats.n_f + m, stats.n_jac + m
             f_y, rows = f_y.reshape(m, -1, d, d), R.reshape(m, -1, d).swapaxes(0, 1)
             M = -h * np.einsum("ij,ibkl->bikjl", A_block, f_y).reshape(-1, m * d, m * d)  # (13.3)

@@ -19,7 +19,6 @@ An implicit table takes the stepper of chapter 13 into the first two.
 Next: the derivatives (Part III, chapter 16).
 """
 
-import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +30,7 @@ from .explicit import Stats, explicit_stepper, fixed_grid, fixed_steps
 from .implicit import IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance
 from .methods import EXPLICIT
 from .reversible import REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
-from .states import Problem, Solution, SolverError, as_positive, pose
+from .states import Problem, Solution, SolverError, as_positive, pose, watched
 from .tableaus import Tableau
 
 methods = {method.name: method for method in (*EXPLICIT, *IMPLICIT, *REVERSIBLE)}
@@ -131,6 +130,8 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
         raise TypeError(f"norm must be callable as norm(error, scale), not {type(norm).__name__}")
     is_tableau = isinstance(method, Tableau)
     is_adaptive = is_tableau and method.b_hat is not None and step_size is None and grid is None
+    if is_adaptive and atol == 0 and (problem.y == 0).any():
+        raise ValueError("atol must be positive where a component of y0 is 0")
     if step_size is not None:
         step_size = as_positive("step_size", step_size)
     if first_step is not None:
@@ -158,7 +159,8 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
         else:
             steps = fixed_steps(problem, method, stepper, grid, stats, max_steps)
     solution = collect(problem, watched(steps, problem.t, progress), dense, stats, tape)
-    return Run(problem, solution, method, tape, between(problem, tape or [], dense, stats))
+    interpolate = between(problem, tape, dense, stats) if isinstance(tape, list) else None
+    return Run(problem, solution, method, tape, interpolate)
 
 
 def make_stepper(problem, y0, tableau, jacobian, tolerances, stats):
@@ -172,6 +174,7 @@ def make_stepper(problem, y0, tableau, jacobian, tolerances, stats):
     if not callable(jacobian):
         raise ValueError(f"{tableau.name} is implicit and needs jacobian(t, y) -> (..., d, d)")
     got = np.shape(jacobian(float(problem.t[0]), problem.unpack(problem.y)))
+    stats.n_jac += 1
     if got != (*shape, shape[-1]):
         raise ValueError(f"jacobian must return shape {(*shape, shape[-1])}, not {got}")
     is_solved = solved_to_tolerance(tolerances) if tolerances else solved_to_round_off(problem.y.real.dtype)
@@ -227,24 +230,3 @@ def collect(problem, steps, dense, stats, tape):
 def structured(norm, unpack):
     """The reader's norm of states like y0, as a norm of flat vectors."""
     return lambda error, scale: norm(unpack(error), unpack(scale))
-
-
-def watched(steps, t, progress):
-    """The same steps, with `progress` told how much of the span is done after each."""
-    if progress is None or progress is False:
-        return steps
-    if progress is not True and not callable(progress):
-        raise TypeError(f"progress must be True or callable as progress(fraction), not {type(progress).__name__}")
-    tell = line_on_stderr if progress is True else progress
-
-    def watch():
-        for step in steps:
-            yield step
-            tell(float(np.min(np.abs(step.t_new - t[0]))) / abs(t[-1] - t[0]))
-    return watch()
-
-
-def line_on_stderr(fraction):
-    """Draw the fraction over the last one, where stderr is a terminal."""
-    if sys.stderr.isatty():
-        print(f"\rsolving: {fraction:6.1%}", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)

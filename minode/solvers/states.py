@@ -30,6 +30,7 @@ first stage of the first step and costs nothing extra.
 Next: the two methods of the source text, spelled out (chapter 6).
 """
 
+import sys
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
@@ -160,3 +161,24 @@ def _check_velocity(value, y0, shapes, is_tuple, dtype):
             raise ValueError(f"f must return the shape of y, {shape}, not {np.shape(part)}")
         if np.iscomplexobj(part) and dtype.kind != "c":
             raise TypeError("f returned complex values for a real state; make y0 complex to solve it so")
+
+
+def watched(steps, t, progress):
+    """The same steps, with `progress` told how much of the span is done after each."""
+    if progress is None or progress is False:
+        return steps
+    if progress is not True and not callable(progress):
+        raise TypeError(f"progress must be True or callable as progress(fraction), not {type(progress).__name__}")
+    tell = line_on_stderr if progress is True else progress
+
+    def watch():
+        for step in steps:
+            yield step
+            tell(float(np.min(np.abs(step.reached - t[0]))) / abs(t[-1] - t[0]))
+    return watch()
+
+
+def line_on_stderr(fraction):
+    """Draw the fraction over the last one, where stderr is a terminal."""
+    if sys.stderr.isatty():
+        print(f"\rsolving: {fraction:6.1%}", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)

@@ -97,7 +97,7 @@ def _march(step, f, y0, t):
     ys[0] = problem.y
 
     def velocity(t, y):
-        return np.asarray(problem.f(t, y))
+        return np.array(problem.f(t, y))                     # f may hand out the same array each time
 
     with np.errstate(over="ignore", invalid="ignore"):       # an overflow is reported as SolverError
         for i in range(1, len(times)):

@@ -1,0 +1,164 @@
+"""The other libraries in the speed figure: each contender a function of no arguments, or left out
+
+A contender computes the loss and its gradient of one workload, or solves one problem, in
+float64 on one thread, and returns a number to compare. torchdiffeq and torchode need PyTorch,
+diffrax needs JAX; what is not installed is not in the figure.
+"""
+
+import importlib.util
+import os
+from importlib.metadata import version
+
+import numpy as np
+
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+
+def available(*names):
+    return all(importlib.util.find_spec(name) is not None for name in names)
+
+
+def versions():
+    """{library: version} of those that are installed."""
+    names = ("numpy", "scipy", "torch", "torchdiffeq", "torchode", "jax", "diffrax")
+    return {name: version(name) for name in names if available(name)}
+
+
+def gradient_contenders(work):
+    """{name: function of no arguments -> loss} for a workload of figures/speed.py."""
+    contenders = {}
+    if available("torch", "torchdiffeq"):
+        contenders["torchdiffeq, backprop"] = torchdiffeq_gradient(work, adjoint=False)
+        contenders["torchdiffeq, adjoint"] = torchdiffeq_gradient(work, adjoint=True)
+    if available("jax", "diffrax"):
+        contenders["diffrax, default"] = diffrax_gradient(work)
+    return contenders
+
+
+def torchdiffeq_gradient(work, adjoint):
+    import torch
+    import torchdiffeq
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    sigma = {"tanh": torch.nn.Tanh, "leaky_relu": torch.nn.LeakyReLU, "identity": torch.nn.Identity}
+    layers = []
+    for (W, b), name in zip(work.f.layers(work.theta), work.f.names):
+        linear = torch.nn.Linear(W.shape[1], W.shape[0])
+        linear.weight.data, linear.bias.data = torch.tensor(W), torch.tensor(b)
+        layers += [linear, sigma[name]()]
+
+    class Field(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Sequential(*layers)
+
+        def forward(self, t, y):
+            return self.net(torch.cat([t.expand(*y.shape[:-1], 1), y], -1) if work.f.sees_time else y)
+
+    field, t = Field(), torch.tensor(work.t)
+    weights = torch.tensor(work.weights)
+    odeint = torchdiffeq.odeint_adjoint if adjoint else torchdiffeq.odeint
+
+    def run():
+        y0 = torch.tensor(work.y0, requires_grad=True)
+        field.zero_grad()
+        loss = (weights * odeint(field, y0, t, method=work.method, rtol=work.rtol, atol=work.atol) ** 2).sum()
+        loss.backward()
+        return loss.item()
+    return run
+
+
+def diffrax_gradient(work):
+    import diffrax
+    import jax
+    import jax.numpy as jnp
+    jax.config.update("jax_enable_x64", True)
+    sigma = {"tanh": jnp.tanh, "leaky_relu": jax.nn.leaky_relu, "identity": lambda x: x}
+
+    def field(t, y, layers):
+        x = jnp.concatenate([jnp.full((*y.shape[:-1], 1), t), y], -1) if work.f.sees_time else y
+        for (W, b), name in zip(layers, work.f.names):
+            x = sigma[name](x @ W.T + b)
+        return x
+
+    class RK4(diffrax.AbstractERK):
+        tableau = diffrax.ButcherTableau(
+            a_lower=(np.array([0.5]), np.array([0.0, 0.5]), np.array([0.0, 0.0, 1.0])),
+            b_sol=np.array([1, 2, 2, 1]) / 6, b_error=np.zeros(4), c=np.array([0.5, 0.5, 1.0]))
+        interpolation_cls = diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+
+        def order(self, terms):
+            return 4
+
+    t, weights = jnp.array(work.t), jnp.array(work.weights)
+    fixed = work.method == "rk4"
+    solver = RK4() if fixed else diffrax.Dopri5()
+    control = diffrax.StepTo(ts=t) if fixed else diffrax.PIDController(rtol=work.rtol, atol=work.atol)
+    saved = diffrax.SaveAt(t1=True) if fixed else diffrax.SaveAt(ts=t)
+
+    def loss(parameters):
+        y0, layers = parameters
+        ys = diffrax.diffeqsolve(diffrax.ODETerm(field), solver, t[0], t[-1], None if fixed else 0.01, y0, layers,
+                                 saveat=saved, stepsize_controller=control, max_steps=4096).ys
+        return ((weights[-1:] if fixed else weights) * ys**2).sum()
+
+    gradient = jax.jit(jax.value_and_grad(loss))
+    parameters = jnp.array(work.y0), [(jnp.array(W), jnp.array(b)) for W, b in work.f.layers(work.theta)]
+
+    def run():
+        return float(jax.block_until_ready(gradient(parameters))[0])
+    return run
+
+
+def batch_contenders(theta, y0, t, rtol, atol):
+    """{name: function} solving Lotka–Volterra from each row of y0 with steps of its own."""
+    contenders = {}
+    if available("torch", "torchode"):
+        contenders["torchode"] = torchode_batch(theta, y0, t, rtol, atol)
+    if available("jax", "diffrax"):
+        contenders["diffrax, vmap"] = diffrax_batch(theta, y0, t, rtol, atol)
+    return contenders
+
+
+def torchode_batch(theta, y0, t, rtol, atol):
+    import torch
+    import torchode
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    alpha, beta, gamma, delta = theta
+
+    def field(t, y):
+        prey, predator = y[:, 0], y[:, 1]
+        return torch.stack([(alpha - beta * predator) * prey, (delta * prey - gamma) * predator], dim=1)
+
+    term = torchode.ODETerm(field)
+    control = torchode.IntegralController(atol=atol, rtol=rtol, term=term)
+    solver = torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), control)
+    y0, t_eval = torch.tensor(y0), torch.tensor(t).expand(len(y0), -1)
+
+    def run():
+        with torch.no_grad():
+            problem = torchode.InitialValueProblem(y0=y0, t_eval=t_eval)
+            return solver.solve(problem).ys[:, -1].sum().item()
+    return run
+
+
+def diffrax_batch(theta, y0, t, rtol, atol):
+    import diffrax
+    import jax
+    import jax.numpy as jnp
+    jax.config.update("jax_enable_x64", True)
+    alpha, beta, gamma, delta = theta
+
+    def field(t, y, args):
+        prey, predator = y
+        return jnp.stack([(alpha - beta * predator) * prey, (delta * prey - gamma) * predator])
+
+    def one(y0):
+        return diffrax.diffeqsolve(diffrax.ODETerm(field), diffrax.Dopri5(), t[0], t[-1], None, y0,
+                                   stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol)).ys[0]
+    every, y0 = jax.jit(jax.vmap(one)), jnp.array(y0)
+
+    def run():
+        return float(jax.block_until_ready(every(y0)).sum())
+    return run

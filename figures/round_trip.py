@@ -1,0 +1,91 @@
+"""Figure 8. There and back again: what a solver loses on the way
+
+A damped pendulum, x'' = −sin x − x'/5 from x = 1.5 at rest, is solved to t = 5 in steps
+of h, and from where it arrives back to 0 in the same steps: the figure shows (9.3) with
+h of both signs. A step of order p errs by C h^{p+1}, to leading order, and the step
+back over it by C (−h)^{p+1}. For odd p the two add up and the round trip is of order p;
+for even p they cancel and it is of order p + 1. An explicit method never does better.
+Not the order decides but symmetry: an implicit method (13.1) whose step with −h undoes its
+step with h returns to round-off, and so do the methods (14.1) and (14.2) that carry a
+second copy of the state, as long as that copy, too, is taken back.
+
+Caption. Left: Euler's method with 32 steps to t = 5 and 32 steps back, which end 1.7 away
+from the start. Right: that distance against the step, for every method here. Slopes:
+Euler 1.07, midpoint and Heun 3.00 and 3.00, RK4 and the 3/8 rule 5.00 and 5.00; a method
+of even order p returns with order p + 1, one of odd order with order p. The implicit
+midpoint rule, the trapezoidal rule, asynchronous leapfrog and reversible Heun miss the
+start by less than 1e-13 at every step size (exact zeros are drawn at 1e-17).
+"""
+
+import numpy as np
+
+from minode import methods, odeint
+from minode.solvers.reversible import round_trip as reversed_exactly
+
+from . import style
+
+SECONDS = 1.5
+DAMPING, Y0, END = 0.2, np.array([1.5, 0.0]), 5.0
+STEPS = 2 ** np.arange(5, 10)
+FLOOR = 1e-17                               # where an exact zero is drawn
+EXPLICIT = {                                # a colour for each order
+    "euler": ("Euler", style.PURPLE, "o-"),
+    "midpoint": ("midpoint", style.GREEN, "o-"),
+    "heun": ("Heun", style.GREEN, "s--"),
+    "rk4": ("RK4", style.BLUE, "o-"),
+    "rk38": ("3/8 rule", style.BLUE, "s--"),
+}
+SYMMETRIC = {"implicit_midpoint": "o-", "trapezoid": "s--"}
+REVERSIBLE = {"asynchronous_leapfrog": "^-", "reversible_heun": "v--"}
+
+
+def pendulum(t, y):
+    return np.stack([y[..., 1], -np.sin(y[..., 0]) - DAMPING * y[..., 1]], axis=-1)
+
+
+def jacobian(t, y):
+    return np.array([[0.0, 1.0], [-np.cos(y[0]), -DAMPING]])
+
+
+def there_and_back(method, n):
+    """The states in n steps to the end, and those in n steps back."""
+    t = np.linspace(0.0, END, n + 1)
+    there = odeint(pendulum, Y0, t, method=method, jacobian=jacobian)
+    return there, odeint(pendulum, there[-1], t[::-1], method=method, jacobian=jacobian)
+
+
+def arrival(name, n):
+    """Where a round trip of n steps each way ends."""
+    if name in REVERSIBLE:
+        return reversed_exactly(methods[name], pendulum, Y0, np.linspace(0.0, END, n + 1))
+    return there_and_back(name, n)[1][-1]
+
+
+def compute():
+    missed = {name: np.array([np.linalg.norm(arrival(name, n) - Y0) for n in STEPS])
+              for name in (*EXPLICIT, *SYMMETRIC, *REVERSIBLE)}
+    return {"paths": there_and_back("euler", STEPS[0]), "missed": missed,
+            "slope": {name: style.slope(END / STEPS[1:], missed[name][1:]) for name in EXPLICIT}}
+
+
+def draw(fig, data):
+    plane, ax = fig.subplots(1, 2, width_ratios=[1, 1.1])
+    there, back = data["paths"]
+    plane.plot(*there.T, ".-", color=style.PURPLE, lw=1)
+    plane.plot(*back.T, ".--", color=style.VERMILION, lw=1)
+    plane.plot(*Y0, "o", color=style.BLACK, ms=8)
+    plane.text(1.45, 0.1, "start", ha="right")
+    plane.text(0.15, -1.1, "there", color=style.PURPLE, ha="center")
+    plane.text(1.6, -1.9, "back", color=style.VERMILION)
+    plane.set(xlabel="angle $x$ (radians)", ylabel="angular velocity $x'$", title=f"Euler, {STEPS[0]} steps")
+
+    exactly = "implicit midpoint,\ntrapezoid,\nasynchronous\nleapfrog,\nreversible Heun"
+    labels = [(1e-15, exactly, style.VERMILION)]
+    for name, missed in data["missed"].items():
+        label, colour, line = EXPLICIT.get(name) or (None, style.VERMILION, (SYMMETRIC | REVERSIBLE)[name])
+        ax.loglog(END / STEPS, np.maximum(missed, FLOOR), line, color=colour, ms=6,
+                  lw=1.8 if label else 1, mfc="white" if "--" in line else colour)
+        if label:
+            labels.append((missed[0], f"{label} {data['slope'][name]:.2f}", colour))
+    ax.set(xlabel="step size $h$", ylabel="distance from the start", title="after the round trip, and slope")
+    style.end_labels(ax, END / STEPS[0], labels, space=0.05)

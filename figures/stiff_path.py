@@ -1,0 +1,80 @@
+"""Figure 18. A stiff path
+
+Van der Pol's oscillator at μ = 1000 creeps for 800 units of time and jumps in less than one.
+While it creeps, y₁ changes slowly, but any departure from the slow path dies out like
+e^{λt} with λ ≈ μ (1 − y₁²), down to −3000. An explicit method may then not step further than its
+stability allows, h |λ| ≤ 3.31 for dopri5 (figure 17), however little happens; the figure
+shows (13.1) and (13.4) doing without that limit: trbdf2 and kvaerno5, rtol = atol = 1e-5.
+
+Caption. Above: y₁ by kvaerno5, a dot for each of its 180 steps (65 more were rejected; 4,300
+calls of f). trbdf2 takes 830 (120 rejected, 4,000 calls). They end 6.6e-5 and 9.4e-4 away from
+SciPy's Radau with rtol = 1e-8. Below: the sizes of the steps, from 1.9e-4 in a jump to 289
+between two of them for kvaerno5. dopri5, stopped after 10,000 steps and 60,002 calls at t = 11,
+has taken steps of 0.0011, the limit of its stability (dotted); keeping to that would take 1.2
+million steps to the end.
+"""
+
+import numpy as np
+from scipy.integrate import solve_ivp, trapezoid
+
+from minode import SolverError, VanDerPol
+from minode.solvers.solve import run
+
+from . import style
+from .stability import reach
+
+SECONDS = 2
+SIZE = (8.0, 4.6)
+FIELD, THETA, Y0, END = VanDerPol(), np.array([1000.0]), np.array([2.0, 0.0]), 2000.0
+TOLERANCE, REFERENCE, BUDGET = 1e-5, 1e-8, 10_000
+METHODS = {"kvaerno5": style.BLUE, "trbdf2": style.GREEN, "dopri5": style.VERMILION}
+
+
+def f(t, y):
+    return FIELD(t, y, THETA)
+
+
+def jacobian(t, y):
+    return FIELD.jacobian(t, y, THETA)
+
+
+def steps(method):
+    """Where the steps start, their sizes, the states there, what it cost, and the run if it went through."""
+    tape, done = [], None
+    try:
+        done = run(f, Y0, [0.0, END], tape, method=method, jacobian=jacobian, rtol=TOLERANCE, atol=TOLERANCE,
+                   max_steps=BUDGET)
+        stats = done.solution.stats
+    except SolverError as error:
+        stats = error.solution.stats
+    t, h, y, _ = zip(*tape)
+    return {"t": np.array(t), "h": np.array(h), "y": np.array(y), "stats": stats, "done": done}
+
+
+def compute():
+    data = {method: steps(method) for method in METHODS}
+    reference = solve_ivp(f, (0.0, END), Y0, "Radau", jac=jacobian, rtol=REFERENCE, atol=REFERENCE).y[:, -1]
+    for method in ("kvaerno5", "trbdf2"):
+        data[method]["missed"] = np.linalg.norm(data[method]["done"].solution.ys[-1] - reference)
+    t = np.linspace(0.0, END, 4001)
+    y = data["kvaerno5"]["done"].interpolate(t)
+    decay = np.maximum(1.0, -np.linalg.eigvals(jacobian(t, y)).real.min(axis=1))
+    limit = -reach("dopri5") / decay
+    return data | {"path": (t, y[:, 0]), "limit": limit, "at the limit": trapezoid(1 / limit, t)}
+
+
+def draw(fig, data):
+    path, sizes = fig.subplots(2, 1, sharex=True, height_ratios=[1, 1.7])
+    t, y_1 = data["path"]
+    row = data["kvaerno5"]
+    path.plot(t, y_1, color=style.BLUE, lw=1)
+    path.plot(row["t"], row["y"][:, 0], ".", color=style.BLUE, ms=6)
+    path.set(ylabel="$y_1$", yticks=[-2, -1, 0, 1, 2], title=f"van der Pol, $\\mu = {THETA[0]:.0f}$")
+    for method, colour in METHODS.items():
+        sizes.semilogy(data[method]["t"], data[method]["h"], ".-", color=colour, lw=0.8, ms=4)
+    sizes.semilogy(t, data["limit"], ":", color=style.VERMILION)
+    sizes.text(450, 150, f"kvaerno5, {len(row['t'])} steps", color=style.BLUE)
+    sizes.text(500, 4, f"trbdf2, {len(data['trbdf2']['t'])} steps", color=style.GREEN, ha="right")
+    sizes.text(25, 1e-4, f"dopri5, {BUDGET:,} steps to $t = 11$", color=style.VERMILION)
+    sizes.text(1250, 5e-3, "$h |λ| = 3.31$", color=style.VERMILION, ha="right")
+    sizes.set(xlabel="time $t$", ylabel="step size $h$", ylim=(1e-5, 2e3))

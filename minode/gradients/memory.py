@@ -1,0 +1,175 @@
+"""19. The same gradient in less memory
+
+The sweep of chapter 18 walks back over all n steps and so keeps them all. Two ways to
+keep fewer, at the price of computing again, and with the same numbers at the end.
+
+Checkpoints. Keep the state at every m-th step only. To take back the steps between
+two of them, start at the earlier one, take them forward again with everything
+kept, and sweep. At any time that is n/m states and the increments of m steps, least for
+
+    m ≈ √n,                                                              (19.1)
+
+so memory grows like √n, and each step is computed twice. How many steps there will be is not known
+beforehand to a method that chooses them, so the spacing starts at one, and whenever 2m states
+have gathered, every second is dropped and m doubled: between √(n/2) and √(2n) of them at
+all times. The times of all steps are kept, 8 bytes each, since a step taken again must be the same step.
+
+Reversal. A reversible method (chapter 14) needs no memory at all: the state at the last time is kept
+whole, both copies, and each step is undone before it is differentiated. The
+derivatives of one step, written for the cotangents of all that goes in and comes out of it,
+last line first as always; a bar marks a cotangent. Asynchronous leapfrog (14.1):
+
+    v̄' ← v̄' + h/2 ȳ',   u = 2 v̄' f_y(t + h/2, y½),
+    ȳ = ȳ' + u,   v̄ = h/2 ȳ − v̄'.                                        (19.2)
+
+Reversible Heun (14.2), whose k' = f(t', z') enters y' and the next step:
+
+    k̄' ← k̄' + h/2 ȳ',   z̄' ← z̄' + k̄' f_y(t', z'),
+    ȳ = ȳ' + 2 z̄',   z̄ = −z̄',   k̄ = h/2 ȳ' + h z̄'.                       (19.3)
+
+A method made reversible (14.3), with c its coupling and Ψ' the derivative of its increment, which is
+what (18.1) and (18.2) compute without the identity in (18.3):
+
+    ȳ' ← ȳ' − z̄' Ψ'_{−h}(t', y'),   z̄ = z̄' + (1 − c) ȳ' + ȳ' Ψ'_h(t, z),   ȳ = c ȳ'.   (19.4)
+
+Each f_y is met by its f_θ in the sum for θ. At the start v = f(t₀, y₀), z = y₀ and k = f(t₀, y₀) hand
+their cotangents on to y₀.
+
+The trap is the one of chapter 14: the states met on the way back carry the round-off of the
+reversal, amplified by 1/c a step by a method with coupling c.
+
+Next: the door to all routes (chapter 20).
+"""
+
+from array import array
+
+import numpy as np
+
+from ..solvers.explicit import Stats, explicit_stepper, pairs
+from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
+from ..solvers.solve import run
+from .discrete import step_back, sweep
+
+
+class Checkpoints:
+    """A tape that keeps the times of all steps, and of the states every `spacing`-th (19.1)."""
+
+    def __init__(self):
+        self.spacing, self.times, self.states = 1, array("d"), []
+
+    def append(self, step):
+        t, h, y, _ = step
+        if len(self.states) == 2 * self.spacing and len(self.times) % self.spacing == 0:
+            self.states, self.spacing = self.states[::2], 2 * self.spacing         # (19.1)
+        if len(self.times) % self.spacing == 0:
+            self.states.append(y)
+        self.times.append(t)
+
+
+def sweep_checkpoints(f, checkpoints, tableau, theta, times, cotangents):
+    """`sweep`, stretch by stretch from the last, each computed again from the state at its start."""
+    shape = cotangents.shape[1:]
+    starts = np.append(checkpoints.times, times[-1])
+    sign = 1.0 if times[-1] >= times[0] else -1.0
+    a, b = np.zeros(shape), np.zeros(len(theta))
+    bound = f.bind(theta, a)
+    for n in range(len(checkpoints.states) - 1, -1, -1):
+        grid = starts[n * checkpoints.spacing:(n + 1) * checkpoints.spacing + 1]
+        here = (sign * times > sign * grid[0]) & (sign * times <= sign * grid[-1])
+        if n == 0:
+            here |= times == grid[0]
+            here[0] = False
+        outputs = np.concatenate([grid[:1], times[here]])
+        y = checkpoints.states[n].reshape(shape)
+        tape = run(bound, y, np.append(outputs, grid[-1]), [], method=tableau, grid=grid).tape
+        g = np.concatenate([np.zeros((1, *shape)), cotangents[here]])
+        a, b_stretch = sweep(f, tape, tableau, theta, outputs, g, a)
+        b += b_stretch
+    if not checkpoints.states:
+        a = cotangents[1:].sum(axis=0)
+    return a, b
+
+
+class Flat:
+    """A field at its θ for flat states, as the methods of chapter 14 want it."""
+
+    def __init__(self, f, theta, y0):
+        self.bound, self.shape = f.bind(theta, y0), y0.shape
+
+    def __call__(self, t, y):
+        return self.bound(t, y.reshape(self.shape)).ravel()
+
+    def vjp(self, t, y, a):
+        return self.bound.vjp(t, y.reshape(self.shape), a.reshape(self.shape)).ravel()
+
+
+class Remember:
+    """A reversible method that remembers its states while it is stepped: the last, or all where `keep`."""
+
+    def __init__(self, method, keep):
+        self.method, self.keep, self.states = method, keep, []
+        self.name, self.back = method.name, method.back
+
+    def note(self, state):
+        if not self.keep:
+            self.states.clear()
+        self.states.append(state)
+        return state
+
+    def start(self, f, t, y):
+        return self.note(self.method.start(f, t, y))
+
+    def step(self, f, t, t_new, state):
+        return self.note(self.method.step(f, t, t_new, state))
+
+
+def sweep_reversible(f, remembered, theta, times, grid, cotangents):
+    """`sweep` for a reversible method, from its last state alone or from all, along the grid of its steps."""
+    shape = cotangents.shape[1:]
+    if not remembered.states:
+        return cotangents[1:].sum(axis=0), np.zeros(len(theta))
+    method, (*states, state), flat = remembered.method, remembered.states, Flat(f, theta, cotangents[0])
+    bars = [np.zeros_like(part) for part in state]
+    for t_new, t in pairs(grid[::-1]):
+        bars[0] = bars[0] + cotangents[1:][times[1:] == t_new].sum(axis=0).ravel()
+        before = states.pop() if remembered.keep else method.back(flat, t_new, t, state)
+        bars = STEPS_BACK[type(method)](method, flat, t, t_new, before, state, bars)
+        state = before
+    a = bars[0] + cotangents[1:][times[1:] == times[0]].sum(axis=0).ravel()
+    if not isinstance(method, AsynchronousLeapfrog):
+        a = a + bars[1]
+    if not isinstance(method, Reversible):
+        a = a + flat.vjp(times[0], state[0], bars[-1])
+    return a.reshape(shape), flat.bound.a_f_theta()
+
+
+def leapfrog_back(method, flat, t, t_new, before, after, bars):
+    (y, v), (y_bar, v_bar), h = before, bars, t_new - t
+    v_bar = v_bar + h / 2 * y_bar                                                  # (19.2)
+    y_bar = y_bar + flat.vjp(t + h / 2, y + h / 2 * v, 2 * v_bar)                 # (19.2)
+    return [y_bar, h / 2 * y_bar - v_bar]                                          # (19.2)
+
+
+def heun_back(method, flat, t, t_new, before, after, bars):
+    (_, z_new, _), (y_bar, z_bar, k_bar), h = after, bars, t_new - t
+    z_bar = z_bar + flat.vjp(t_new, z_new, k_bar + h / 2 * y_bar)                 # (19.3)
+    return [y_bar + 2 * z_bar, -z_bar, h / 2 * y_bar + h * z_bar]                  # (19.3)
+
+
+def reversible_back(method, flat, t, t_new, before, after, bars):
+    (_, z), (y_new, _), (y_bar, z_bar), h, c = before, after, bars, t_new - t, method.coupling
+    y_bar = y_bar + increment_back(method.tableau, flat, t_new, -h, y_new, -z_bar)  # (19.4)
+    z_bar = z_bar + (1 - c) * y_bar + increment_back(method.tableau, flat, t, h, z, y_bar)  # (19.4)
+    return [c * y_bar, z_bar]                                                      # (19.4)
+
+
+def increment_back(tableau, flat, t, h, y, bar):
+    """bar Ψ'_h(t, y), the cotangent of y from that of the increment."""
+    hK, step = explicit_stepper(flat, tableau, y, Stats())
+    step(t, h, y, flat(t, y))
+    A, b, c = tableau.arrays
+    Y = y + A @ hK[:tableau.stages]
+    return step_back(A, b, h, bar, np.zeros(len(b)), lambda i, lam: flat.vjp(t + c[i] * h, Y[i], lam))[0]
+
+
+STEPS_BACK = {AsynchronousLeapfrog: leapfrog_back, ReversibleHeun: heun_back, Reversible: reversible_back}

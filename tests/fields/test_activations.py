@@ -1,0 +1,120 @@
+"""Every activation: value by another formula, slope by complex step, steepest point, kink, limits."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from minode.fields.activations import ACTIVATIONS
+from minode.gradients.checks import complex_step
+from tests.strategies import KINKED, SMOOTH, arrays, assert_agree
+
+ROUND_OFF = 20 * np.finfo(float).eps
+GRID = np.linspace(-40.0, 40.0, 80_001)                 # spacing 1e-3, with 0 on it
+BETWEEN = 1e-6                                          # |σ''| < 1/2 near a maximum of σ' times (spacing)²
+OTHER_FORMULA = {
+    "identity": lambda z: z,
+    "tanh": lambda z: (np.exp(z) - np.exp(-z)) / (np.exp(z) + np.exp(-z)),
+    "sigmoid": expit,
+    "softplus": lambda z: np.logaddexp(0.0, z),
+    "swish": lambda z: z * expit(z),
+    "sin": lambda z: np.cos(z - math.pi / 2),
+    "relu": lambda z: np.maximum(z, 0.0),
+    "leaky_relu": lambda z: np.maximum(z, z / 100),
+}
+STEEPEST_AT = {"identity": 0.0, "tanh": 0.0, "sigmoid": 0.0, "softplus": 40.0, "sin": 0.0, "relu": 1.0,
+               "leaky_relu": 1.0, "swish": brentq(lambda z: z * np.tanh(z / 2) - 2, 2.0, 3.0, xtol=1e-15)}
+each = pytest.mark.parametrize("name", ACTIVATIONS)
+
+
+def test_the_activations_are_those_of_the_table():
+    assert set(ACTIVATIONS) == set(SMOOTH + KINKED) == set(OTHER_FORMULA) == set(STEEPEST_AT)
+
+
+@pytest.mark.eq("3.1")
+@each
+@given(z=arrays((4,), bound=8.0))
+def test_the_value_is_that_of_another_formula_and_both_derivatives_are_complex_steps(name, z):
+    value, slope, curvature, _ = ACTIVATIONS[name]
+    x = value(z)
+    assert_agree(x, OTHER_FORMULA[name](z), ROUND_OFF)
+    assert_agree(slope(z, x), complex_step(value, z, 1.0), ROUND_OFF)
+    assert_agree(curvature(z, x), complex_step(lambda z: slope(z, value(z)), z, 1.0), ROUND_OFF)
+
+
+@each
+@given(z=arrays((2, 3), bound=8.0), w=arrays((2, 3)))
+def test_the_value_is_put_where_it_is_wanted_and_shares_no_memory_with_what_it_came_from(name, z, w):
+    value, slope, curvature, _ = ACTIVATIONS[name]
+    for z in (z, z + 1j * w):
+        kept, out = z.copy(), np.full_like(z, np.nan)
+        x = value(z)
+        assert value(z, out) is out and np.array_equal(out, x)
+        for new in (x, slope(z, x), curvature(z, x)):
+            assert not np.shares_memory(new, z) and not np.shares_memory(new, out)
+        assert np.array_equal(z, kept)
+
+
+@pytest.mark.eq("3.1")
+@pytest.mark.parametrize("name, left", [("relu", 0.0), ("leaky_relu", 0.01)])
+def test_at_the_kink_the_slope_is_the_one_from_the_left(name, left):
+    value, slope, _, _ = ACTIVATIONS[name]
+    z = np.array([-1.0, -5e-324, -0.0, 0.0, 5e-324, 1.0])
+    assert np.array_equal(slope(z, value(z)), [left, left, left, left, 1.0, 1.0])
+    assert np.array_equal(complex_step(value, z, 1.0), [left, left, left, left, 1.0, 1.0])
+    assert np.array_equal(value(np.array([-2.0, 0.0, 2.0])), [-2 * left, 0.0, 2.0])
+
+
+@pytest.mark.eq("3.2")
+@each
+def test_the_lipschitz_constant_is_the_largest_slope(name):
+    value, slope, _, bound = ACTIVATIONS[name]
+    slopes = np.abs(slope(GRID, value(GRID)))
+    assert bound - BETWEEN <= slopes.max() <= bound * (1 + ROUND_OFF)
+    top = np.array(STEEPEST_AT[name])
+    assert abs(slope(top, value(top)) - bound) <= ROUND_OFF
+
+
+@pytest.mark.eq("3.2")
+@each
+@given(uv=arrays((2, 20), bound=8.0))
+def test_no_two_points_are_stretched_by_more_than_the_lipschitz_constant(name, uv):
+    value, _, _, bound = ACTIVATIONS[name]
+    u, v = uv
+    assert np.all(np.abs(value(u) - value(v)) <= bound * np.abs(u - v) + ROUND_OFF * 8.0)
+
+
+def test_swish_is_steepest_where_the_chapter_says():
+    assert f"{STEEPEST_AT['swish']:.4f}" == "2.3994"
+
+
+@pytest.mark.eq("3.1")
+@each
+@pytest.mark.parametrize("z", [1e3, -1e3, 1e300, -1e300])
+def test_nothing_overflows_far_from_zero(name, z):
+    value, slope, curvature, bound = ACTIVATIONS[name]
+    z = np.array([z, z + 1e-30j])                           # complex, as the complex step hands it in
+    for far in (z.real, z):
+        x = value(far)
+        assert np.isfinite([x, slope(far, x), curvature(far, x)]).all()
+        assert np.all(np.abs(slope(far, x)) <= bound)
+
+
+@pytest.mark.eq("3.1")
+def test_far_from_zero_the_values_are_the_limits():
+    z = np.array([-1e3, 1e3])
+    for name, expected in {"sigmoid": [0.0, 1.0], "softplus": [0.0, 1e3], "swish": [0.0, 1e3],
+                           "tanh": [-1.0, 1.0], "relu": [0.0, 1e3], "leaky_relu": [-10.0, 1e3]}.items():
+        assert np.array_equal(ACTIVATIONS[name].value(z), expected), name
+
+
+@each
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_value_and_slope_keep_the_dtype(name, dtype):
+    value, slope, curvature, _ = ACTIVATIONS[name]
+    z = np.array([-1.5, 0.0, 0.5], dtype)
+    x = value(z)
+    assert x.dtype == slope(z, x).dtype == curvature(z, x).dtype == dtype

@@ -1,0 +1,159 @@
+"""What the protocol promises of every field: products that agree with its matrices, and batches."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy.integrate import solve_ivp
+
+from minode import VectorField, odeint
+from minode.gradients.checks import complex_step
+from tests.strategies import (KINKED, SMOOTH, arrays, assert_agree, batches, clocks, complex_columns, mlps,
+                              physics)
+
+ROUND_OFF = 200 * np.finfo(float).eps          # a few dozen operations, one rounding each
+REFERENCE = 1e-11                              # SciPy's DOP853 at a relative tolerance of 1e-13
+every_field = st.one_of(physics(), mlps(SMOOTH + KINKED))
+
+
+class Toy(VectorField):
+    """Looks at everything: y₁' = θ₁ y₂ sin t + θ₂ y₁², y₂' = θ₃ y₁ y₂ + θ₁² t."""
+
+    dim, n_params = 2, 3
+
+    def __call__(self, t, y, theta):
+        u, v = y[..., 0], y[..., 1]
+        return np.stack([theta[0] * v * np.sin(t) + theta[1] * u * u,
+                         theta[2] * u * v + theta[0] ** 2 * t], -1)
+
+    def jacobian(self, t, y, theta):
+        u, v, zero = y[..., 0], y[..., 1], 0 * y[..., 0]
+        return np.stack([np.stack([2 * theta[1] * u, theta[0] * np.sin(t) + zero], -1),
+                         np.stack([theta[2] * v, theta[2] * u], -1)], -2)
+
+    def param_jacobian(self, t, y, theta):
+        u, v, zero = y[..., 0], y[..., 1], 0 * y[..., 0]
+        return np.stack([np.stack([v * np.sin(t), u * u, zero], -1),
+                         np.stack([2 * theta[0] * t + zero, zero, u * v], -1)], -2)
+
+    def time_derivative(self, t, y, theta):
+        return np.stack([theta[0] * y[..., 1] * np.cos(t), theta[0] ** 2 + 0 * y[..., 1]], -1)
+
+
+@st.composite
+def toys(draw):
+    return Toy(), draw(arrays(3))
+
+
+@pytest.mark.eq("1.1")
+def test_a_field_is_solved_as_it_stands_and_knows_nothing_but_its_three_arguments():
+    f, y0, t = Toy(), np.array([0.5, -0.3]), np.linspace(-0.5, 1.0, 4)
+    for theta in (np.array([1.0, -0.7, 0.4]), np.array([-0.3, 0.2, 1.1]), np.array([1.0, -0.7, 0.4])):
+        ys = odeint(lambda t, y: f(t, y, theta), y0, t, method="rk4", step_size=2e-3)
+        reference = solve_ivp(lambda t, y: [theta[0] * y[1] * np.sin(t) + theta[1] * y[0]**2,
+                                            theta[2] * y[0] * y[1] + theta[0]**2 * t],
+                              (t[0], t[-1]), y0, "DOP853", t, rtol=1e-13, atol=1e-14)
+        assert np.array_equal(ys[0], y0)
+        assert_agree(ys, reference.y.T, REFERENCE)
+
+
+@pytest.mark.eq("1.1", "1.3")
+@given(st.data(), st.one_of(every_field, toys()), st.lists(batches, min_size=1, max_size=4))
+def test_a_bound_field_gives_what_the_field_does_and_sums_the_share_of_theta(data, field, shapes):
+    f, theta = field
+    bound = f.bind(theta, np.zeros(f.dim))
+    assert not bound.a_f_theta().any()
+    velocities, pulled, total = [], [], np.zeros(f.n_params)
+    for batch in shapes:                                    # what one call returns, the next must not touch
+        t, y, a = data.draw(clocks(batch)), *(data.draw(arrays((*batch, f.dim))) for _ in range(2))
+        a_f_y, a_f_theta = f.vjp(t, y, theta, a)
+        velocities.append((bound(t, y), f(t, y, theta)))
+        pulled.append((bound.vjp(t, y, a), a_f_y))
+        total = total + a_f_theta
+    for got, expected in [*velocities, *pulled, (bound.a_f_theta(), total)]:
+        assert_agree(got, expected, ROUND_OFF)
+
+
+@pytest.mark.eq("1.2")
+@given(st.data(), toys(), batches)
+def test_jvp_is_the_derivative_along_a_move_of_state_and_parameters(data, field, batch):
+    f, theta = field
+    y, w = data.draw(arrays((*batch, 2))), data.draw(arrays((*batch, 2)))
+    t, dtheta = data.draw(clocks(batch)), data.draw(arrays(3))
+    along = complex_step(lambda s: f(t, y + s * w, theta + s * dtheta), 0.0, 1.0)
+    assert_agree(f.jvp(t, y, theta, w, dtheta), along, ROUND_OFF)
+
+
+@pytest.mark.eq("1.3")
+@given(st.data(), toys(), batches)
+def test_vjp_is_the_gradient_of_the_weighted_sum_over_components_and_batch(data, field, batch):
+    f, theta = field
+    y, a, t = data.draw(arrays((*batch, 2))), data.draw(arrays((*batch, 2))), data.draw(clocks(batch))
+    a_f_y, a_f_theta = f.vjp(t, y, theta, a)
+    each = complex_columns(lambda y: np.sum(a * f(t, y, theta), axis=-1), y)
+    together = complex_columns(lambda theta: np.sum(a * f(t, y, theta)), theta)
+    assert_agree(a_f_y, each, ROUND_OFF)
+    assert_agree(a_f_theta, together, ROUND_OFF)
+
+
+@pytest.mark.eq("1.3")
+def test_the_parameters_get_the_sum_of_what_all_trajectories_have_to_say():
+    f, theta, y = Toy(), np.array([1.0, -0.7, 0.4]), np.array([0.5, -0.3])
+    _, one = f.vjp(0.3, y, theta, np.array([1.0, 2.0]))
+    _, five = f.vjp(0.3, np.tile(y, (5, 1)), theta, np.tile([1.0, 2.0], (5, 1)))
+    assert np.abs(one).min() > 0.01                         # five times zero would prove nothing
+    assert_agree(five, 5 * one, ROUND_OFF)
+
+
+@pytest.mark.eq("1.2", "1.3")
+@given(st.data(), every_field, batches)
+def test_products_that_a_field_overrides_are_those_of_its_matrices(data, field, batch):
+    f, theta = field
+    y, w, a = (data.draw(arrays((*batch, f.dim))) for _ in range(3))
+    t, dtheta = data.draw(clocks(batch)), data.draw(arrays(f.n_params))
+    assert_agree(f.jvp(t, y, theta, w, dtheta), VectorField.jvp(f, t, y, theta, w, dtheta), ROUND_OFF)
+    for own, base in zip(f.vjp(t, y, theta, a), VectorField.vjp(f, t, y, theta, a)):
+        assert_agree(own, base, ROUND_OFF)
+
+
+@given(st.data(), st.one_of(every_field, toys()), st.sampled_from([(1,), (3,), (2, 2)]))
+def test_a_batch_is_the_loop_over_its_trajectories_each_at_its_own_time(data, field, batch):
+    f, theta = field
+    y, w, a = (data.draw(arrays((*batch, f.dim))) for _ in range(3))
+    t, dtheta = data.draw(clocks(batch)), data.draw(arrays(f.n_params))
+    clock, summed = np.broadcast_to(t, batch), 0
+    whole = [f(t, y, theta), f.jacobian(t, y, theta), f.param_jacobian(t, y, theta),
+             f.time_derivative(t, y, theta), f.jvp(t, y, theta, w, dtheta)]
+    a_f_y, a_f_theta = f.vjp(t, y, theta, a)
+    for i in np.ndindex(batch):
+        s = float(clock[i])
+        single = [f(s, y[i], theta), f.jacobian(s, y[i], theta), f.param_jacobian(s, y[i], theta),
+                  f.time_derivative(s, y[i], theta), f.jvp(s, y[i], theta, w[i], dtheta)]
+        for of_batch, alone in zip(whole, single):
+            assert_agree(of_batch[i], alone, ROUND_OFF)
+        single_f_y, single_f_theta = f.vjp(s, y[i], theta, a[i])
+        assert_agree(a_f_y[i], single_f_y, ROUND_OFF)
+        summed = summed + single_f_theta
+    assert_agree(a_f_theta, summed, ROUND_OFF)
+
+
+@given(st.data(), every_field)
+def test_no_argument_of_a_field_is_written_to(data, field):
+    f, theta = field
+    arguments = y, w, a = tuple(data.draw(arrays((2, f.dim))) for _ in range(3))
+    t, dtheta = data.draw(arrays((2,))), data.draw(arrays(f.n_params))
+    for array in (*arguments, t, theta, dtheta):
+        array.flags.writeable = False                       # to write to it now is an error
+    f(t, y, theta), f.jacobian(t, y, theta), f.param_jacobian(t, y, theta), f.time_derivative(t, y, theta)
+    f.jvp(t, y, theta, w, dtheta), f.vjp(t, y, theta, a), f.vjp_derivative(t, y, theta, a, w, dtheta)
+    f.bind(theta, y)(t, y), f.bind(theta, y).vjp(t, y, a)
+
+
+@pytest.mark.parametrize("call", ["__call__", "jacobian", "param_jacobian", "time_derivative"])
+def test_a_field_that_lacks_a_method_is_named_with_it(call):
+    class Unfinished(VectorField):
+        dim, n_params = 2, 1
+
+    with pytest.raises(NotImplementedError, match=rf"Unfinished must define {call}\(t, y, theta\)"):
+        getattr(Unfinished(), call)(0.0, np.zeros(2), np.zeros(1))
+    with pytest.raises(NotImplementedError, match=r"vjp_derivative\(.*\) for second derivatives"):
+        Unfinished().vjp_derivative(0.0, np.zeros(2), np.zeros(1), np.zeros(2), np.zeros(2), np.zeros(1))

@@ -1,0 +1,33 @@
+"""What the figures claim, held to what they compute."""
+
+from functools import cache
+from importlib import import_module
+
+from figures import caption
+
+
+@cache
+def computed(name):
+    """compute() of a figure, run once for all tests."""
+    return import_module(f"figures.{name}").compute()
+
+
+def says(name, text):
+    """Whether the caption of a figure contains this text (of ASCII minus signs, exponents' alone stay so)."""
+    return " ".join(text.split()) in caption(import_module(f"figures.{name}"))
+
+
+def fixed(x, digits):
+    """A number as captions print it: −0.39."""
+    return f"{x:.{digits}f}".replace("-", "−")
+
+
+def scientific(x, digits=1):
+    """A small number as captions print it: 1.9e-7."""
+    return f"{x:.{digits}e}".replace("e-0", "e-")
+
+
+def listed(numbers, show, last=" and "):
+    """Numbers as captions list them: 1, 2 and 3."""
+    texts = [show(x) for x in numbers]
+    return ", ".join(texts[:-1]) + last + texts[-1]

@@ -1,0 +1,174 @@
+"""`python -m figures` draws whole pictures, the same ones each time, and says what it does."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import figures
+from figures import __main__ as command
+
+from . import computed
+
+ALL = figures.discover()
+BY_DEFAULT = {name: module for name, module in ALL.items() if not getattr(module, "ON_REQUEST", False)}
+LARGEST = 130_000              # bytes of one picture
+PATIENCE = 60                  # seconds before a process counts as hung
+
+MODULE = '''
+    """Figure {number}. The {name} one
+
+    Caption. A line.
+    """
+    import time, warnings
+    SECONDS = {seconds}
+    {flag}
+
+    def compute():
+        return {{"y": [1, 2]}}
+
+    def draw(fig, data):
+        {before}
+        fig.subplots().plot(data["y"])
+'''
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A folder with the machinery of the figures and five small ones; returns run(*arguments)."""
+    package = tmp_path / "figures"
+    package.mkdir()
+    for name in ("__init__.py", "__main__.py", "style.py"):
+        shutil.copy(Path(figures.__file__).parent / name, package)
+    for number, (name, flag, before) in enumerate([
+            ("plain", "", "pass"),
+            ("broken", "", "1 / 0"),
+            ("warning", "", "warnings.warn('mind this')"),
+            ("requested", "ON_REQUEST = True", "pass"),
+            ("slow", "ON_REQUEST = True", "time.sleep(1000)")], start=1):
+        source = MODULE.format(number=number, name=name, flag=flag, before=before, seconds=number / 2)
+        (package / f"{name}.py").write_text(textwrap.dedent(source))
+
+    def run(*arguments):
+        return subprocess.Popen([sys.executable, "-m", "figures", *arguments], cwd=tmp_path, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+
+    return run
+
+
+def is_whole(path):
+    content = path.read_bytes()
+    return content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82")
+
+
+@cache
+def drawn(name):
+    return figures.render(ALL[name], computed(name))
+
+
+@pytest.mark.parametrize("name", BY_DEFAULT)
+def test_a_figure_is_drawn_without_a_warning_into_a_small_picture(name):
+    assert len(drawn(name)) < LARGEST
+
+
+@pytest.mark.parametrize("name", ["pushforward", "three_gradients"])       # in space; with axes and a legend
+def test_a_figure_drawn_twice_is_the_same_byte_for_byte(name):
+    assert figures.render(ALL[name], ALL[name].compute()) == drawn(name)
+
+
+def test_the_gallery_holds_the_figures_and_nothing_else():
+    pictures = {path.name for path in command.GALLERY.iterdir()}
+    assert {f"{name}.png" for name in BY_DEFAULT} <= pictures <= {f"{name}.png" for name in ALL}
+    assert all(is_whole(path) for path in command.GALLERY.iterdir())
+
+
+def test_every_figure_has_a_number_of_its_own_a_caption_and_equations():
+    numbers = [figures.number_and_title(module)[0] for module in ALL.values()]
+    assert numbers[:len(BY_DEFAULT)] == list(range(1, len(BY_DEFAULT) + 1))
+    assert len(set(numbers)) == len(numbers)
+    for module in ALL.values():
+        assert figures.caption(module).startswith("Caption. ")
+        assert re.search(r"shows\s+\(\d+\.\d+\)", module.__doc__), module.__name__
+        assert module.SECONDS > 0
+
+
+def test_a_docstring_without_number_and_title_is_refused(monkeypatch):
+    monkeypatch.setattr(ALL["trajectory"], "__doc__", "A picture.")
+    with pytest.raises(ValueError, match="trajectory must begin its docstring with 'Figure N. Title'"):
+        figures.discover()
+
+
+def test_the_list_names_number_time_and_title(small):
+    output, errors = small("--list").communicate(timeout=PATIENCE)
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert errors == "" and len(lines) == 5
+    assert lines[0] == "1 plain about 0.5 s The plain one"
+    assert lines[3] == "4 requested about 2 s The requested one (only when named)"
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["plian"], "unknown figure 'plian'; known: plain, broken, warning, requested, slow"),
+    (["plain", "--jobs", "0"], "--jobs must be at least 1, not 0"),
+    (["plain", "--out", "figures/style.py"], "--out must be a folder"),
+])
+def test_what_cannot_be_done_is_said_before_anything_is_drawn(small, arguments, message):
+    process = small(*arguments)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2 and message in errors and output == ""
+
+
+def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch, capsys):
+    def discover():
+        raise ModuleNotFoundError(name="scipy")
+
+    monkeypatch.setattr(command, "discover", discover)
+    with pytest.raises(SystemExit):
+        command.main([])
+    assert "the figures need scipy: python -m pip install -e '.[figures]'" in capsys.readouterr().err
+
+
+def test_a_failing_figure_is_reported_and_the_others_are_drawn(small, tmp_path):
+    process = small("--out", "new/folder", "--jobs", "2")
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "drawing 3 figures in 2 processes: warning, broken, plain" in output
+    assert re.search(r"\[\d/3\] plain: \d+\.\d s, \d+ kB", output)
+    assert re.search(r"1 of 3 figures drawn in \d+\.\d s, in new/folder; failed: \w+, \w+$", output.strip())
+    assert "ZeroDivisionError" in errors and "UserWarning: mind this" in errors
+    assert [path.name for path in (tmp_path / "new/folder").iterdir()] == ["plain.png"]
+    assert is_whole(tmp_path / "new/folder/plain.png")
+
+
+def test_an_interrupt_leaves_whole_pictures_and_says_which_are_new(small, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "slow.png").write_bytes(b"as it was")
+    process = small("slow", "requested", "plain", "--out", str(out), "--jobs", "2")
+    lines = [process.stdout.readline() for _ in range(3)]
+    os.killpg(process.pid, signal.SIGINT)                  # as a terminal does: to all its processes
+    rest, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130 and errors == ""
+    assert lines[0].startswith("drawing 3 figures in 2 processes: slow, requested, plain")
+    assert re.search(r"interrupted after \d+\.\d s: 2 of 3 figures drawn \(requested, plain\), "
+                     r"these left as they were: slow", rest)
+    assert sorted(path.name for path in out.iterdir()) == ["plain.png", "requested.png", "slow.png"]
+    assert is_whole(out / "plain.png") and (out / "slow.png").read_bytes() == b"as it was"
+
+
+def test_a_picture_that_cannot_be_put_in_place_leaves_the_old_one_and_no_other_file(tmp_path, monkeypatch):
+    def interrupted(source, target):
+        raise KeyboardInterrupt
+
+    command.write(tmp_path / "a.png", b"old")
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command.write(tmp_path / "a.png", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"old"

@@ -1,0 +1,130 @@
+"""The adjoint system is dual to the tangent system, and solved backwards it is the gradient of the flow."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy.integrate import solve_ivp
+
+from minode import adjoint_rhs, odeint, pullback, pushforward, tangent_rhs
+from minode.gradients.adjoint import invariant
+from tests.gradients.problems import (PROBLEMS, REFERENCE, ROUND_OFF, SLOPE, observed_order, relative_error,
+                                      true_flow)
+from tests.strategies import arrays, batches, mlps
+
+DIFFERENCE = 1e-6         # a central difference at step 1e-4: ε²/6 of a third derivative of order 100
+RK4_FINE = 1e-7           # RK4's error at a few hundred steps per unit of time on these problems
+
+
+@pytest.mark.eq("16.1", "17.2", "17.3")
+@given(st.data(), mlps(), batches, st.floats(-2, 2))
+def test_the_adjoint_rhs_is_the_gradient_of_minus_the_weighted_velocity(data, network, batch, t):
+    f, theta = network
+    y, a = (data.draw(arrays((*batch, f.dim))) for _ in range(2))
+    w, dtheta = data.draw(arrays(y.shape)), data.draw(arrays(f.n_params))
+    dy, da, db = adjoint_rhs(f)(t, (y, a, np.zeros_like(theta)), theta)
+    along = np.imag(f(t, y + 1e-30j * w, theta + 1e-30j * dtheta)) / 1e-30
+    assert dy.shape == da.shape == y.shape and db.shape == theta.shape
+    assert relative_error(dy, f(t, y, theta)) <= ROUND_OFF
+    size = 1 + np.abs(da * w).sum() + np.abs(db * dtheta).sum()
+    assert abs(np.sum(da * w) + db @ dtheta + np.sum(a * along)) <= ROUND_OFF * size
+
+
+@pytest.mark.eq("17.1", "17.2", "17.3")
+@given(st.data(), mlps(), batches, st.floats(-2, 2))
+def test_the_two_right_hand_sides_leave_the_invariant_where_it_is(data, network, batch, t):
+    f, theta = network
+    y, a, w = (data.draw(arrays((*batch, f.dim))) for _ in range(3))
+    b, dtheta = data.draw(arrays(f.n_params)), data.draw(arrays(f.n_params))
+    _, dw = tangent_rhs(f)(t, (y, w), theta, dtheta)
+    _, da, db = adjoint_rhs(f)(t, (y, a, b), theta)
+    rate = invariant(da, w, db, dtheta) + invariant(a, dw, b, np.zeros_like(dtheta))
+    terms = np.abs(da * w).sum() + np.abs(db * dtheta).sum() + np.abs(a * dw).sum()
+    assert abs(rate) <= ROUND_OFF * (1 + terms)
+
+
+@pytest.mark.eq("17.1")
+def test_the_invariant_weighs_the_state_and_the_parameters():
+    a, w = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 7.0], [11.0, 13.0]])
+    assert invariant(a, w, np.array([17.0]), np.array([19.0])) == 5 + 14 + 33 + 52 + 17 * 19
+
+
+@pytest.mark.eq("17.1", "17.2", "17.3")
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_scipy_solves_the_adjoint_rhs_to_the_gradient_of_the_true_flow(name):
+    f, theta, y0 = PROBLEMS[name]
+    t, a, b = np.array([0.3, 2.3]), np.cos(np.arange(f.dim)), np.sin(1.0 + np.arange(f.n_params))
+    ys, Y, S = true_flow(f, y0, t, theta)
+    rhs, cuts = adjoint_rhs(f), [f.dim, 2 * f.dim]
+    path = solve_ivp(lambda t, s: np.concatenate(rhs(t, np.split(s, cuts), theta)), t[::-1],
+                     np.concatenate([ys[-1], a, b]), "LSODA", rtol=1e-12, atol=1e-13).y
+    assert relative_error(path[:, -1], np.concatenate([y0, a @ Y[-1], b + a @ S[-1]])) <= 10 * REFERENCE
+
+
+@pytest.mark.eq("17.2", "17.3", "17.4")
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["forwards", "backwards"])
+def test_backsolve_finds_the_gradient_of_a_loss_on_several_times(name, sign):
+    f, theta, y0 = PROBLEMS[name]
+    t = 0.3 + sign * np.array([0.0, 0.2, 0.7, 1.1])
+    cotangent = np.cos(np.arange(4 * f.dim)).reshape(4, f.dim)
+    _, Y, S = true_flow(f, y0, t, theta)
+    pulled = pullback(f, y0, t, theta, cotangent, gradient="backsolve", method="rk4", step_size=0.01)
+    assert relative_error(pulled.y0, np.einsum("ni,nij->j", cotangent, Y)) <= RK4_FINE
+    assert relative_error(pulled.theta, np.einsum("ni,nij->j", cotangent, S)) <= RK4_FINE
+
+
+@pytest.mark.eq("17.4")
+@pytest.mark.parametrize("gradient", ["backsolve", "discrete"])
+def test_a_jumps_by_the_cotangent_at_each_time_it_passes(gradient):
+    f, theta, y0 = PROBLEMS["network"]
+    t, cotangent = np.array([0.0, 0.5, 1.0]), np.array([[0.0, 0.0, 0.0], [1.0, -2.0, 0.5], [0.3, 0.4, -1.0]])
+    options = {"gradient": gradient, "method": "rk4", "step_size": 0.05}
+    ys = odeint(lambda t, y: f(t, y, theta), y0, t, method="rk4", step_size=0.05)
+    late = pullback(f, ys[1], t[1:], theta, cotangent[2], **options)
+    early = pullback(f, y0, t[:2], theta, late.y0 + cotangent[1], **options)
+    whole = pullback(f, y0, t, theta, cotangent, **options)
+    assert relative_error(whole.y0, early.y0) <= ROUND_OFF
+    assert relative_error(whole.theta, early.theta + late.theta) <= ROUND_OFF
+
+
+@pytest.mark.eq("17.3")
+@pytest.mark.parametrize("gradient", ["backsolve", "discrete"])
+@given(st.data())
+def test_b_starts_from_the_direct_derivative_of_the_loss_in_theta(gradient, data):
+    f, theta, y0 = PROBLEMS["pendulum"]
+    t, decay = np.linspace(0.0, 1.0, 5), data.draw(arrays(f.n_params))
+    plain, penalised = (pullback(f, y0, t, theta, np.ones(2), gradient=gradient, dL_dtheta=b, method="rk4")
+                        for b in (None, decay))
+    assert relative_error(penalised.theta - plain.theta, decay, size=np.abs(plain.theta).max()) <= ROUND_OFF
+    assert np.array_equal(penalised.y0, plain.y0) and np.array_equal(penalised.t, plain.t)
+
+
+@pytest.mark.eq("17.5", "17.6")
+@pytest.mark.parametrize("gradient", ["backsolve", "discrete"])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_time_gradients_are_the_differences_of_accurate_solves(name, gradient):
+    f, theta, y0 = PROBLEMS[name]
+    y0 = np.stack([y0, 0.5 - y0])
+    t, cotangent = np.array([0.1, 0.5, 0.9, 1.4]), np.cos(np.arange(8 * f.dim)).reshape(4, 2, f.dim)
+
+    def loss(t):
+        return np.sum(cotangent * np.stack([true_flow(f, y, t, theta)[0] for y in y0], axis=1))
+
+    moved = [(loss(t + e) - loss(t - e)) / 2e-4 for e in 1e-4 * np.eye(4)]
+    pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, method="rk4", step_size=0.01)
+    assert relative_error(pulled.t, moved) <= DIFFERENCE
+
+
+@pytest.mark.eq("17.1", "17.2", "17.3")
+@pytest.mark.parametrize("method, order, n", [("euler", 1, 128), ("midpoint", 2, 16), ("rk4", 4, 64)])
+def test_solved_apart_the_two_odes_keep_the_invariant_to_the_order_of_the_method(method, order, n):
+    f, theta, y0 = PROBLEMS["network"]
+    dy0, dtheta, cotangent = np.cos(np.arange(3)), np.sin(np.arange(f.n_params)), np.array([1.0, -2.0, 0.5])
+
+    def drift(n):
+        t = np.linspace(0.0, 2.0, n + 1)
+        _, ws = pushforward(f, y0, t, theta, dy0, dtheta, method=method)
+        pulled = pullback(f, y0, [0.0, 2.0], theta, cotangent, gradient="backsolve", method=method,
+                          step_size=2 / n)
+        return abs(invariant(pulled.y0, dy0, pulled.theta, dtheta) - np.vdot(cotangent, ws[-1]))
+    assert abs(observed_order(drift, n) - order) < SLOPE

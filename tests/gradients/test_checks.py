@@ -1,0 +1,198 @@
+"""The witnesses are as good as they say, pass what is right, and name what is wrong."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, check_field, check_gradients)
+from minode.gradients.checks import DIFFERENCE_TOLERANCE, EPSILON, central_difference, complex_step
+from tests.gradients.problems import (PENDULUM, PENDULUM_THETA, ROUND_OFF, SLOPE, ForcedPendulum,
+                                      Silent, observed_order)
+from tests.strategies import arrays, grids, mlps
+
+AWAY_FROM_ROUNDING = 0.05          # an ε so large that Taylor's error is all there is
+
+
+def g(x):
+    return np.exp(np.sin(3 * x)) / (1 + x**2)
+
+
+def g_prime(x):
+    return g(x) * (3 * np.cos(3 * x) - 2 * x / (1 + x**2))
+
+
+@pytest.mark.eq("22.1")
+@pytest.mark.parametrize("x", [-0.4, 0.3, 1.1])
+def test_central_differences_are_of_second_order_in_epsilon(x):
+    def error(n):
+        return abs(central_difference(g, x, 2.0, AWAY_FROM_ROUNDING / n) - 2 * g_prime(x))
+    assert abs(observed_order(error, 4) - 2) < SLOPE
+    assert central_difference(lambda x: x**2, x, 2.0, 0.5) == pytest.approx(4 * x, rel=ROUND_OFF)
+
+
+@pytest.mark.eq("22.2")
+def test_the_chosen_epsilon_is_near_the_best_and_a_hundred_times_more_or_less_is_worse():
+    x = np.linspace(0.1, 1.5, 50)
+
+    def error(epsilon):
+        return np.abs(central_difference(np.sin, x, 1.0, epsilon) - np.cos(x)).max()
+    assert error(EPSILON) <= DIFFERENCE_TOLERANCE
+    assert error(EPSILON) <= 5 * min(error(EPSILON * 4.0**k) for k in range(-8, 9))
+    assert min(error(100 * EPSILON), error(EPSILON / 100)) > 20 * error(EPSILON)
+
+
+@pytest.mark.eq("22.3")
+@given(arrays(3), arrays(3))
+def test_the_complex_step_is_right_to_round_off(x, v):
+    expected = g_prime(x) * v
+    assert np.abs(complex_step(g, x, v) - expected).max() <= ROUND_OFF * (1 + np.abs(expected).max())
+
+
+@pytest.mark.eq("1.2", "1.3", "22.4")
+@given(st.data(), mlps(), st.sampled_from([(), (3,), (2, 2)]), st.floats(-2, 2))
+def test_every_smooth_network_passes_the_check_of_its_field(data, network, batch, t):
+    f, theta = network
+    report = check_field(f, t, data.draw(arrays((*batch, f.dim))), theta)
+    assert len(report) == 5 and all(row.ok for row in report)
+
+
+@pytest.mark.eq("22.4", "22.5")
+@pytest.mark.parametrize("f, y, theta", [
+    (Linear(3), [0.3, -0.5, 1.0], np.cos(np.arange(9.0))),
+    (LotkaVolterra(), [1.3, 0.7], [0.5, 0.4, 0.8, 0.3]),
+    (VanDerPol(), [1.5, -0.4], [2.0]),
+    (CubicSpiral(), [1.2, 0.5], [-0.1, 2.0, -2.0, -0.1]),
+    (MLP([3, 4, 2], ["leaky_relu", "relu"]), [0.3, 0.8], 0.5 + 0.1 * np.sin(np.arange(26.0))),
+    (PENDULUM, [0.4, -0.3], PENDULUM_THETA),
+], ids=lambda value: type(value).__name__ if hasattr(value, "dim") else "")
+def test_the_shipped_fields_and_one_of_the_readers_own_pass_both_checks(f, y, theta):
+    batch = np.array(y) * np.array([[1.0], [0.9], [1.1]])
+    assert all(row.ok for row in check_field(f, 0.4, batch, np.array(theta)))
+    assert all(row.ok for row in check_gradients(f, batch, [0.0, 0.1, 0.3], theta, method="rk4"))
+
+
+@pytest.mark.eq("22.5")
+@given(st.data(), mlps(max_layers=2), grids())
+def test_every_smooth_network_passes_the_check_of_its_gradients(data, network, t):
+    f, theta = network
+    report = check_gradients(f, data.draw(arrays((2, f.dim))), t, theta, method="heun")
+    assert len(report) == 4 and all(row.ok for row in report)
+
+
+class Transposed(ForcedPendulum):
+    def jacobian(self, t, y, theta):
+        return np.swapaxes(super().jacobian(t, y, theta), -1, -2)
+
+
+class WrongSign(ForcedPendulum):
+    def param_jacobian(self, t, y, theta):
+        return -super().param_jacobian(t, y, theta)
+
+
+class LostTimeDerivative(ForcedPendulum):
+    def time_derivative(self, t, y, theta):
+        return np.zeros_like(y)
+
+
+class LostParameters(ForcedPendulum):
+    def jvp(self, t, y, theta, w, dtheta):
+        return super().jvp(t, y, theta, w, 0 * dtheta)
+
+
+class TransposedProduct(ForcedPendulum):
+    def vjp(self, t, y, theta, a):
+        return (self.jacobian(t, y, theta) @ a[..., None])[..., 0], super().vjp(t, y, theta, a)[1]
+
+
+class StoppedClock(ForcedPendulum):
+    def vjp(self, t, y, theta, a):
+        return super().vjp(0.0, y, theta, a)
+
+
+class SumOverTheParameters(ForcedPendulum):
+    def vjp(self, t, y, theta, a):
+        per_trajectory = np.einsum("...i,...ip->...p", a, self.param_jacobian(t, y, theta))
+        return super().vjp(t, y, theta, a)[0], per_trajectory.sum(axis=-1)
+
+
+class MeanOverTheBatch(ForcedPendulum):
+    def vjp(self, t, y, theta, a):
+        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
+        return a_f_y, a_f_theta / a[..., 0].size
+
+
+F_Y, F_THETA, F_T = "f_y, jacobian", "f_θ, param_jacobian", "f_t, time_derivative"
+JVP, VJP = "f_y w + f_θ Δθ, jvp", "a f_y, a f_θ, vjp against jvp"
+FORWARD, BACK_Y0, BACK_THETA = "pushforward, along Δy0 and Δθ", "pullback, dL/dy0", "pullback, dL/dθ"
+DUAL = "pullback against pushforward"
+BATCH = np.array([[0.4, -0.3], [1.0, 0.2], [-0.7, 0.5]])      # three trajectories and three parameters
+
+MISTAKES = {
+    Transposed: ({F_Y, JVP}, {FORWARD, BACK_Y0, BACK_THETA}),
+    WrongSign: ({F_THETA, JVP}, {FORWARD, BACK_THETA}),
+    LostTimeDerivative: ({F_T}, set()),
+    LostParameters: ({JVP, VJP}, {FORWARD, DUAL}),
+    TransposedProduct: ({VJP}, {BACK_Y0, BACK_THETA, DUAL}),
+    StoppedClock: ({VJP}, {BACK_THETA, DUAL}),
+    SumOverTheParameters: ({VJP}, {BACK_THETA, DUAL}),
+    MeanOverTheBatch: ({VJP}, {BACK_THETA, DUAL}),
+}
+
+
+def rows_that_say_no(check, *args, **options):
+    """The names of the failing rows of the table in the AssertionError, or none if the check passes."""
+    try:
+        check(*args, **options)
+    except AssertionError as error:
+        assert str(error).startswith("a derivative is wrong\nwhat ")
+        return {line.split("  ")[0] for line in str(error).splitlines() if line.endswith("NO")}
+    return set()
+
+
+@pytest.mark.eq("22.1", "22.4")
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_check_field_says_no_in_the_rows_of_a_planted_mistake_and_no_others(mistake):
+    assert rows_that_say_no(check_field, mistake(), 0.4, BATCH, PENDULUM_THETA) == MISTAKES[mistake][0]
+
+
+@pytest.mark.eq("22.1", "22.5")
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_check_gradients_says_no_in_the_rows_of_a_planted_mistake_and_no_others(mistake):
+    found = rows_that_say_no(check_gradients, mistake(), BATCH, [0.3, 0.7, 1.0], PENDULUM_THETA, method="rk4")
+    assert found == MISTAKES[mistake][1]
+
+
+@pytest.mark.parametrize("method, shape, message", [
+    ("__call__", (3,), r"f\(t, y, theta\) must have the shape of y, \(3, 2\), not \(3,\)"),
+    ("jacobian", (2, 2), r"jacobian must have shape \(3, 2, 2\), not \(2, 2\)"),
+    ("param_jacobian", (3, 3, 2), r"param_jacobian must have shape \(3, 2, 3\), not \(3, 3, 2\)"),
+    ("time_derivative", (2,), r"time_derivative must have shape \(3, 2\), not \(2,\)"),
+    ("jvp", (3, 3), r"jvp must have shape \(3, 2\), not \(3, 3\)"),
+])
+def test_check_field_names_the_derivative_whose_shape_is_wrong(method, shape, message):
+    f = type("Misshapen", (ForcedPendulum,), {method: lambda *_: np.zeros(shape)})()
+    with pytest.raises(AssertionError, match=message):
+        check_field(f, 0.4, BATCH, PENDULUM_THETA)
+
+
+def test_check_field_names_a_vjp_that_forgets_the_sum_over_the_batch():
+    f = type("Unsummed", (ForcedPendulum,), {"vjp": lambda self, t, y, theta, a: (a, np.zeros((3, 3)))})()
+    message = r"vjp must return shapes \(3, 2\) and \(3,\), not \(3, 2\) and \(3, 3\)"
+    with pytest.raises(AssertionError, match=message):
+        check_field(f, 0.4, BATCH, PENDULUM_THETA)
+
+
+@pytest.mark.parametrize("check", [
+    lambda f, y, theta: check_field(f, 0.4, y, theta),
+    lambda f, y, theta: check_gradients(f, y, [0.0, 1.0], theta, method="rk4"),
+], ids=["check_field", "check_gradients"])
+@pytest.mark.parametrize("bad, error, message", [
+    ({"f": np.sin}, TypeError, "f must be a VectorField"),
+    ({"y": np.ones(3)}, ValueError, r"y0 must have shape \(..., 2\) for this field, not \(3,\)"),
+    ({"y": [1j, 0]}, TypeError, "y0 must be real, not complex"),
+    ({"theta": np.ones(2)}, ValueError, r"theta must have shape \(3,\), not \(2,\)"),
+    ({"theta": [np.nan, 0, 0]}, ValueError, "theta must be finite"),
+])
+def test_the_checks_refuse_unusable_input_before_calling_f(check, bad, error, message):
+    with pytest.raises(error, match=message):
+        check(**{"f": Silent(), "y": np.ones(2), "theta": np.ones(3), **bad})

@@ -1,0 +1,131 @@
+"""The discrete route is the derivative of the numbers computed: to round-off, by any steps of any method."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minode import Linear, pullback, pushforward
+from minode.gradients.adjoint import invariant
+from minode.gradients.discrete import sweep
+from minode.solvers.solve import run
+from tests.gradients.problems import (ADAPTIVE, EXACT, PROBLEMS, ROUND_OFF, SLOPE, complex_step_gradients,
+                                      explicit_methods, observed_order, relative_error, repeated_grids,
+                                      solves, tableaus)
+from tests.strategies import arrays, grids
+
+
+@pytest.mark.eq("1.1", "9.1", "18.1", "18.2", "18.3", "18.4")
+@given(st.data(), solves(times=repeated_grids()), st.booleans())
+def test_the_discrete_gradient_is_the_complex_step_derivative_of_what_was_computed(data, problem, at_the_end):
+    f, y0, t, theta, options = problem
+    cotangent = data.draw(arrays(y0.shape if at_the_end else (len(t), *y0.shape)))
+
+    def loss(ys, theta):
+        return np.sum(cotangent * (ys[-1] if at_the_end else ys))
+    dL_dy0, dL_dtheta = complex_step_gradients(loss, f, y0, t, theta, **options)
+    pulled = pullback(f, y0, t, theta, cotangent, **options)
+    size = np.abs(cotangent).max()
+    assert relative_error(pulled.y0, dL_dy0, size) <= EXACT
+    assert relative_error(pulled.theta, dL_dtheta, size) <= EXACT
+
+
+@pytest.mark.eq("18.1", "18.2", "18.3", "18.4")
+@pytest.mark.parametrize("name", PROBLEMS)
+@given(st.data(), grids(longest=2.0), explicit_methods, st.floats(0.1, 1.0))
+def test_it_is_so_for_steps_of_any_length_and_any_number_of_them(name, data, t, method, step_size):
+    f, theta, y0 = PROBLEMS[name]
+    cotangent = data.draw(arrays((len(t), f.dim)))
+    options = {"method": method, "step_size": step_size}
+
+    def loss(ys, theta):
+        return np.sum(cotangent * ys)
+    dL_dy0, dL_dtheta = complex_step_gradients(loss, f, y0, t, theta, **options)
+    pulled = pullback(f, y0, t, theta, cotangent, gradient="discrete", **options)
+    size = np.abs(cotangent).max()
+    assert relative_error(pulled.y0, dL_dy0, size) <= EXACT
+    assert relative_error(pulled.theta, dL_dtheta, size) <= EXACT
+
+
+@pytest.mark.eq("9.1", "11.1", "18.1", "18.2", "18.3", "18.4", "18.5")
+@pytest.mark.parametrize("method", ADAPTIVE, ids=lambda m: m.name)
+@given(st.data(), grids(max_steps=6))
+def test_a_method_that_chose_its_steps_is_differentiated_along_those_and_between_them(method, data, t):
+    f, theta, y0 = PROBLEMS["pendulum"]
+    cotangent = data.draw(arrays((len(t), f.dim)))
+    options = {"method": method, "rtol": 1e-2, "atol": 1e-2}
+    taken = run(lambda t, y: f(t, y, theta), y0, t, [], **options).tape
+    frozen = {"method": method, "grid": [step[0] for step in taken] + [t[-1]]}
+
+    def loss(ys, theta):
+        return np.sum(cotangent * ys)
+    dL_dy0, dL_dtheta = complex_step_gradients(loss, f, y0, t, theta, **frozen)
+    pulled = pullback(f, y0, t, theta, cotangent, **options)
+    size = np.abs(cotangent).max()
+    assert relative_error(pulled.y0, dL_dy0, size) <= EXACT
+    assert relative_error(pulled.theta, dL_dtheta, size) <= EXACT
+
+
+@pytest.mark.eq("17.1", "18.1", "18.2", "18.3", "18.4")
+@given(st.data(), solves(times=grids(longest=1.0)))
+def test_tangent_steps_and_sweep_conserve_the_invariant_at_every_step(data, problem):
+    f, y0, t, theta, options = problem
+    dy0, dtheta, cotangent = (data.draw(arrays(x.shape)) for x in (y0, theta, y0))
+    _, ws = pushforward(f, y0, t, theta, dy0, dtheta, **options)
+    tape = run(lambda t, y: f(t, y, theta), y0, t, [], **options).tape
+    cotangents, values, terms = np.stack([0 * y0, cotangent]), [], 1.0
+    for n in range(len(tape) + 1):
+        a, b = sweep(f, tape[n:], options["method"], theta, t[[n, -1]], cotangents)
+        values.append(invariant(a, ws[n], b, dtheta))
+        terms = max(terms, np.abs(a * ws[n]).sum() + np.abs(b * dtheta).sum())
+    assert np.ptp(values) <= ROUND_OFF * terms
+
+
+@pytest.mark.eq("18.1", "18.2", "18.3", "18.4")
+@given(st.data(), tableaus(weights=st.integers(1, 5)), grids(max_steps=1))
+def test_the_sweep_is_the_partner_tableau_run_backwards_where_no_weight_is_zero(data, tableau, t):
+    f, theta, y0 = PROBLEMS["network"]
+    a_new, h = data.draw(arrays(y0.shape)), t[1] - t[0]
+    A, b, c = tableau.arrays
+    tape = run(lambda t, y: f(t, y, theta), y0, t, [], method=tableau).tape
+    Y = y0 + A @ tape[0][3]
+    f_y = [f.jacobian(t[0] + c[i] * h, Y[i], theta) for i in range(tableau.stages)]
+    f_theta = [f.param_jacobian(t[0] + c[i] * h, Y[i], theta) for i in range(tableau.stages)]
+
+    # A step of da/dt = −a f_y by a* has stages a_i = a_n − h Σ_j a*_ij a_j f_y(Y_j) and arrives at
+    # a_{n+1} = a_n − h Σ_j b_j a_j f_y(Y_j). Backwards a_{n+1} is known: subtract the second from the first.
+    partner = b - b * A.T / b[:, None]
+    stages, slopes = np.zeros((2, tableau.stages, f.dim))
+    for i in reversed(range(tableau.stages)):
+        stages[i] = a_new + h * (b - partner[i]) @ slopes
+        slopes[i] = stages[i] @ f_y[i]
+    a = a_new + h * b @ slopes
+    b_theta = h * sum(b[i] * stages[i] @ f_theta[i] for i in range(tableau.stages))
+    assert relative_error(stages, a - h * partner @ slopes, size=1.0) <= EXACT
+
+    swept_a, swept_b = sweep(f, tape, tableau, theta, t, np.stack([0 * y0, a_new]))
+    assert relative_error(swept_a, a, size=1.0) <= EXACT
+    assert relative_error(swept_b, b_theta, size=1.0) <= EXACT
+
+
+@pytest.mark.eq("17.2", "17.3", "18.1", "18.3", "18.4")
+@pytest.mark.parametrize("method, order, n", [("euler", 1, 64), ("midpoint", 2, 32), ("rk4", 4, 8)])
+def test_backsolve_closes_on_the_discrete_gradient_at_the_order_of_the_method(method, order, n):
+    f, theta, y0 = PROBLEMS["network"]
+    cotangent = np.array([[0.5, 0.2, 1.0], [1.0, -2.0, 0.5], [0.3, 0.4, -1.0]])
+
+    def distance(n):
+        steps, back = (pullback(f, y0, [0.0, 0.6, 1.0], theta, cotangent, gradient=gradient, method=method,
+                                step_size=0.2 / n) for gradient in ("discrete", "backsolve"))
+        return np.linalg.norm(np.concatenate([steps.y0 - back.y0, steps.theta - back.theta]))
+    assert abs(observed_order(distance, n) - order) < SLOPE
+
+
+@pytest.mark.eq("18.1", "18.2", "18.3", "18.4")
+@given(arrays((2, 2), bound=1.0), arrays(2), arrays(2), st.integers(1, 4), st.floats(-0.5, 0.5).filter(bool))
+def test_euler_steps_of_a_linear_field_pull_back_by_powers_of_a_matrix(A, y0, cotangent, n, h):
+    pulled = pullback(Linear(2), y0, h * np.arange(n + 1), A.ravel(), cotangent, method="euler")
+    power = [np.linalg.matrix_power(np.eye(2) + h * A, k) for k in range(n + 1)]
+    dL_dA = sum(h * np.outer(cotangent @ power[n - 1 - k], power[k] @ y0) for k in range(n))
+    size = np.abs(cotangent).max() * (1 + np.abs(y0).max())
+    assert relative_error(pulled.y0, cotangent @ power[n], size) <= EXACT
+    assert relative_error(pulled.theta, dL_dA.ravel(), size) <= EXACT

@@ -1,0 +1,187 @@
+"""From a loss to its gradients: the bookkeeping of outputs, batch, times, parameters, and what is refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minode import Gradients, Linear, odeint, pullback, pushforward, value_and_gradients
+from tests.gradients.problems import (EXACT, PROBLEMS, ROUND_OFF, ForcedPendulum, Silent,
+                                      complex_step_gradients, relative_error, repeated_grids, solves)
+from tests.strategies import arrays, grids
+
+ROUTES = ["discrete", "backsolve"]
+RK4_ERROR = (4 / 400)**4      # (‖A‖ h)⁴ for the oscillator below on 400 steps
+
+
+@pytest.mark.eq("20.1", "22.5")
+@given(st.data(), solves(times=repeated_grids()))
+def test_pullback_and_pushforward_are_dual_over_the_whole_flow_at_any_step_size(data, problem):
+    f, y0, t, theta, options = problem
+    dy0, dtheta = data.draw(arrays(y0.shape)), data.draw(arrays(theta.shape))
+    cotangent = data.draw(arrays((len(t), *y0.shape)))
+    _, ws = pushforward(f, y0, t, theta, dy0, dtheta, **options)
+    pulled = pullback(f, y0, t, theta, cotangent, **options)
+    terms = [cotangent * ws, pulled.y0 * dy0, pulled.theta * dtheta]
+    forward, back_y0, back_theta = (term.sum() for term in terms)
+    assert abs(forward - back_y0 - back_theta) <= ROUND_OFF * (1 + sum(np.abs(term).sum() for term in terms))
+
+
+@pytest.mark.eq("20.1")
+@given(st.data(), solves(times=repeated_grids()))
+def test_a_loss_with_a_penalty_on_theta_has_the_gradient_of_the_complex_step(data, problem):
+    f, y0, t, theta, options = problem
+    weights, decay = data.draw(arrays((len(t), *y0.shape))), data.draw(arrays(theta.shape))
+
+    def total(ys, theta):
+        return np.sum(weights * ys**2) + np.sum(decay * theta**2)
+
+    value, gradients = value_and_gradients(
+        lambda ys: (np.sum(weights * ys**2), 2 * weights * ys), f, y0, t, theta,
+        dL_dtheta=2 * decay * theta, **options)
+    ys = odeint(lambda t, y: f(t, y, theta), y0, t, **options)
+    dL_dy0, dL_dtheta = complex_step_gradients(total, f, y0, t, theta, **options)
+    size = np.abs(2 * weights * ys).max(initial=0.0) + np.abs(decay * theta).max()
+    assert value == np.sum(weights * ys**2)
+    assert relative_error(gradients.y0, dL_dy0, size) <= EXACT
+    assert relative_error(gradients.theta, dL_dtheta, size) <= EXACT
+
+
+@pytest.mark.eq("17.4", "18.3")
+@pytest.mark.parametrize("gradient", ROUTES)
+def test_a_time_that_is_listed_twice_counts_twice(gradient):
+    f, theta, y0 = PROBLEMS["network"]
+    cotangent = np.cos(np.arange(5 * f.dim)).reshape(5, f.dim)
+    twice = pullback(f, y0, [0.1, 0.1, 0.6, 0.6, 0.9], theta, cotangent, gradient=gradient, method="heun")
+    once = pullback(f, y0, [0.1, 0.6, 0.9], theta,
+                    np.stack([cotangent[0] + cotangent[1], cotangent[2] + cotangent[3], cotangent[4]]),
+                    gradient=gradient, method="heun")
+    assert relative_error(twice.y0, once.y0) <= ROUND_OFF
+    assert relative_error(twice.theta, once.theta) <= ROUND_OFF
+
+
+@pytest.mark.eq("20.1")
+@pytest.mark.parametrize("gradient", ROUTES)
+def test_at_one_single_time_the_gradient_is_the_cotangent(gradient):
+    f, theta, y0 = PROBLEMS["network"]
+    cotangent, decay = np.array([1.0, -2.0, 3.0]), np.cos(theta)
+    pulled = pullback(f, y0, [0.7], theta, cotangent, gradient=gradient, dL_dtheta=decay, method="rk4")
+    assert np.array_equal(pulled.y0, cotangent) and np.array_equal(pulled.theta, decay)
+    assert np.array_equal(pulled.t, [0.0])
+
+
+@pytest.mark.eq("17.3", "18.4")
+@pytest.mark.parametrize("gradient", ROUTES)
+@pytest.mark.parametrize("name", PROBLEMS)
+@given(st.data(), grids())
+def test_the_gradient_of_a_batch_is_the_sum_over_its_trajectories(name, gradient, data, t):
+    f, theta, _ = PROBLEMS[name]
+    y0 = data.draw(arrays((2, 2, f.dim)))
+    cotangent = data.draw(arrays((len(t), *y0.shape)))
+    whole = pullback(f, y0, t, theta, cotangent, gradient=gradient, method="rk4")
+    each = {i: pullback(f, y0[i], t, theta, cotangent[(slice(None), *i)], gradient=gradient, method="rk4")
+            for i in np.ndindex(2, 2)}
+    size = np.abs(cotangent).max()
+    assert all(relative_error(whole.y0[i], alone.y0, size) <= EXACT for i, alone in each.items())
+    assert relative_error(whole.theta, sum(alone.theta for alone in each.values()), size) <= EXACT
+    assert relative_error(whole.t, sum(alone.t for alone in each.values()), size) <= EXACT
+
+
+@pytest.mark.eq("17.5", "17.6")
+@pytest.mark.parametrize("gradient", ROUTES)
+def test_on_a_linear_flow_the_time_gradients_are_known_in_closed_form(gradient):
+    A, y0, cotangent = np.array([[0.0, 1.0], [-4.0, 0.0]]), np.array([1.0, 0.5]), np.array([0.3, -2.0])
+    t = np.linspace(0.2, 1.2, 401)
+    pulled = pullback(Linear(2), y0, t, A.ravel(), cotangent, gradient=gradient, method="rk4")
+    half = 0.5 * np.sin(2.0)
+    flow = np.array([[np.cos(2.0), half], [-4 * half, np.cos(2.0)]])
+    rate = cotangent @ A @ flow @ y0
+    assert relative_error(pulled.t[[0, -1]], [-rate, rate]) <= RK4_ERROR
+    assert not pulled.t[1:-1].any()
+
+
+def test_a_cotangent_of_the_last_state_alone_may_leave_out_the_others():
+    f, theta, y0 = PROBLEMS["network"]
+    y0, t, last = np.stack([y0, -y0]), [0.0, 0.3, 1.0], np.cos(np.arange(6.0)).reshape(2, 3)
+    whole = pullback(f, y0, t, theta, np.stack([0 * last, 0 * last, last]), method="rk4")
+    short = pullback(f, y0, t, theta, last, method="rk4")
+    assert isinstance(short, Gradients) and all(map(np.array_equal, short, whole))
+
+
+def test_the_inputs_are_not_written_to():
+    f, theta, y0 = PROBLEMS["network"]
+    cotangent, decay, t = np.ones((3, 3)), np.ones_like(theta), np.array([0.0, 0.3, 1.0])
+    for array in (theta, y0, cotangent, decay, t):
+        array.flags.writeable = False
+    for gradient in ROUTES:
+        pullback(f, y0, t, theta, cotangent, gradient=gradient, dL_dtheta=decay, method="rk4")
+    pushforward(f, y0, t, theta, dy0=y0, dtheta=theta, method="rk4")
+    for array in (theta, y0):
+        array.flags.writeable = True
+
+
+GOOD = {"f": Silent(), "y0": np.ones((4, 2)), "t": [0.0, 1.0], "theta": np.ones(3),
+        "cotangent": np.ones((4, 2))}
+
+
+@pytest.mark.parametrize("bad, error, message", [
+    ({"f": np.sin}, TypeError, "f must be a VectorField, with derivatives, not ufunc"),
+    ({"y0": np.ones((4, 3)), "cotangent": np.ones((4, 3))}, ValueError, r"y0 must have shape \(..., 2\) for"),
+    ({"y0": np.full((4, 2), np.nan)}, ValueError, "y0 must be finite"),
+    ({"y0": np.full((4, 2), 1j)}, TypeError, "y0 must be real, not complex"),
+    ({"theta": np.ones((4, 3))}, ValueError, r"theta must have shape \(3,\), not \(4, 3\)"),
+    ({"theta": [1.0, np.nan, 0.0]}, ValueError, "theta must be finite"),
+    ({"theta": [1.0, 1j, 0.0]}, TypeError, "theta must be real, not complex"),
+    ({"cotangent": np.ones(2)}, ValueError,
+     r"cotangent must have the shape of ys, \(2, 4, 2\), or of y0, \(4, 2\), not \(2,\)"),
+    ({"cotangent": np.full((4, 2), np.inf)}, ValueError, "cotangent must be finite"),
+    ({"cotangent": np.full((4, 2), 1j)}, TypeError, "cotangent must be real, not complex"),
+    ({"dL_dtheta": 1.0}, ValueError, r"dL_dtheta must have shape \(3,\), not \(\)"),
+    ({"dL_dtheta": [0.0, 0.0, np.nan]}, ValueError, "dL_dtheta must be finite"),
+    ({"dL_dtheta": [0.0, 0.0, 1j]}, TypeError, "dL_dtheta must be real, not complex"),
+    ({"gradient": "adjoint"}, ValueError, "unknown gradient 'adjoint'; known: discrete, checkpoint, reversible, backsolve, interpolate"),
+    ({"gradient": None}, ValueError, "unknown gradient None; known: discrete, checkpoint, reversible, backsolve, interpolate"),
+    ({"t": [0.0, 1.0, 0.5], "cotangent": np.ones((3, 4, 2))}, ValueError, "t must be monotone"),
+    ({"t": [0.0, np.inf]}, ValueError, "t must be finite"),
+    ({"t": []}, ValueError, "t must be a 1-D array of at least one time"),
+    ({"method": "rk5"}, ValueError, "unknown method 'rk5'; known: euler, "),
+    ({"step_size": 0}, ValueError, "step_size must be positive, not 0"),
+])
+def test_the_pullback_refuses_unusable_input_before_calling_f(bad, error, message):
+    with pytest.raises(error, match=message):
+        pullback(**{**GOOD, "method": "rk4", **bad})
+
+
+@pytest.mark.parametrize("dL_dys, error, message", [
+    (np.ones((2, 2)), ValueError, r"dL_dys must have shape \(3, 2\), not \(2, 2\)"),
+    (np.full((3, 2), np.nan), ValueError, "dL_dys must be finite"),
+    (np.full((3, 2), 1j), TypeError, "dL_dys must be real, not complex"),
+])
+def test_a_loss_must_return_a_real_derivative_of_the_shape_of_the_states(dL_dys, error, message):
+    f, theta, y0 = PROBLEMS["pendulum"]
+    with pytest.raises(error, match=message):
+        value_and_gradients(lambda ys: (0.0, dL_dys), f, y0, [0.0, 0.5, 1.0], theta, method="rk4")
+
+
+class Slanted(ForcedPendulum):
+    """A pendulum whose velocity has lost a component."""
+
+    def __call__(self, t, y, theta):
+        return super().__call__(t, y, theta)[..., :1]
+
+
+class Imaginary(ForcedPendulum):
+    """A pendulum with a complex velocity for a real state."""
+
+    def __call__(self, t, y, theta):
+        return super().__call__(t, y, theta) + 0j
+
+
+@pytest.mark.parametrize("f, error, message", [
+    (Slanted(), ValueError, r"f must return the shape of y, \(2,\), not \(1,\)"),
+    (Imaginary(), TypeError, "f returned complex values for a real state"),
+])
+def test_a_field_that_returns_something_else_than_a_velocity_is_refused(f, error, message):
+    with pytest.raises(error, match=message):
+        pushforward(f, np.ones(2), [0.0, 1.0], np.ones(3), method="rk4")
+    with pytest.raises(error, match=message):
+        pullback(f, np.ones(2), [0.0, 1.0], np.ones(3), np.ones(2), method="rk4")

@@ -1,0 +1,321 @@
+"""The stages solve their equation, a step multiplies by R, symmetry reverses it, stiffness costs no steps."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from numpy.polynomial import Legendre, Polynomial
+from numpy.polynomial.legendre import leggauss
+from scipy.integrate import solve_ivp
+
+from minode import SolverError, methods, odeint, solve
+from minode.solvers.explicit import Stats
+from minode.solvers.implicit import IMPLICIT, implicit_stepper, solved_to_round_off, stability_function
+from tests.solvers.test_adaptive import EPS, FEW_STEPS
+from tests.solvers.test_dense import jacobian, pendulum
+from tests.strategies import arrays, assert_agree, batches
+
+ROUND_OFF = 500 * EPS                 # of a linear system solved, its condition some tens
+FAR, NEARLY = -1e6, 1e-4              # z, and how near R(z) is to its limit there: some tens over |z|
+ROUND_TRIP = 1e-12                    # of some hundred steps, each with that round-off
+SLOPE = 0.1                           # of an observed order on finite steps
+STIFF_SLOPE = 0.5                     # the least power of the tolerance: stiffness costs some of the order
+REFERENCE = 1e-6                      # of Radau at rtol 1e-7
+LONG = 1e3                            # a step size longer than any interval: fixed steps, one for each
+
+L_STABLE = ["implicit_euler", "radau3", "radau5", "trbdf2", "kvaerno5"]
+SYMMETRIC = ["implicit_midpoint", "trapezoid", "gauss4", "gauss6"]
+each_method = pytest.mark.parametrize("method", IMPLICIT, ids=lambda tableau: tableau.name)
+
+
+def rows(t, y):
+    """The Jacobian of the pendulum for a batch of any shape."""
+    f_y = np.zeros((*y.shape, 2))
+    f_y[..., 0, 1], f_y[..., 1, 0], f_y[..., 1, 1] = 1.0, -3 * np.cos(y[..., 0]), -0.2
+    return f_y
+
+
+def one_step(method, t, h, y):
+    """hK, y_new, the last stage's k and the filter, after a step of the pendulum from y of any shape, all flat."""
+    def f(t, y):
+        return pendulum(t, y.reshape(-1, 2)).ravel()
+    is_solved = solved_to_round_off(float)
+    hK, step, smooth = implicit_stepper(f, rows, method, y.ravel(), y.shape, Stats(), is_solved)
+    y_new, k_last = step(t, h, y.ravel(), f(t, y))
+    return hK[:method.stages], y_new, k_last, smooth
+
+
+def fixed(f, y0, t, method, jacobian=rows, **options):
+    return solve(f, y0, t, method=method, jacobian=jacobian, step_size=LONG, **options)
+
+
+# -- the equation of the stages ---------------------------------------------------------------
+
+@pytest.mark.eq("13.1")
+@each_method
+@given(st.data(), batches, st.floats(-1, 1), st.sampled_from([0.2, -0.3]))
+def test_the_stages_solve_their_equation(method, data, batch, t, h):
+    y = data.draw(arrays((*batch, 2)))
+    hK, y_new, k_last, _ = one_step(method, t, h, y)
+    A, b, c = method.arrays
+    for a_i, c_i, hk in zip(A, c, hK):
+        Y_i = (y.ravel() + a_i @ hK).reshape(-1, 2)
+        assert_agree(hk, h * pendulum(t + c_i * h, Y_i).ravel(), ROUND_OFF)
+    assert_agree(y_new, y.ravel() + b @ hK, ROUND_OFF)
+    assert_agree(h * k_last, hK[-1], ROUND_OFF)
+
+
+@pytest.mark.eq("13.1")
+@pytest.mark.parametrize("name, stages", [
+    ("implicit_midpoint", 1), ("gauss4", 2), ("gauss6", 3),
+    ("implicit_euler", 1), ("radau3", 2), ("radau5", 3)])
+@given(arrays(3), st.floats(-1, 1), st.sampled_from([0.5, -0.75]))
+def test_collocation_meets_a_polynomial_solution_at_every_node(name, stages, p, t, h):
+    velocity, asked = Polynomial(p[:stages]), []
+    exact = velocity.integ()
+
+    def f(t, y):
+        asked.append((t, y[0]))
+        return np.array([velocity(t)])
+    fixed(f, [exact(t)], [t, t + h], name, lambda t, y: np.zeros((1, 1)))
+    nodes = (leggauss(stages)[0] + 1) / 2
+    if name not in SYMMETRIC:                                        # Radau: the roots of P_s − P_{s−1}
+        nodes = (np.sort((Legendre.basis(stages) - Legendre.basis(stages - 1)).roots().real) + 1) / 2
+    for (asked_t, Y), node in zip(asked[-stages:], nodes, strict=True):
+        assert_agree(asked_t, t + node * h, ROUND_OFF)
+        assert_agree(Y, exact(asked_t), ROUND_OFF)
+
+
+# -- R(z) -------------------------------------------------------------------------------------
+
+def padé(numerator, denominator):
+    return lambda z: Polynomial(numerator)(z) / Polynomial(denominator)(z)
+
+
+def trbdf2(z):
+    """The trapezoidal rule to γ = 2 − √2 of the step, then the backward formula through three points."""
+    gamma = 2 - np.sqrt(2)
+    middle = (1 + gamma * z / 2) / (1 - gamma * z / 2)
+    return (middle - (1 - gamma)**2) / (gamma * (2 - gamma)) / (1 - (1 - gamma) / (2 - gamma) * z)
+
+
+def kvaerno5(z):
+    """Of order 5 with the denominator (1 − 0.26 z)⁶: the numerator is e^z times that, cut after z⁵."""
+    denominator = Polynomial([1, -0.26])**6
+    series = Polynomial(1 / np.cumprod([1, 1, 2, 3, 4, 5]))
+    return (denominator * series).cutdeg(5)(z) / denominator(z)
+
+
+R = {"implicit_euler": padé([1], [1, -1]), "implicit_midpoint": padé([1, 1/2], [1, -1/2]),
+     "trapezoid": padé([1, 1/2], [1, -1/2]), "gauss4": padé([1, 1/2, 1/12], [1, -1/2, 1/12]),
+     "gauss6": padé([1, 1/2, 1/10, 1/120], [1, -1/2, 1/10, -1/120]), "radau3": padé([1, 1/3], [1, -2/3, 1/6]),
+     "radau5": padé([1, 2/5, 1/20], [1, -3/5, 3/20, -1/60]), "trbdf2": trbdf2, "kvaerno5": kvaerno5}
+
+
+@pytest.mark.eq("13.1", "13.2", "13.3")
+@each_method
+@given(st.floats(-30, 0.5), st.floats(-30, 30), st.sampled_from([0.25, -0.5]))
+def test_a_step_of_a_decay_multiplies_by_R(method, re, im, h):
+    z = re + 1j * im
+    expected = R[method.name](z)
+    assert_agree(stability_function(method, np.array([[z]])), [[expected]], ROUND_OFF)
+    lam = z / h
+    ys = fixed(lambda t, y: lam * y, [1 + 0j], [0.0, h, 2 * h], method, lambda t, y: np.array([[lam]])).ys
+    assert_agree(ys[:, 0], [1, expected, expected**2], ROUND_OFF)
+
+
+@pytest.mark.eq("13.2")
+def test_of_an_explicit_method_R_is_a_polynomial():
+    z = np.array([-3.0, 0.5 + 2j])
+    assert_agree(stability_function(methods["rk4"], z), 1 + z + z**2/2 + z**3/6 + z**4/24, ROUND_OFF)
+    assert_agree(stability_function(methods["heun"], z), 1 + z + z**2/2, ROUND_OFF)
+    assert abs(stability_function(methods["dop853"], np.array(-100.0))) > 1e6
+
+
+@pytest.mark.eq("13.2")
+@each_method
+def test_every_implicit_method_is_A_stable_and_L_stable_where_it_says_so(method):
+    left = -np.logspace(-3, 3, 60)[:, None] * np.exp(1j * np.linspace(-np.pi / 2, np.pi / 2, 61))
+    assert np.abs(stability_function(method, left)).max() <= 1 + ROUND_OFF
+    limit = 0.0 if method.name in L_STABLE else 1.0
+    assert abs(abs(stability_function(method, np.array(FAR))) - limit) <= NEARLY
+
+
+# -- Newton -----------------------------------------------------------------------------------
+
+LINEAR = np.array([[-3.0, 40.0, 0.5], [0.1, -2.0, 7.0], [1.0, 0.2, -50.0]])
+
+
+@pytest.mark.eq("13.3")
+@each_method
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
+def test_newton_solves_a_linear_problem_at_once_and_checks(method, batch):
+    scales = 1 + np.arange(np.prod(batch, dtype=int)).reshape(batch) / 7      # each trajectory its own matrix
+    J = scales[..., None, None] * LINEAR
+
+    def f(t, y):
+        return (J @ y[..., None])[..., 0] + np.sin(t)
+    y0, t = np.ones((*batch, 3)), np.array([0.0, 0.1, 0.3])
+    solution = fixed(f, y0, t, method, lambda t, y: J)
+    A, b, c = method.arrays
+    y = y0
+    for t_n, h in zip(t, np.diff(t)):                            # (1 − h A ⊗ J) K = 1 ⊗ (J y) + sin(t + c h)
+        s, new = len(b), np.empty_like(y)
+        for i in np.ndindex(*batch):
+            M = np.eye(3 * s) - h * np.kron(A, J[i])
+            k = np.linalg.solve(M, np.concatenate([J[i] @ y[i] + np.sin(t_n + c_j * h) for c_j in c]))
+            new[i] = y[i] + h * b @ k.reshape(s, 3)
+        y = new
+    assert_agree(solution.ys[-1], y, ROUND_OFF)
+    equations = sum(1 for a_i in method.A if any(a_i))
+    assert solution.stats.n_jac - 1 <= 3 * equations * solution.stats.n_steps    # solve, check, and once more
+    assert solution.stats.n_f == solution.stats.n_jac            # one of each before the first step, then in pairs
+
+
+@pytest.mark.eq("13.3")
+@each_method
+def test_newton_doubles_its_digits_with_every_iteration(method):
+    solution = fixed(pendulum, [0.5, -0.3], np.linspace(0.0, 2.0, 11), method)
+    equations = sum(1 for a_i in method.A if any(a_i))
+    assert solution.stats.n_jac - 1 <= 5.5 * equations * solution.stats.n_steps
+
+
+@pytest.mark.eq("13.4")
+@pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_the_error_is_filtered_with_the_jacobian_of_the_last_stage(name, batch):
+    method, h, t = methods[name], -0.3, 0.4
+    y = np.linspace(-1.0, 1.0, 2 * np.prod(batch, dtype=int)).reshape(*batch, 2)
+    _, y_new, _, smooth = one_step(method, t, h, y)              # stiffly accurate: y_new is the last stage
+    e, gamma = np.cos(np.arange(y.size)), float(method.A[-1][-1])
+    M = np.eye(2) - h * gamma * rows(t + h, y_new.reshape(y.shape))
+    assert_agree((M @ smooth(e).reshape(*y.shape, 1)).ravel(), e, ROUND_OFF)
+
+
+# -- order, symmetry, batches -----------------------------------------------------------------
+
+STEPS = {"implicit_euler": 160, "trapezoid": 40, "radau3": 40, "trbdf2": 40, "kvaerno5": 40}
+
+
+@each_method
+@pytest.mark.parametrize("span", [(0.0, 3.0), (3.0, 0.0)])
+def test_the_error_falls_at_the_order_of_the_table(method, span):
+    def error(n):
+        return np.linalg.norm(fixed(pendulum, [0.5, -0.3], np.linspace(*span, n + 1), method).ys[-1] - exact)
+    exact = solve_ivp(pendulum, span, [0.5, -0.3], "DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
+    n = STEPS.get(method.name, 20)
+    assert abs(np.log2(error(n) / error(2 * n)) - method.order) <= SLOPE
+
+
+@each_method
+def test_the_step_of_a_symmetric_method_and_of_no_other_can_be_taken_back(method):
+    t = np.linspace(0.0, 5.0, 51)
+    there = fixed(pendulum, [0.5, -0.3], t, method).ys
+    back = fixed(pendulum, there[-1], t[::-1], method).ys
+    missed = np.abs(back[::-1] - there).max()
+    A, b, _ = method.arrays
+    symmetric = np.abs(A + A[::-1, ::-1] - b).max() <= ROUND_OFF
+    assert symmetric == (method.name in SYMMETRIC) == (missed <= ROUND_TRIP)
+
+
+@each_method
+def test_a_batch_is_solved_as_each_of_its_trajectories(method):
+    y0, t = np.array([[0.5, -0.3], [-2.0, 1.0], [0.0, 0.0]]), np.linspace(0.0, 1.0, 6)
+    ys = fixed(pendulum, y0, t, method).ys
+    for i in range(3):
+        assert_agree(ys[:, i], fixed(pendulum, y0[i], t, method).ys, ROUND_OFF)
+
+
+# -- stiff problems ---------------------------------------------------------------------------
+
+def robertson(t, y):
+    a, b, c = y
+    return np.array([-0.04 * a + 1e4 * b * c, 0.04 * a - 1e4 * b * c - 3e7 * b * b, 3e7 * b * b])
+
+
+def robertson_jacobian(t, y):
+    a, b, c = y
+    return np.array([[-0.04, 1e4 * c, 1e4 * b], [0.04, -1e4 * c - 6e7 * b, -1e4 * b], [0, 6e7 * b, 0]])
+
+
+def van_der_pol(t, y):
+    return np.array([y[1], 1000 * (1 - y[0]**2) * y[1] - y[0]])
+
+
+def van_der_pol_jacobian(t, y):
+    return np.array([[0.0, 1.0], [-2000 * y[0] * y[1] - 1, 1000 * (1 - y[0]**2)]])
+
+
+@pytest.mark.eq("13.3", "13.4")
+@pytest.mark.parametrize("f, f_y, y0, t, small", [
+    (robertson, robertson_jacobian, [1.0, 0.0, 0.0], [0.0, 0.4, 4e2, 4e5, 4e8, 1e11], 1e-8),
+    (van_der_pol, van_der_pol_jacobian, [2.0, 0.0], [0.0, 500.0, 1000.0, 1500.0, 2000.0], 1e-3)],
+    ids=["robertson", "van der pol"])
+def test_a_stiff_problem_is_solved_to_its_tolerance_in_a_few_steps(f, f_y, y0, t, small):
+    reference = solve_ivp(f, (t[0], t[-1]), y0, "Radau", t, jac=f_y, rtol=1e-7, atol=1e-7 * small).y.T[1:]
+    for name, tols in (("trbdf2", (1e-3, 1e-5)), ("kvaerno5", (1e-4, 1e-6))):
+        errors = []
+        for tol in tols:
+            solution = solve(f, y0, t, method=name, jacobian=f_y, rtol=tol, atol=tol * small)
+            error = np.abs(solution.ys[1:] / reference - 1)[:, 0]
+            errors.append(error[-1])
+            assert error.max() <= FEW_STEPS * tol and solution.stats.n_steps < 2000
+        assert np.log(errors[0] / errors[1]) >= STIFF_SLOPE * np.log(tols[0] / tols[1])
+    if f is robertson:
+        # What the test set for initial value problems of Bari prints, and no mass is lost.
+        printed = [0.2083340149701255e-07, 0.8333360770334713e-13, 0.9999999791665050]
+        assert np.abs(solution.ys[-1] / printed - 1).max() <= FEW_STEPS * tol
+        assert np.abs(solution.ys.sum(axis=1) - 1).max() <= ROUND_OFF
+
+
+def test_what_has_died_out_forces_explicit_methods_to_small_steps_and_implicit_ones_not():
+    def f(t, y):
+        return -1e4 * (y - np.cos(t))
+    steps = {name: solve(f, [1.0], [0.0, 2.0], method=name, rtol=1e-3, atol=1e-3,
+                         jacobian=lambda t, y: np.array([[-1e4]])).stats.n_steps
+             for name in ("dopri5", "trbdf2", "kvaerno5")}
+    assert steps["dopri5"] > 2 * 1e4 / 4 and max(steps["trbdf2"], steps["kvaerno5"]) < 50
+
+
+# -- when Newton cannot go on -----------------------------------------------------------------
+
+def nan(t, y):
+    return np.full((1, 1), np.nan)
+
+
+BAD = {"no solution": (lambda t, y: y**2 + 1, lambda t, y: np.array([[2 * y[0]]])),
+       "another field's jacobian": (lambda t, y: -50 * y, lambda t, y: np.array([[1000.0]])),
+       "a singular matrix": (lambda t, y: y, lambda t, y: np.array([[1.0]])),
+       "a jacobian of NaN": (lambda t, y: -y, nan)}
+
+
+@pytest.mark.parametrize("f, f_y", BAD.values(), ids=BAD)
+def test_a_fixed_step_that_newton_cannot_solve_is_reported_as_that(f, f_y):
+    with pytest.raises(SolverError, match=r"Newton does not converge in the step from t = 1\.0 to 2\.0") as caught:
+        fixed(f, [1.0], [1.0, 1.0, 2.0], "implicit_euler", f_y)
+    assert caught.value.t == 1.0 and caught.value.solution.ys.tolist() == [[1.0], [1.0]]
+
+
+def test_an_adaptive_step_that_newton_cannot_solve_is_made_shorter():
+    f, f_y = BAD["no solution"]                                                 # y = tan(t + π/4)
+    for name in ("trbdf2", "kvaerno5"):
+        options = dict(method=name, first_step=0.5, rtol=1e-5, atol=1e-5)
+        solution = solve(f, [1.0], [0.0, 0.5], jacobian=f_y, **options)
+        assert solution.stats.n_rejected > 0
+        assert_agree(solution.ys[-1], np.tan([0.5 + np.pi / 4]), FEW_STEPS * 1e-5)
+        with pytest.raises(SolverError, match=r"underflow at t = 0\.0: .* Newton does not converge"):
+            solve(f, [1.0], [0.0, 0.5], jacobian=nan, **options)
+
+
+@each_method
+@pytest.mark.parametrize("y0, f_y, message", [
+    ([1.0, 2.0], None, r"is implicit and needs jacobian\(t, y\) -> \(..., d, d\)"),
+    ([1.0, 2.0], np.eye(2), r"is implicit and needs jacobian\(t, y\) -> \(..., d, d\)"),
+    ([1.0, 2.0], lambda t, y: np.ones(2), r"jacobian must return shape \(2, 2\), not \(2,\)"),
+    ([[1.0, 2.0]], lambda t, y: np.eye(2), r"jacobian must return shape \(1, 2, 2\), not \(2, 2\)"),
+    (1.0, lambda t, y: 1.0, r"is implicit and takes an array state \(..., d\), not a number"),
+    ((np.ones(2),), lambda t, y: np.eye(2), r"is implicit and takes an array state \(..., d\), not a tuple")])
+def test_without_a_jacobian_that_fits_nothing_is_begun(method, y0, f_y, message):
+    def never(t, y):
+        raise AssertionError("f was called before the arguments were checked")
+    with pytest.raises(ValueError, match=message):
+        odeint(never, y0, [0.0, 1.0], method=method, jacobian=f_y)

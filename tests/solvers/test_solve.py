@@ -1,0 +1,255 @@
+"""Whatever the method, what goes in is checked, what is done is counted, and all doors lead to one place."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minode import Tableau, methods, odeint, odeint_rk4, reversible, solve
+from minode.solvers.adaptive import Tolerances
+from minode.solvers.implicit import NEWTON_SHARE
+from minode.solvers.solve import find_method, run
+from tests.solvers.test_adaptive import PROBLEMS, ROUND_OFF, pendulum, rms, times
+from tests.solvers.test_dense import jacobian, options
+from tests.strategies import assert_agree, grids
+
+EVERY_METHOD = [*methods.values(), reversible("rk4"), reversible("dopri5")]
+each_method = pytest.mark.parametrize("method", EVERY_METHOD, ids=lambda method: method.name)
+ADAPTS = [m for m in methods.values() if isinstance(m, Tableau) and m.b_hat is not None]
+Y0 = [0.5, -0.3]
+
+
+# -- one door ---------------------------------------------------------------------------------
+
+@each_method
+def test_odeint_is_the_states_of_solve(method):
+    t = np.linspace(0.0, 1.0, 5)
+    solution = solve(pendulum, Y0, t, **options(method))
+    assert np.array_equal(odeint(pendulum, Y0, t, **options(method)), solution.ys)
+    assert np.array_equal(solution.t, t) and solution.ys.shape == (5, 2) and solution.ys[0].tolist() == Y0
+
+
+@each_method
+def test_times_may_fall_repeat_or_stand_alone(method):
+    t = np.array([0.0, 0.3, 0.5, 1.2])
+    up = odeint(pendulum, Y0, t, **options(method))
+    turned = options(method) | dict(jacobian=lambda t, y: -jacobian(-t, y))
+    assert_agree(odeint(lambda t, y: -pendulum(-t, y), Y0, -t, **turned), up, ROUND_OFF)
+    again = [0, 0, 1, 2, 2, 2, 3, 3]
+    assert np.array_equal(odeint(pendulum, Y0, t[again], **options(method)), up[again])
+    for t in ([0.7], [0.7, 0.7, 0.7]):
+        solution = solve(pendulum, Y0, t, **options(method))
+        assert solution.ys.tolist() == [Y0] * len(t) and solution.stats.n_f == solution.stats.n_steps == 0
+
+
+@pytest.mark.parametrize("method", ADAPTS, ids=lambda method: method.name)
+def test_a_step_size_makes_an_adaptive_method_one_of_fixed_steps(method):
+    t, never = np.array([0.0, 0.5, 1.0]), dict(rtol=1e-30, atol=1e-30)
+    solution = solve(pendulum, Y0, t, **options(method) | never, step_size=0.125)
+    assert (solution.stats.n_steps, solution.stats.n_rejected) == (8, 0)
+    fine = odeint(pendulum, Y0, np.linspace(0.0, 1.0, 9), **options(method), step_size=1.0)
+    assert_agree(solution.ys, fine[::4], ROUND_OFF)
+
+
+@each_method
+def test_the_steps_that_were_taken_can_be_replayed(method):
+    tape, t = [], np.linspace(0.0, 2.0, 3)
+    done = run(pendulum, Y0, t, tape, **options(method))
+    grid = [step[0] for step in tape] + [2.0]
+    again = run(pendulum, Y0, t[[0, -1]], None, **options(method), grid=grid)
+    assert again.solution.stats.n_steps == len(tape) == done.solution.stats.n_accepted
+    newton = NEWTON_SHARE * 1e-3 if method in ADAPTS and not method.is_explicit else 0.0
+    assert_agree(again.solution.ys[-1], done.solution.ys[-1], ROUND_OFF + newton)
+
+
+def test_a_table_of_the_readers_is_a_method_like_any_other():
+    rk4, bosh3, radau3 = (methods[name] for name in ("rk4", "bosh3", "radau3"))
+    t = [0.0, 0.5, 2.0]
+    fixed = Tableau("own", 4, A=rk4.A, b=rk4.b)
+    assert np.array_equal(odeint(pendulum, Y0, t, method=fixed), odeint(pendulum, Y0, t, method="rk4"))
+    assert_agree(odeint(pendulum, Y0, t, method=fixed), odeint_rk4(pendulum, Y0, t), ROUND_OFF)
+    adaptive = Tableau("own", 3, A=bosh3.A, b=bosh3.b, b_hat=bosh3.b_hat, embedded_order=2)
+    assert np.array_equal(odeint(pendulum, Y0, t, method=adaptive), odeint(pendulum, Y0, t, method=bosh3))
+    implicit = Tableau("own", 3, A=radau3.A, b=radau3.b)
+    assert np.array_equal(odeint(pendulum, Y0, t, method=implicit, jacobian=jacobian),
+                          odeint(pendulum, Y0, t, method="radau3", jacobian=jacobian))
+    assert find_method(fixed) is fixed and find_method("rk4") is rk4
+
+
+def test_a_table_of_the_readers_may_be_implicit_throughout_and_adapt():
+    gauss4 = methods["gauss4"]
+    own = Tableau("own", 4, A=gauss4.A, b=gauss4.b, b_hat="1 0", embedded_order=1)
+    exact = odeint(pendulum, Y0, [0.0, 1.0], method="dop853", rtol=1e-10)[-1]
+    for norm in (None, largest):
+        ys = odeint(pendulum, Y0, [0.0, 1.0], **options(own), norm=norm)
+        assert_agree(ys[-1], exact, 1e-3)
+
+
+# -- what it cost -----------------------------------------------------------------------------
+
+@each_method
+@given(grids(), st.sampled_from([None, 0.05]))
+def test_every_call_of_f_and_of_its_jacobian_is_counted(method, t, step_size):
+    calls, jacobians = [], []
+
+    def f(t, y):
+        calls.append(t)
+        return pendulum(t, y)
+
+    def f_y(t, y):
+        jacobians.append(t)
+        return jacobian(t, y)
+    stats = (solution := solve(f, Y0, t, **options(method) | dict(jacobian=f_y), step_size=step_size)).stats
+    assert (stats.n_f, stats.n_jac) == (len(calls), len(jacobians))
+    assert stats.n_steps == stats.n_accepted + stats.n_rejected
+    solution.interpolate(t)
+    assert stats.n_f == len(calls) and stats.n_jac == len(jacobians)
+
+
+@each_method
+def test_f_and_its_jacobian_may_hand_out_the_same_array_each_time(method):
+    velocity, f_y, t = np.empty(2), np.empty((2, 2)), np.linspace(0.0, 2.0, 9)
+
+    def frugal(t, y):
+        velocity[:] = pendulum(t, y)
+        return velocity
+
+    def frugal_jacobian(t, y):
+        f_y[:] = jacobian(t, y)
+        return f_y
+    assert np.array_equal(odeint(frugal, Y0, t, **options(method) | dict(jacobian=frugal_jacobian)),
+                          odeint(pendulum, Y0, t, **options(method) | dict(jacobian=jacobian)))
+
+
+@each_method
+def test_nothing_the_caller_owns_is_written_to(method):
+    y0, t = np.array(Y0), np.linspace(0.0, 1.0, 4)
+    y0.flags.writeable = t.flags.writeable = False
+
+    def f(t, y):
+        y.flags.writeable = False                      # nor what f was shown: it may keep it
+        return pendulum(t, y)
+    solution = solve(f, y0, t, **options(method))
+    solution.interpolate(t)
+    solution.ys[:] = 0.0
+    assert y0.tolist() == Y0
+
+
+# -- what is refused --------------------------------------------------------------------------
+
+def never(t, y):
+    raise AssertionError("f was called before the arguments were checked")
+
+
+BATCH = np.ones((3, 2))
+OWN = dict(per_trajectory=True)
+REFUSED = [                                            # y0, keywords, error, message
+    (Y0, dict(method="rk5"), ValueError, "unknown method 'rk5'; known: " + ", ".join(methods)),
+    (Y0, dict(method=None), ValueError, "unknown method None; known: euler, midpoint, heun"),
+    (Y0, dict(method=["rk4"]), ValueError, r"unknown method \['rk4'\]; known: euler"),
+    (Y0, dict(rtol=-1e-6), ValueError, "rtol must be non-negative, not -1e-06"),
+    (Y0, dict(atol=-1), ValueError, "atol must be non-negative, not -1"),
+    (Y0, dict(rtol=0, atol=0), ValueError, "rtol and atol must not both be 0"),
+    ([1.0, 0.0], dict(atol=0), ValueError, "atol must be positive where a component of y0 is 0"),
+    (Y0, dict(rtol=np.nan), ValueError, "rtol must be finite, but holds NaN"),
+    (Y0, dict(atol=[1, 2]), ValueError, r"atol must have shape \(\), not \(2,\)"),
+    (Y0, dict(rtol="low"), TypeError, "rtol must be an array of numbers, not 'low'"),
+    (Y0, dict(step_size=0), ValueError, "step_size must be positive, not 0"),
+    (Y0, dict(step_size=-0.1, method="rk4"), ValueError, "step_size must be positive, not -0.1"),
+    (Y0, dict(first_step=0.0), ValueError, "first_step must be positive, not 0.0"),
+    (Y0, dict(first_step=0.1, method="rk4"), ValueError, "first_step is for adaptive methods; give step"),
+    (Y0, dict(first_step=0.1, step_size=0.1), ValueError, "first_step is for adaptive methods"),
+    (Y0, dict(first_step=0.1, method="reversible_heun"), ValueError, "first_step is for adaptive methods"),
+    (Y0, dict(max_steps=0), ValueError, "max_steps must be a positive integer, not 0"),
+    (Y0, dict(max_steps=10.5), ValueError, "max_steps must be a positive integer, not 10.5"),
+    (Y0, dict(norm=2), TypeError, r"norm must be callable as norm\(error, scale\), not int"),
+    (Y0, dict(progress=1), TypeError, r"progress must be True or callable as progress\(fraction\), not int"),
+    (Y0, dict(progress="yes", method="rk4"), TypeError, "progress must be True or callable .*, not str"),
+    (BATCH, OWN | dict(progress=1), TypeError, "progress must be True or callable .*, not int"),
+    (Y0, OWN, ValueError, r"per_trajectory needs y0 of shape \(B, d\), not \(2,\)"),
+    ((BATCH,), OWN, ValueError, r"per_trajectory needs y0 of shape \(B, d\), not a tuple"),
+    (BATCH[None], OWN, ValueError, r"per_trajectory needs y0 of shape \(B, d\), not \(1, 3, 2\)"),
+    (BATCH, OWN | dict(method="rk4"), ValueError, "per_trajectory needs an adaptive explicit .* got rk4"),
+    (BATCH, OWN | dict(step_size=0.1), ValueError, "adaptive explicit method without step_size.* got dopri5"),
+    (BATCH, OWN | dict(method="trbdf2"), ValueError, "per_trajectory needs an adaptive explicit .* got trbdf2"),
+    (BATCH, OWN | dict(method="reversible_heun"), ValueError, "needs an adaptive explicit .* got reversible_heun"),
+    (Y0, dict(tolerance=1e-6), TypeError, "unexpected keyword argument 'tolerance'"),
+]
+
+
+@pytest.mark.parametrize("y0, wrong, error, message", REFUSED)
+def test_what_cannot_be_meant_is_refused_before_f_is_called(y0, wrong, error, message):
+    for door in (odeint, solve):
+        with pytest.raises(error, match=message):
+            door(never, y0, [0.0, 1.0], **wrong)
+
+
+def test_what_a_method_does_not_need_it_does_not_mind():
+    def end(y0=Y0, **options):
+        return odeint(pendulum, y0, [0.0, 1.0], **options)[-1]
+    assert np.array_equal(end(jacobian=jacobian), end())
+    assert np.array_equal(end(atol=0), end(atol=1e-300))
+    assert np.array_equal(end([1.0, 0.0], atol=0, step_size=0.1), end([1.0, 0.0], step_size=0.1))
+
+
+# -- norms ------------------------------------------------------------------------------------
+
+def largest(error, scale):
+    return np.max(np.abs(error / scale))
+
+
+def of_the_first(error, scale):
+    return abs(error[0] / scale[0])
+
+
+@pytest.mark.eq("10.3")
+@pytest.mark.parametrize("norm", [largest, of_the_first, rms])
+def test_a_norm_of_the_readers_takes_the_place_of_the_mean_square(norm):
+    f, y0, span = PROBLEMS["oscillator"]
+    t, _ = times(f, y0, span, 1e-5, norm=norm)
+    default, _ = times(f, y0, span, 1e-5)
+    assert np.array_equal(t, default) == (norm is rms)
+    measured = Tolerances(1e-5, 1e-5, norm).measure(np.array([3.0, -4.0]), np.array([2.0, 1.0]))
+    assert measured == {largest: 4.0, of_the_first: 1.5}.get(norm, np.sqrt((1.5**2 + 4**2) / 2))
+
+
+def test_a_norm_sees_states_like_y0_and_may_leave_a_part_out():
+    shapes = set()
+
+    def seminorm(error, scale):
+        shapes.update((len(x), x[0].shape, x[1].shape) for x in (error, scale))
+        return rms(error[0], scale[0])
+
+    def f(t, state):                                   # the second part is fast and rides along
+        return pendulum(t, state[0]), np.cos(200 * t) * np.ones((1, 3))
+    ys, _ = odeint(f, (np.array([0.5, -0.3]), np.zeros((1, 3))), [0.0, 2.0], norm=seminorm)
+    alone = odeint(pendulum, [0.5, -0.3], [0.0, 2.0])
+    assert shapes == {(2, (2,), (1, 3))} and np.abs(ys - alone).max() <= ROUND_OFF
+
+
+# -- progress ---------------------------------------------------------------------------------
+
+@each_method
+@pytest.mark.parametrize("span", [(0.0, 2.0), (2.0, 0.0)])
+def test_progress_is_told_the_fraction_after_every_step(method, span):
+    told = []
+    solution = solve(pendulum, Y0, np.linspace(*span, 8), **options(method), progress=told.append)
+    assert len(told) == solution.stats.n_accepted and (np.diff(told) > 0).all()
+    assert 0 < told[0] and told[-1] == 1.0 and all(isinstance(fraction, float) for fraction in told)
+
+
+def test_progress_of_a_batch_is_that_of_its_slowest_and_never_goes_back():
+    told, y0 = [], [[0.5, -0.3], [0.01, 0.0], [3.0, 2.0]]
+    stats = solve(PROBLEMS["oscillator"][0], y0, [0.0, 10.0], per_trajectory=True, progress=told.append).stats
+    assert stats.n_rejected.all() and len(told) == max(stats.n_steps)
+    assert (np.diff(told) >= 0).all() and told[-1] == 1.0 and told.count(1.0) == 1
+
+
+def test_a_line_is_drawn_where_stderr_is_a_terminal_and_nowhere_else(capsys, monkeypatch):
+    t = np.linspace(0.0, 1.0, 5)
+    odeint(pendulum, Y0, t, method="rk4", progress=True)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    odeint(pendulum, Y0, t, method="rk4", progress=True)
+    odeint(pendulum, Y0, t, method="rk4", progress=False)
+    lines = "".join(f"\rsolving: {fraction:6.1%}" for fraction in (0.25, 0.5, 0.75, 1.0))
+    assert capsys.readouterr() == ("", lines + "\n")

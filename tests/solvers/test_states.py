@@ -1,0 +1,273 @@
+"""States of any shape come out as they went in; what cannot be solved is refused by name, before any work."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minode import SolverError, odeint, odeint_euler, odeint_rk4, solve
+from minode.solvers.states import as_positive, as_real, pose
+from tests.strategies import arrays, assert_agree, batches, grids
+
+EPS = np.finfo(float).eps
+ROUND_OFF = 200 * EPS                 # a few steps of a few dozen operations
+SINGLE = 50 * np.finfo(np.float32).eps
+DOORS = {"odeint_euler": odeint_euler, "odeint_rk4": odeint_rk4,
+         "odeint": lambda f, y0, t: odeint(f, y0, t, method="rk4")}
+through_every_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+
+
+def swirl(t, y):
+    """Nonlinear, non-autonomous, every component drawn to another: works on states of any shape."""
+    return np.sin(t) * np.roll(y.ravel(), 1).reshape(y.shape) - 0.5 * y * y + t
+
+
+def same(t, y):
+    return y
+
+
+# -- (5.1) ------------------------------------------------------------------------------------
+
+@pytest.mark.eq("5.1")
+@through_every_door
+@given(st.data(), st.sampled_from([(), (1,), (3,), (2, 2), (3, 1, 2), (2, 0, 2)]), grids())
+def test_a_tuple_is_solved_as_the_one_vector_it_is(door, data, shape, t):
+    u0, v0 = data.draw(arrays((2, 3))), data.draw(arrays(shape))
+
+    def pair(t, state):
+        u, v = state
+        velocity = swirl(t, np.concatenate([u.ravel(), v.ravel()]))
+        return velocity[:6].reshape(2, 3), velocity[6:].reshape(shape)
+
+    us, vs = door(pair, (u0, v0), t)
+    ys = door(swirl, np.concatenate([u0.ravel(), v0.ravel()]), t)
+    assert_agree(us, ys[:, :6].reshape(len(t), 2, 3), ROUND_OFF)
+    assert_agree(vs, ys[:, 6:].reshape(len(t), *shape), ROUND_OFF)
+
+
+@pytest.mark.eq("5.1")
+@through_every_door
+@given(st.data(), batches, st.integers(1, 3), grids())
+def test_an_array_of_any_shape_is_the_vector_of_its_rows(door, data, batch, d, t):
+    y0 = data.draw(arrays((*batch, d)))
+    seen = []
+
+    def f(t, y):
+        seen.append(y.shape)
+        return swirl(t, y)
+
+    ys = door(f, y0, t)
+    assert set(seen) == {y0.shape}
+    assert_agree(ys, door(swirl, y0.ravel(), t).reshape(len(t), *y0.shape), ROUND_OFF)
+    assert np.array_equal(ys[0], y0)
+
+
+@pytest.mark.eq("5.1")
+def test_the_flat_problem_lays_the_parts_out_one_behind_the_other():
+    problem = pose(lambda t, y: (10 * y[0], 20 * y[1]), ([[1.0, 2.0], [3.0, 4.0]], 5.0), [0.0, 1.0])
+    assert np.array_equal(problem.y, [1, 2, 3, 4, 5])
+    for f in (problem.f, problem.first):
+        assert np.array_equal(f(0.0, problem.y), [10, 20, 30, 40, 100])
+    matrix, number = problem.unpack(np.arange(10.0).reshape(2, 5))
+    assert np.array_equal(matrix, [[[0, 1], [2, 3]], [[5, 6], [7, 8]]]) and np.array_equal(number, [4, 9])
+
+
+# -- dtypes -----------------------------------------------------------------------------------
+
+@through_every_door
+@pytest.mark.parametrize("y0, dtype", [
+    (1, np.float64), ([1, 2], np.float64), (True, np.float64), ([1.5, 2], np.float64),
+    (np.array([1, 2], np.int8), np.float64), (np.array([1, 2], np.float16), np.float64),
+    (np.array([1, 2], np.float32), np.float32), (np.float32(1), np.float32),
+    (np.array([1, 2], np.complex64), np.complex64), ([1j, 2], np.complex128),
+], ids=repr)
+def test_a_state_keeps_float32_and_complex_and_is_float64_otherwise(door, y0, dtype):
+    times, states = [], []
+
+    def f(t, y):
+        times.append(t)
+        states.append(y.dtype)
+        return -y
+
+    ys = door(f, y0, [0, 1, 2])
+    assert ys.dtype == dtype and ys.shape == (3, *np.shape(y0))
+    assert set(states) == {np.dtype(dtype)}
+    assert all(isinstance(t, float) for t in times)
+
+
+@through_every_door
+def test_the_parts_of_a_tuple_get_one_dtype_in_common(door):
+    for parts, dtype in [((np.float32(1), 2), np.float64), ((np.float32(1), np.float32(2)), np.float32),
+                         ((1.0, 1j), np.complex128)]:
+        assert [ys.dtype for ys in door(same, parts, [0.0, 1.0])] == [dtype, dtype]
+
+
+@through_every_door
+def test_times_stay_float64_beside_a_float32_state(door):
+    t = np.float64(2**24) + np.array([0.0, 0.25, 0.5])         # in float32 these are one and the same
+    ys = door(lambda t, y: np.ones_like(y), np.zeros(2, np.float32), t)
+    assert np.array_equal(ys, np.array([[0, 0], [0.25, 0.25], [0.5, 0.5]], np.float32))
+    solution = solve(same, np.float32(1), [0, 1], method="rk4")
+    assert solution.t.dtype == np.float64 and solution.ys.dtype == np.float32
+
+
+@through_every_door
+@given(arrays(3), grids())
+def test_a_float32_solve_is_the_float64_one_to_single_precision(door, y0, t):
+    assert_agree(door(swirl, y0.astype(np.float32), t), door(swirl, y0, t).astype(np.float32), SINGLE)
+
+
+@through_every_door
+@given(arrays(3), arrays(3), grids())
+def test_a_complex_state_is_solved_as_it_is(door, re, im, t):
+    z0 = re + 1j * im
+
+    def parts(t, y):
+        velocity = (1j + t) * (y[:3] + 1j * y[3:]) ** 2 / 4
+        return np.concatenate([velocity.real, velocity.imag])
+
+    zs = door(lambda t, z: (1j + t) * z**2 / 4, z0, t)
+    ys = door(parts, np.concatenate([re, im]), t)
+    assert_agree(zs, ys[:, :3] + 1j * ys[:, 3:], ROUND_OFF)
+
+
+@through_every_door
+def test_a_field_may_return_lists(door):
+    t = [0.0, 0.5, 1.0]
+    assert np.array_equal(door(lambda t, y: [y[1], -t * y[0]], [1, 2], t),
+                          door(lambda t, y: np.array([y[1], -t * y[0]]), [1, 2], t))
+    assert_agree(door(lambda t, y: 1, 0, t), t, ROUND_OFF)
+
+
+@through_every_door
+def test_a_field_may_reuse_the_array_it_returns(door):
+    buffer = np.empty(3)
+
+    def frugal(t, y):
+        buffer[:] = swirl(t, y)
+        return buffer
+
+    t = np.linspace(0.0, 1.0, 5)
+    assert np.array_equal(door(frugal, [0.1, 0.2, 0.3], t), door(swirl, [0.1, 0.2, 0.3], t))
+
+
+@through_every_door
+@pytest.mark.parametrize("wrap", [lambda y0: y0, lambda y0: (y0, y0[0])], ids=["array", "tuple"])
+def test_nothing_the_caller_owns_is_written_to_or_handed_back(door, wrap):
+    y0, t = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.0, 0.5, 1.0])
+    y0.flags.writeable = t.flags.writeable = False           # to write to them now is an error
+    ys = door(same, wrap(y0), t)
+    for part in ys if isinstance(ys, tuple) else (ys,):
+        part += 1.0                                          # and the answer is the caller's own
+    assert y0.tolist() == [[1, 2], [3, 4]] and t.tolist() == [0, 0.5, 1]
+
+
+# -- what is refused --------------------------------------------------------------------------
+
+def never(t, y):
+    raise AssertionError("f was called before the arguments were checked")
+
+
+BAD_ARGUMENTS = {
+    "f is no function": (3.0, 1.0, [0, 1], TypeError, r"f must be callable as f\(t, y\), not float"),
+    "y0 NaN": (never, [1.0, np.nan], [0, 1], ValueError, "y0 must be finite, but holds NaN or infinity"),
+    "y0 infinite": (never, -np.inf, [0, 1], ValueError, "y0 must be finite, but holds NaN or infinity: -inf"),
+    "y0 complex NaN": (never, [1j * np.nan], [0, 1], ValueError, "y0 must be finite"),
+    "a part of y0 NaN": (never, ([1.0], [np.nan]), [0, 1], ValueError, "y0 must be finite"),
+    "y0 empty": (never, [], [0, 1], ValueError, "y0 must have at least one component, but it is empty"),
+    "y0 no rows": (never, np.zeros((0, 3)), [0, 1], ValueError, "y0 must have at least one component"),
+    "y0 no parts": (never, (), [0, 1], ValueError, "y0 must have at least one component"),
+    "y0 a string": (never, "one", [0, 1], TypeError, "y0 must be an array of numbers, not 'one'"),
+    "y0 strings": (never, ["1", "2"], [0, 1], TypeError, r"y0 must be an array of numbers, not \['1', '2'\]"),
+    "y0 None": (never, None, [0, 1], TypeError, "y0 must be an array of numbers, not None"),
+    "y0 ragged": (never, [[1.0], [2.0, 3.0]], [0, 1], TypeError, "y0 must be an array of numbers, not"),
+    "t NaN": (never, 1.0, [0, np.nan, 1], ValueError, "t must be finite, but holds NaN or infinity"),
+    "t infinite": (never, 1.0, [0, np.inf], ValueError, "t must be finite, but holds NaN or infinity"),
+    "t turns round": (never, 1.0, [0, 1, 0.5], ValueError, "t must be monotone, increasing or decreasing"),
+    "t turns round late": (never, 1.0, [1, 1, 0, 0, 1], ValueError, "t must be monotone"),
+    "t empty": (never, 1.0, [], ValueError, r"t must be a 1-D array of at least one time, .* \(0,\)"),
+    "t a number": (never, 1.0, 2.0, ValueError, r"t must be a 1-D array of at least one time, .* \(\)"),
+    "t 2-D": (never, 1.0, [[0, 1]], ValueError, r"t must be a 1-D array .* not of shape \(1, 2\)"),
+    "t complex": (never, 1.0, [0, 1j], TypeError, "t must be real, not complex"),
+    "t a string": (never, 1.0, "0 1", TypeError, "t must be an array of numbers, not '0 1'"),
+    "t None": (never, 1.0, None, TypeError, "t must be an array of numbers, not None"),
+}
+ARRAY, PAIR = np.ones(3), (np.ones(3), np.ones((2, 2)))
+BAD_VELOCITIES = {
+    "a number for a vector": (ARRAY, 0.0, ValueError, r"f must return the shape of y, \(3,\), not \(\)"),
+    "a row for a vector": (ARRAY, np.ones((1, 3)), ValueError, r"the shape of y, \(3,\), not \(1, 3\)"),
+    "another length": (ARRAY, np.ones(2), ValueError, r"f must return the shape of y, \(3,\), not \(2,\)"),
+    "a vector for a number": (1.0, np.ones(1), ValueError, r"f must return the shape of y, \(\), not \(1,\)"),
+    "a transpose": (np.ones((2, 3)), np.ones((3, 2)), ValueError, r"the shape of y, \(2, 3\), not \(3, 2\)"),
+    "nothing": (ARRAY, None, ValueError, r"f must return the shape of y, \(3,\), not \(\)"),
+    "a tuple of other shapes": (PAIR, PAIR[::-1], ValueError, r"the shape of y, \(3,\), not \(2, 2\)"),
+    "a tuple too short": (PAIR, PAIR[:1], TypeError,
+                          "f must return a tuple of 2 arrays like y0, not a tuple of 1"),
+    "a list for a tuple": (PAIR, list(PAIR), TypeError, "a tuple of 2 arrays like y0, not list"),
+    "an array for a tuple": (PAIR, np.ones(7), TypeError, "a tuple of 2 arrays like y0, not ndarray"),
+    "complex values": (ARRAY, np.ones(3) + 0j, TypeError,
+                       "f returned complex values for a real state; make y0 complex to solve it so"),
+    "complex values in a part": (PAIR, (PAIR[0], PAIR[1] + 0j), TypeError, "f returned complex values"),
+}
+
+
+@through_every_door
+@pytest.mark.parametrize("f, y0, t, error, message", BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
+def test_an_argument_that_makes_no_sense_is_refused_before_f_is_called(door, f, y0, t, error, message):
+    with pytest.raises(error, match=message):
+        door(f, y0, t)
+
+
+@through_every_door
+@pytest.mark.parametrize("y0, velocity, error, message", BAD_VELOCITIES.values(), ids=BAD_VELOCITIES)
+def test_a_velocity_that_does_not_fit_the_state_is_refused(door, y0, velocity, error, message):
+    with pytest.raises(error, match=message):
+        door(lambda t, y: velocity, y0, [0.0, 1.0])
+
+
+@pytest.mark.parametrize("step_size, error, message", [
+    (0.0, ValueError, "step_size must be positive, not 0.0"),
+    (-0.1, ValueError, "step_size must be positive, not -0.1"),
+    (np.nan, ValueError, "step_size must be finite, but holds NaN or infinity: nan"),
+    ([0.1, 0.2], ValueError, r"step_size must have shape \(\), not \(2,\)"),
+    ("small", TypeError, "step_size must be an array of numbers, not 'small'"),
+    (1j, TypeError, "step_size must be real, not complex"),
+])
+def test_a_step_size_is_one_positive_number(step_size, error, message):
+    with pytest.raises(error, match=message):
+        odeint(never, 1.0, [0.0, 1.0], method="rk4", step_size=step_size)
+
+
+def test_zero_passes_only_where_it_may():
+    assert as_positive("atol", 0, allow_zero=True) == 0.0 and as_positive("h", np.float32(0.5)) == 0.5
+    with pytest.raises(ValueError, match="atol must be non-negative, not -1"):
+        as_positive("atol", -1, allow_zero=True)
+    assert as_real("theta", [1, 2], (2,)).tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match=r"theta must have shape \(3,\), not \(2,\)"):
+        as_real("theta", [1, 2], (3,))
+
+
+# -- what goes wrong later --------------------------------------------------------------------
+
+@through_every_door
+def test_a_blow_up_is_reported_with_where_it_was_and_the_states_before_it(door):
+    t = np.linspace(0.0, 3.0, 31)                             # y' = y² is gone at t = 1
+    with pytest.raises(SolverError, match="the state is no longer finite") as caught:
+        door(lambda t, y: y**2, [1.0, 0.5], t)
+    error = caught.value
+    n = len(error.solution.t)
+    assert isinstance(error, RuntimeError) and 1.0 <= error.t < 2.5
+    assert error.t == error.solution.t[-1] and np.array_equal(error.solution.t, t[:n])
+    assert np.array_equal(error.solution.ys, door(lambda t, y: y**2, [1.0, 0.5], t[:n]))
+
+
+@through_every_door
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_field_that_stops_being_finite_is_reported_and_never_returned(door, bad):
+    t, last = [0.0, 0.25, 0.5, 0.75, 1.0], 3 if door is odeint_euler else 2      # Euler does not look ahead
+    with pytest.raises(SolverError, match="the state is no longer finite") as caught:
+        door(lambda t, y: (y[0], y[1] * (bad if t > 0.5 else 1.0)), (1.0, 2.0), t)
+    solution = caught.value.solution
+    assert f"step from t = {t[last]} to {t[last + 1]}" in str(caught.value)
+    assert caught.value.t == t[last] and solution.t.tolist() == t[:last + 1]
+    for ys, expected in zip(solution.ys, door(same, (1.0, 2.0), t[:last + 1])):
+        assert np.array_equal(ys, expected)
