@@ -9,10 +9,10 @@ where it began, so that the distance from there is its error. In a mean over 64 
 error counts an eighth of what it is; the source text's "the error may increase" is this.
 
 Caption. Left: steps in common over steps of one's own, rtol = atol = 1e-5. At μ = 2 a batch of
-64 takes 1.2 times as many with the mean, 1.7 times with the maximum; at μ = 10, 4.3 and 6.2
+64 takes 1.2 times as many with the mean, 1.7 times with the maximum; at μ = 10, 4.2 and 6.1
 times. Right: the comet's error against the steps of a trajectory, on average, for tolerances
 from 1e-4 to 1e-9. At 1e-7 (rings) the planets take 36 steps each of their own and the comet
-101. In common, with the mean, all take 81 and the comet is 8.8 times less accurate; with the
+101. In common, with the mean, all take 81 and the comet is 8.7 times less accurate; with the
 maximum they take 117 and it is 2.7 times more accurate.
 """
 

@@ -25,7 +25,7 @@ proportional-integral controller (Gustafsson 1991):
     h_new = h · safety · E^{−1/q} (E_prev / E)^β.                        (10.4)
 
 Its constants, and why: safety 0.9, since a rejected step wastes everything in it and
-one shorter by a tenth costs a tenth; β = 0.1/q, small, since the estimate is noisy and
+one shorter by a tenth costs a tenth; β = 0.05/q, small, since the estimate is noisy and
 a larger β answers the noise; no step is less than 0.2 of the one before, for an estimate that
 far off its asymptotic size is no guide, and none more than 10 times. After a rejection
 E_prev is left out, since the model has just failed, and the step that then succeeds
@@ -61,7 +61,7 @@ class Controller(NamedTuple):
     """The constants of (10.4); `beta` is in units of 1/q."""
 
     safety: float = 0.9
-    beta: float = 0.1
+    beta: float = 0.05
     min_factor: float = 0.2
     max_factor: float = 10.0
 
@@ -91,7 +91,7 @@ class Tolerances(NamedTuple):
         if self.norm is not None:
             return float(self.norm(error, scale))
         r = error / scale
-        return math.sqrt(np.vdot(r, r).real / r.size)                              # (10.3)
+        return math.sqrt(np.vdot(r, r).real / len(r))                              # (10.3)
 
 
 def error_estimator(tableau, measure, smooth=None):

@@ -100,7 +100,8 @@ def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Cont
         t_new = t + sign * np.maximum(h, smallest)
         t_new = np.where(sign * (t_new - end) > 0, end, t_new)
         h = t_new - t
-        y_new, k_new = step(spread(t), spread(h), y, k)                            # (12.1)
+        h_each = spread(h)
+        y_new, k_new = step(spread(t), h_each, y, k)                               # (12.1)
         stats.n_steps[ids] += 1
         stats.n_f[ids] += tableau.stages - 1
         scale = tolerances.scale(np.maximum(np.abs(y), np.abs(y_new)))
@@ -110,20 +111,24 @@ def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Cont
         if not tableau.is_fsal:
             k_new = np.copy(k)
             k_new[moves] = f(spread(t_new[accepted]), y_new[moves])
-            np.multiply(spread(h), k_new, out=hK[-1])
+            np.multiply(h_each, k_new, out=hK[-1])
             stats.n_f[ids] += accepted
         stats.n_accepted[ids] += accepted
         stats.n_rejected[ids] += ~accepted
         m = ids.size
         yield Steps(ids, accepted, t, h, y.reshape(m, d), t_new, y_new.reshape(m, d), hK.reshape(-1, m, d))
 
-        E = np.clip(np.where(E >= 0, E, np.inf), SMALLEST_E, 1 / SMALLEST_E)      # NaN is the largest
+        E = np.fmin(np.maximum(E, SMALLEST_E), 1 / SMALLEST_E)                     # NaN is the largest
         steady = ~accepted | rejected | np.isnan(E_prev)
         factor = controller.factor(E, np.where(steady, E, E_prev), q)
         most = np.where(rejected, 1.0, controller.max_factor)
-        h = abs(h) * np.clip(factor, np.where(accepted, 0.0, controller.min_factor), most)
-        t = np.where(accepted, t_new, t)                                           # (12.1)
-        y, k = np.where(moves, y_new, y), np.where(moves, k_new, k)
+        least = np.where(accepted, 0.0, controller.min_factor)
+        h = abs(h) * np.minimum(np.maximum(factor, least), most)
+        if accepted.all():
+            t, y, k = t_new, y_new, k_new.copy()                                   # (12.1)
+        else:
+            t = np.where(accepted, t_new, t)                                       # (12.1)
+            y, k = np.where(moves, y_new, y), np.where(moves, k_new, k)
         E_prev, rejected = np.where(accepted, np.maximum(E, SMALLEST_E_PREV), E_prev), ~accepted
         going = t != end
         if not going.all():
@@ -141,7 +146,7 @@ def collect_trajectories(problem, shape, passes, interpolant, stats, tape=None):
     ys = np.empty((N, B, d), problem.y.dtype)
     start = int(np.searchsorted(sign * t_out, sign * t_out[0], side="right"))
     ys[:start] = problem.y.reshape(B, d)
-    due = np.full(B, start)
+    due, awaited = np.full(B, start), np.append(t_out, sign * np.inf)
 
     def f_rows(t, y):
         return np.reshape(problem.f(np.repeat(t, d), y.ravel()), (-1, d))
@@ -151,20 +156,22 @@ def collect_trajectories(problem, shape, passes, interpolant, stats, tape=None):
             for ids, accepted, t, h, y, t_new, y_new, hK in passes if start < N else ():
                 if tape is not None:
                     tape.append((ids[accepted], t[accepted], h[accepted], y[accepted], hK[:, accepted]))
-                while True:
-                    next_out = t_out[np.minimum(due[ids], N - 1)]
-                    j = np.nonzero(accepted & (due[ids] < N) & (sign * (next_out - t_new) <= 0))[0]
-                    if not j.size:
-                        break
+                next_out, rows = awaited[due[ids]], None
+                while (reached := accepted & (sign * next_out <= sign * t_new)).any():
+                    j = np.nonzero(reached)[0]
                     values = y_new[j]
                     inside = next_out[j] != t_new[j]
                     if inside.any():
                         i = j[inside]
-                        rows, calls = all_increments(f_rows, interpolant, t[i], h[i], y[i], hK[:, i])
-                        stats.n_f[ids[i]] += calls
-                        values[inside] = evaluate(interpolant, (next_out[i] - t[i]) / h[i], y[i], rows)
+                        if rows is None:                 # all that this pass will ever need of them
+                            rows, calls = all_increments(f_rows, interpolant, t[i], h[i], y[i], hK[:, i])
+                            stats.n_f[ids[i]] += calls
+                            row_of = np.cumsum(np.isin(np.arange(len(ids)), i)) - 1
+                        theta = (next_out[i] - t[i]) / h[i]
+                        values[inside] = evaluate(interpolant, theta, y[i], rows[:, row_of[i]])
                     ys[due[ids[j]], ids[j]] = values
                     due[ids[j]] += 1
+                    next_out = awaited[due[ids]]
     except SolverError as error:
         reached = int(due.min())
         error.solution = Solution(t_out[:reached], ys[:reached], stats)

@@ -76,20 +76,18 @@ def explicit_stepper(f, tableau, y, stats):
     A, b, c = (x.astype(y.real.dtype) for x in tableau.arrays)
     s, is_fsal = tableau.stages, tableau.is_fsal
     hK = np.empty((s if is_fsal else s + 1, y.size), y.dtype)
-    rows = [(float(c[i]), A[i, :i].copy(), hK[:i], hK[i]) for i in range(1, s)]
-    first, stages = hK[0], hK[:s]
+    rows = [(float(c[i]), A[i, :i].copy().dot, hK[:i], hK[i]) for i in range(1, s)]
+    first, stages, multiply = hK[0], hK[:s], np.multiply
 
     def step(t, h, y, k):
-        np.multiply(h, k, out=first)
+        multiply(h, k, first)
         Y_i = y
-        for c_i, a_i, hK_before, hk_i in rows:
-            Y_i = y + np.dot(a_i, hK_before)                                       # (9.1)
+        for c_i, a_i_dot, hK_before, hk_i in rows:
+            Y_i = y + a_i_dot(hK_before)                                           # (9.1)
             k = f(t + c_i * h, Y_i)                                                # (9.2)
-            np.multiply(h, k, out=hk_i)
+            multiply(h, k, hk_i)
         stats.n_f += s - 1
-        if is_fsal:
-            return Y_i, k
-        return y + np.dot(b, stages), k                                            # (9.3)
+        return (Y_i if is_fsal else y + b.dot(stages)), k                          # (9.3)
 
     return hK, step
 

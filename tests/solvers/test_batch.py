@@ -49,17 +49,21 @@ def test_each_trajectory_is_what_it_would_be_alone(method, y0, t, data):
 def test_each_trajectory_takes_the_steps_it_would_take_alone(method, f, y0, span):
     tol, tape = tolerance(method), []
     starts = np.array(y0) * np.array([[1.0, 1.0], [0.5, 1.5], [0.1, 2.0]])
-    batch = run(f, starts, span, tape, method=method, rtol=tol, atol=tol, per_trajectory=True)
+    outputs = np.linspace(*span, 40)
+    batch = run(f, starts, outputs, tape, method=method, rtol=tol, atol=tol, per_trajectory=True)
     ids, begins, steps = (np.concatenate([entry[n] for entry in tape]) for n in range(3))
     between = np.linspace(*span, 7)
     states = batch.interpolate(between)
     for i, start in enumerate(starts):
         t, _ = times(f, start, span, tol, method=method)
-        alone = solve(f, start, span, method=method, rtol=tol, atol=tol)
+        alone = solve(f, start, outputs, method=method, rtol=tol, atol=tol)
+        assert batch.solution.stats.n_f[i] == alone.stats.n_f
+        assert_agree(batch.solution.ys[:, i], alone.ys, alike(tol))
         assert_agree(states[:, i], alone.interpolate(between), alike(tol))
         assert len(t) == np.sum(ids == i) + 1
-        assert np.abs(begins[ids == i] - t[:-1]).max() <= SAME_STEPS * abs(span[1] - span[0])
-        assert np.abs(steps[ids == i] - np.diff(t)).max() <= SAME_STEPS * abs(span[1] - span[0])
+        same = SAME_STEPS * (100 if method.name == "dop853" else 1)   # its first estimate is made of round-off
+        assert np.abs(begins[ids == i] - t[:-1]).max() <= same * abs(span[1] - span[0])
+        assert np.abs(steps[ids == i] - np.diff(t)).max() <= same * abs(span[1] - span[0])
 
 
 @each_method
@@ -191,7 +195,7 @@ def test_the_one_that_is_stuck_is_named_while_others_are_still_going(method):
     partial = caught.value.solution
     assert partial.t.tolist() == [0.0, 0.5, 0.9]
     assert_agree(partial.ys[:, 1, 0], 4 + partial.t, ROUND_OFF)
-    assert_agree(partial.ys[:, 2, 0], np.sin(partial.t), FEW_STEPS * tol)
+    assert_agree(partial.ys[:, 2, 0], np.sin(partial.t), 10 * FEW_STEPS * tol)       # Hermite's cubic, long steps
 
 
 def test_a_trajectory_that_takes_too_many_steps_or_starts_badly_is_named():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.integrate import solve_ivp
 
-from minode import Tableau, methods, odeint, reversible, solve
+from minode import SolverError, Tableau, methods, odeint, reversible, solve
 from minode.solvers.reversible import round_trip
 from tests.solvers.test_adaptive import EPS, pendulum
 from tests.strategies import arrays, assert_agree, grids, mlps
@@ -136,6 +136,19 @@ def test_a_step_costs_one_call_of_f_or_two_steps_of_the_table(method):
     stats = solve(pendulum, [0.5, -0.3], np.linspace(0.0, 1.0, 11), method=method).stats
     assert stats.n_f == (11 if method in (LEAPFROG, HEUN) else 10 * 2 * method.tableau.stages)
     assert (stats.n_steps, stats.n_accepted, stats.n_rejected) == (10, 10, 0)
+
+
+@each_method
+def test_a_solve_that_cannot_go_on_says_where_and_hands_over_what_there_is(method):
+    t = np.linspace(0.0, 3.0, 31)                      # y' = y² is gone at t = 1
+    whole = odeint(lambda t, y: y**2, [1.0], t[:9], method=method)
+    with pytest.raises(SolverError, match="no longer finite after the step from t = ") as caught:
+        odeint(lambda t, y: y**2, [1.0], t, method=method)
+    partial = caught.value.solution
+    assert 0.9 < caught.value.t == partial.t[-1] < 3 and np.array_equal(partial.ys[:9], whole)
+    with pytest.raises(SolverError, match=r"stopped at t = 0\.8: max_steps = 8 were not enough") as caught:
+        odeint(lambda t, y: y**2, [1.0], t, method=method, max_steps=8)
+    assert np.array_equal(caught.value.solution.ys, whole)
 
 
 # -- the trap: what becomes of the difference of the copies -----------------------------------
