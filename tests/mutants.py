@@ -16,7 +16,7 @@ BOUND = "a tolerance, not a formula: round-off and mistakes are many powers of t
 
 EXPLAINED = {                                                    # (file, change): why no test can see it
     ("minode/fields/mlp.py", "transpose: ..., :, None -> :, ..., None"): "both put the new axis last",
-    ("minode/gradients/checks.py", "sign: U ** (1 / 3) -> -(U ** (1 / 3))"): "(20.1) is even in ε",
+    ("minode/gradients/checks.py", "sign: U ** (1 / 3) -> -(U ** (1 / 3))"): "(22.1) is even in ε",
     ("minode/gradients/checks.py",
      "dropped factor: DUALITY_TOLERANCE * (1 + terms) -> (DUALITY_TOLERANCE)"): BOUND,
     ("minode/gradients/checks.py", "dropped term: 1 + terms -> (1)"): BOUND,

@@ -46,6 +46,12 @@ def physics(draw):
     return f, draw(arrays(f.n_params))
 
 
+def off_the_kinks(network):
+    """The same with θ moved by an odd little vector: no argument of a relu is 0, where it has a kink."""
+    f, theta = network
+    return f, theta + 0.01 * np.cos(1 + np.arange(theta.size))
+
+
 def clocks(batch):
     """A time for a batch of this shape: one for all, or each its own."""
     return st.one_of(st.floats(-2, 2), arrays(batch))

@@ -76,7 +76,7 @@ class Network:
         """a f_y; a f_θ, (4.4), is added to what `a_f_theta` returns."""
         traced = self.trace(t, y)
         if self.totals is None:
-            self.totals = [np.zeros_like(Wt) for Wt in self.weights]
+            self.totals = [np.zeros(Wt.shape, self.dtype) for Wt in self.weights]
         g = a.reshape(traced[-1][2].shape)
         for (x, z, x_next), Wt, total, sigma in zip(
                 traced[::-1], self.weights[::-1], self.totals[::-1], self.mlp.sigmas[::-1]):

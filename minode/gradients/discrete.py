@@ -62,7 +62,8 @@ import numpy as np
 
 from ..solvers.dense import all_increments, interpolant, weights_at
 
-SMALL = 50_000          # d p times the batch: below it, all Jacobians at once are cheaper
+SMALL = 50_000          # d p times the batch: below it all Jacobians at once are cheaper,
+MANY = 40               # if there are more stages than this in all
 
 
 def step_back(A, b, h, a, share, pull):
@@ -84,7 +85,7 @@ def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
     tape lists the steps (t, h, y, hK) with flat y. cotangents (N, ..., d) are those of the outputs
     at `times` (N,), the first of which is the first state and not looked at; `a` is that of the
     last state for whatever comes after it. θ's own share of the loss is not in b. `at_once`
-    chooses between the two ways, which SMALL does where it is None.
+    chooses between the two ways, which SMALL and MANY do where it is None.
     """
     shape, dense = cotangents.shape[1:], interpolant(tableau)
     if not tape:
@@ -104,7 +105,9 @@ def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
             share = np.multiply.outer(weights_at(dense, theta_out), g)             # (18.5)
             shares[n] = shares.get(n, 0.0) + share
     used = np.flatnonzero(b)[-1] + 1
-    if np.prod(shape) * len(theta) < SMALL if at_once is None else at_once:
+    if at_once is None:
+        at_once = np.prod(shape) * len(theta) < SMALL and len(tape) * len(b) > MANY
+    if at_once:
         last = len(b) if shares else used
         return sweep_at_once(f, tape, (A[:last, :last], b[:last], c[:last]), theta, t, h, arrivals, shares)
     return sweep_in_turn(f, tape, (A, b, c), used, theta, arrivals, shares)

@@ -101,7 +101,8 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     dL_dys = as_real("dL_dys", dL_dys, ys.shape)
 
     if gradient in ("backsolve", "interpolate"):
-        y_at = forward.interpolate if gradient == "interpolate" else None
+        ends = min(times[0], times[-1]), max(times[0], times[-1])                # the clock of a solve may round
+        y_at = (lambda t: forward.interpolate(np.clip(t, *ends))) if gradient == "interpolate" else None
         back = {k: v for k, v in solver.items() if k not in ("method", "norm", "first_step", "progress")}
         a, b = backsolve(f, ys, times, theta, dL_dys, b, y_at, **back | {"method": method} | (backward or {}))
     else:

@@ -40,7 +40,8 @@ along it tells the size of y'':
     d₂ = ‖(f(t₀ + h₀, y₀ + h₀ f₀) − f₀)/sc‖ / h₀,                        (10.5)
     h₁ = ( 0.01 / max(‖f₀/sc‖, d₂) )^{1/q},   first step = min(100 h₀, h₁).   (10.6)
 
-A step never passes the end of the span and the last one meets it exactly. NaN is
+A step never passes the end of the span (but for the rounding of t + c_i h) and the last one
+meets it exactly. NaN is
 not less than 1, so a step into NaN is rejected and retried with a fifth; when a step
 shrinks to ten spacings of floating-point numbers at t, there is nothing left to try, and
 the solve stops with a SolverError.
@@ -131,7 +132,7 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure, spread=lambda x: 
     d_2 = measure(k_1 - k, scale) / h_0                                            # (10.5)
     d = np.maximum(d_1, d_2)
     flat = d <= 1e-15
-    h_1 = np.where(flat, np.maximum(1e-6, 1e-3 * h_0), (0.01 / np.where(flat, 1.0, d)) ** (1 / q))  # (10.6)
+    h_1 = np.where(flat, 1e-6, (0.01 / np.where(flat, 1.0, d)) ** (1 / q))  # (10.6)
     return np.minimum(np.minimum(100 * h_0, h_1), span)                            # (10.6)
 
 

@@ -113,6 +113,7 @@ def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Cont
             k_new[moves] = f(spread(t_new[accepted]), y_new[moves])
             np.multiply(h_each, k_new, out=hK[-1])
             stats.n_f[ids] += accepted
+        k_new = np.array(k_new)                  # f may write its next answer into the same array
         stats.n_accepted[ids] += accepted
         stats.n_rejected[ids] += ~accepted
         m = ids.size
@@ -125,7 +126,7 @@ def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Cont
         least = np.where(accepted, 0.0, controller.min_factor)
         h = abs(h) * np.minimum(np.maximum(factor, least), most)
         if accepted.all():
-            t, y, k = t_new, y_new, k_new.copy()                                   # (12.1)
+            t, y, k = t_new, y_new, k_new                                          # (12.1)
         else:
             t = np.where(accepted, t_new, t)                                       # (12.1)
             y, k = np.where(moves, y_new, y), np.where(moves, k_new, k)
@@ -152,7 +153,7 @@ def collect_trajectories(problem, shape, passes, interpolant, stats, tape=None):
         return np.reshape(problem.f(np.repeat(t, d), y.ravel()), (-1, d))
 
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for ids, accepted, t, h, y, t_new, y_new, hK in passes if start < N else ():
                 if tape is not None:
                     tape.append((ids[accepted], t[accepted], h[accepted], y[accepted], hK[:, accepted]))

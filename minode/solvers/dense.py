@@ -17,8 +17,9 @@ Any other method gets the cubic that has the right values and slopes at both end
 
     y + (3θ² − 2θ³) Δy + (θ − 2θ² + θ³) h k + (θ³ − θ²) h k',            (11.2)
 
-which is right through θ³: wrong by a multiple of h⁴, enough for methods up to order 3, and the
-weakest part of a solve with rk4. It needs f at both ends; an explicit method has
+which is right through θ³ and wrong by a multiple of h⁴: enough for methods up to order 3, and
+the weakest part of a solve with rk4, fehlberg45, cash_karp or kvaerno5, whose error between
+the steps no one controls. It needs f at both ends; an explicit method has
 the first, and the second is the first stage of the next step, or one more call.
 
 Output times do not change the steps: a solve asked for a hundred times and one asked

@@ -32,7 +32,7 @@ Read backwards, each line can be undone, the second first:
 
     z = z_new + Ψ_{−h}(t_new, y_new),   y = ( y_new − (1 − λ) z − Ψ_h(t, z) ) / λ.   (14.4)
 
-The order is that of Ψ; two evaluations of Ψ a step.
+The order is that of Ψ, as h tends to 0; two evaluations of Ψ a step.
 
 The trap. A step acts on two copies, the solution and the difference v − f or y − z that
 started at nothing but its own errors, and on y' = μy the product of their factors, the

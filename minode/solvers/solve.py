@@ -29,7 +29,7 @@ from .dense import all_increments, between, evaluate, interpolant
 from .explicit import Stats, explicit_stepper, fixed_grid, fixed_steps
 from .implicit import IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance
 from .methods import EXPLICIT
-from .reversible import REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
+from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
 from .states import Problem, Solution, SolverError, as_positive, pose, watched
 from .tableaus import Tableau
 
@@ -45,7 +45,7 @@ def find_method(method):
     raise ValueError(f"unknown method {method!r}; known: {', '.join(methods)}, reversible(...), or a Tableau")
 
 
-def reversible(method, coupling=0.999):
+def reversible(method, coupling=COUPLING):
     """An explicit method made reversible (14.3): `method=reversible("rk4")`.
 
     >>> reversible("rk4").name
@@ -208,7 +208,7 @@ def collect(problem, steps, dense, stats, tape):
     n = int(np.searchsorted(sign * problem.t, sign * t[0], side="right"))
     ys[:n] = problem.y
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for step in steps:
                 hK = step.hK
                 while n < len(t) and sign * (t[n] - step.t_new) <= 0:

@@ -5,14 +5,17 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.integrate import solve_ivp
 
-from minode import adjoint_rhs, odeint, pullback, pushforward, tangent_rhs
-from minode.gradients.adjoint import invariant
+from minode import VectorField, adjoint_rhs, odeint, pullback, pushforward, tangent_rhs
+from minode.gradients.adjoint import backsolve, invariant, seminorm
+from minode.solvers.solve import run
 from tests.gradients.problems import (PROBLEMS, REFERENCE, ROUND_OFF, SLOPE, observed_order, relative_error,
                                       true_flow)
 from tests.strategies import arrays, batches, mlps
 
 DIFFERENCE = 1e-6         # a central difference at step 1e-4: ε²/6 of a third derivative of order 100
 RK4_FINE = 1e-7           # RK4's error at a few hundred steps per unit of time on these problems
+ERRORS_OF_STEPS = 20      # what the errors of some ten steps, each within the tolerance, add up to
+SAVED = 5                 # times fewer calls where only b wants short steps
 
 
 @pytest.mark.eq("16.1", "17.2", "17.3")
@@ -128,3 +131,111 @@ def test_solved_apart_the_two_odes_keep_the_invariant_to_the_order_of_the_method
                           step_size=2 / n)
         return abs(invariant(pulled.y0, dy0, pulled.theta, dtheta) - np.vdot(cotangent, ws[-1]))
     assert abs(observed_order(drift, n) - order) < SLOPE
+
+
+# -- the two routes that solve the adjoint system ---------------------------------------------------
+
+
+def error_of(name, **options):
+    """How far a gradient of a loss on several times is from that of the true flow, relatively."""
+    f, theta, y0 = PROBLEMS[name]
+    t, cotangent = np.array([0.1, 0.5, 1.1]), np.cos(np.arange(3.0 * f.dim)).reshape(3, f.dim)
+    _, Y, S = true_flow(f, y0, t, theta)
+    pulled = pullback(f, y0, t, theta, cotangent, **options)
+    return max(relative_error(pulled.y0, np.einsum("ni,nij->j", cotangent, Y)),
+               relative_error(pulled.theta, np.einsum("ni,nij->j", cotangent, S)))
+
+
+@pytest.mark.eq("11.1", "11.2", "17.2", "17.3", "17.4")
+@pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
+@pytest.mark.parametrize("method, order, n", [
+    ("euler", 1, 64), ("midpoint", 2, 16), ("bosh3", 3, 8), ("rk4", 4, 16), ("reversible_heun", 2, 16),
+    ("asynchronous_leapfrog", 2, 16)])
+def test_with_fixed_steps_they_tend_to_the_truth_at_the_order_of_the_method(gradient, method, order, n):
+    def error(n):
+        return error_of("pendulum", gradient=gradient, method=method, step_size=0.2 / n)
+    assert abs(observed_order(error, n) - order) < SLOPE
+
+
+@pytest.mark.eq("11.1", "17.2", "17.3", "17.4")
+@pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
+@pytest.mark.parametrize("method", ["bosh3", "dopri5", "tsit5", "dop853"])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_with_steps_of_their_own_choice_they_are_as_near_as_the_tolerance(gradient, method, name):
+    for tolerance in (1e-4, 1e-6, 1e-8):
+        error = error_of(name, gradient=gradient, method=method, rtol=tolerance, atol=tolerance)
+        assert error <= ERRORS_OF_STEPS * tolerance
+
+
+@pytest.mark.eq("17.7")
+@given(st.data(), st.integers(0, 3), st.integers(1, 4))
+def test_the_seminorm_is_the_root_mean_square_of_all_parts_but_the_last(data, p, d):
+    error = tuple(data.draw(arrays(shape)) for shape in ((2, d), (2, d), (p,)))
+    scale = tuple(2.5 + data.draw(arrays(part.shape)) for part in error)
+    squares = [(e / sc)**2 for part, by in zip(error[:2], scale) for e, sc in zip(part.ravel(), by.ravel())]
+    assert abs(seminorm(error, scale) - np.sqrt(sum(squares) / (4 * d))) <= ROUND_OFF * (1 + max(squares))
+    assert seminorm((*error[:2], np.inf * np.ones(p)), scale) == seminorm(error, scale)
+
+
+class Flicker(VectorField):
+    """y' = −y + Σ θ_k sin(40 + k)t: at θ = 0 all is smooth but b."""
+
+    dim, n_params = 1, 4
+
+    def __init__(self):
+        self.asked = 0
+
+    def waves(self, t):
+        return np.sin(np.multiply.outer(t, 40.0 + np.arange(4)))
+
+    def __call__(self, t, y, theta):
+        return -y + (self.waves(t) @ theta)[..., None]
+
+    def vjp(self, t, y, theta, a):
+        self.asked += 1
+        return -a, self.waves(t) * a.sum()
+
+
+@pytest.mark.eq("17.7")
+def test_without_b_in_the_norm_a_is_as_right_and_much_cheaper():
+    asked = {}
+    for backward in (None, {"norm": seminorm}):
+        f = Flicker()
+        pulled = pullback(f, [1.0], [0.0, 3.0], np.zeros(4), [1.0], gradient="backsolve", backward=backward)
+        assert relative_error(pulled.y0, np.exp([-3.0])) <= ERRORS_OF_STEPS * 1e-6
+        asked[backward is None] = f.asked
+    assert asked[True] > SAVED * asked[False]
+
+
+@pytest.mark.eq("17.2", "17.3")
+@pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
+def test_the_backward_solve_takes_the_keywords_of_the_forward_one_but_for_those_given_to_it(gradient):
+    f, theta, y0 = PROBLEMS["network"]
+    t, cotangent = np.array([0.0, 0.3, 1.0]), np.cos(np.arange(9.0)).reshape(3, 3)
+    forward, backward = {"method": "dopri5", "rtol": 1e-3}, {"method": "heun", "step_size": 0.1}
+    pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, backward=backward, **forward)
+    done = run(f.bind(theta, y0), y0, t, [], **forward)
+    y_at = done.interpolate if gradient == "interpolate" else None
+    a, b = backsolve(f, done.solution.ys, t, theta, cotangent, np.zeros_like(theta), y_at, **backward)
+    assert np.array_equal(pulled.y0, a + cotangent[0]) and np.array_equal(pulled.theta, b)
+    options = {"gradient": gradient, "rtol": 1e-3, "atol": 1e-3}
+    loose, same, strict = (pullback(f, y0, t, theta, cotangent, backward=backward, **options) for backward in
+                           ({}, {"rtol": 1e-3, "atol": 1e-3, "method": "dopri5"}, {"rtol": 1e-9, "atol": 1e-9}))
+    assert all(map(np.array_equal, loose, same)) and not np.array_equal(loose.theta, strict.theta)
+
+
+@pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
+def test_what_is_said_of_the_forward_norm_and_first_step_is_not_said_of_the_backward_solve(gradient):
+    f, theta, y0 = PROBLEMS["network"]
+    seen, told = [], []
+
+    def norm(error, scale):
+        seen.append(np.shape(error))
+        return np.abs(error / scale).max()
+    pullback(f, y0, [0.0, 1.0], theta, y0, gradient=gradient, norm=norm, first_step=0.01,
+             progress=told.append)
+    forwards = len(seen)
+    assert set(seen) == {y0.shape} and told == sorted(told) and told[-1] == 1.0
+    seen.clear()
+    odeint(f.bind(theta, y0), y0, [0.0, 1.0], norm=norm, first_step=0.01)
+    assert len(seen) == forwards > 0

@@ -6,12 +6,14 @@ from hypothesis import given, strategies as st
 
 from minode import Linear, pullback, pushforward
 from minode.gradients.adjoint import invariant
-from minode.gradients.discrete import sweep
-from minode.solvers.solve import run
+from minode.gradients.discrete import MANY, SMALL, sweep
+from minode.solvers.solve import find_method, run
 from tests.gradients.problems import (ADAPTIVE, EXACT, PROBLEMS, ROUND_OFF, SLOPE, complex_step_gradients,
                                       explicit_methods, observed_order, relative_error, repeated_grids,
                                       solves, tableaus)
 from tests.strategies import arrays, grids
+
+STEPS_OF_A_BATCH = 1e-11      # powers of arrays and of numbers round differently, and so do the steps
 
 
 @pytest.mark.eq("1.1", "9.1", "18.1", "18.2", "18.3", "18.4")
@@ -63,6 +65,64 @@ def test_a_method_that_chose_its_steps_is_differentiated_along_those_and_between
     size = np.abs(cotangent).max()
     assert relative_error(pulled.y0, dL_dy0, size) <= EXACT
     assert relative_error(pulled.theta, dL_dtheta, size) <= EXACT
+
+
+@pytest.mark.eq("9.1", "18.1", "18.2", "18.3", "18.4", "18.5", "18.6")
+@given(st.data(), solves(times=repeated_grids()), st.booleans())
+def test_all_jacobians_at_once_give_what_the_steps_give_one_by_one(data, problem, chooses):
+    f, y0, t, theta, options = problem
+    if chooses:                                              # long steps, with outputs inside them
+        options = {"method": data.draw(st.sampled_from(ADAPTIVE)), "rtol": 1e-2, "atol": 1e-2}
+    cotangents, later = data.draw(arrays((len(t), *y0.shape))), data.draw(arrays(y0.shape))
+    tape = run(f.bind(theta, y0), y0, t, [], **options).tape
+    ways = [sweep(f, tape, find_method(options["method"]), theta, t, cotangents, later, at_once=at_once)
+            for at_once in (True, False)]
+    size = np.abs(cotangents).max(initial=np.abs(later).max())
+    for at_once, in_turn in zip(*ways):
+        assert at_once.shape == in_turn.shape and relative_error(at_once, in_turn, size) <= EXACT
+
+
+@pytest.mark.eq("18.6")
+@pytest.mark.parametrize("rows, steps, at_once",
+                         [(1, 40, True), (1, 1, False), (387, 40, True), (388, 40, False)])
+def test_the_way_is_chosen_by_the_size_of_the_jacobians_and_how_many_they_are(rows, steps, at_once):
+    f, theta, _ = PROBLEMS["network"]                        # d p = 3 · 43 numbers for each of the batch
+    assert (rows * f.dim * f.n_params < SMALL and steps * 2 > MANY) == at_once
+    seen = []
+
+    class Watched(type(f)):
+        def jacobian(self, t, y, theta):
+            seen.append(y.shape)
+            return super().jacobian(t, y, theta)
+
+    pullback(Watched(f.widths, f.names), np.full((rows, 3), 0.1), [0.0, 0.2], theta, np.ones((rows, 3)),
+             method="midpoint", step_size=0.2 / steps)
+    assert seen == [(2, steps, rows, 3)] * at_once           # all stages of all steps in one call
+
+
+@pytest.mark.eq("9.1", "11.1", "12.1", "18.1", "18.2", "18.3", "18.4", "18.5")
+@pytest.mark.parametrize("method", ADAPTIVE, ids=lambda m: m.name)
+@given(st.data(), repeated_grids(max_steps=4, longest=0.8))
+def test_trajectories_with_steps_of_their_own_have_gradients_of_their_own(method, data, t):
+    f, theta, _ = PROBLEMS["pendulum"]
+    y0 = data.draw(arrays((3, f.dim)))
+    cotangent = data.draw(arrays((len(t), *y0.shape)))
+    options = {"method": method, "rtol": 1e-2, "atol": 1e-2, "per_trajectory": True}
+    whole, size = pullback(f, y0, t, theta, cotangent, **options), max(1.0, np.abs(cotangent).max())
+    passes, theta_total = run(f.bind(theta, y0), y0, t, [], **options).tape, np.zeros_like(theta)
+    for i in range(3):
+        starts = [float(step_t[ids == i][0]) for ids, step_t, *_ in passes if i in ids]
+        frozen = {"method": method, "grid": [*starts, t[-1]]}
+        dL_dy0, dL_dtheta = complex_step_gradients(lambda ys, theta: np.sum(cotangent[:, i] * ys),
+                                                   f, y0[i], t, theta, **frozen)
+        theta_total += dL_dtheta
+        assert relative_error(whole.y0[i], dL_dy0, size) <= EXACT
+    assert relative_error(whole.theta, theta_total, size) <= EXACT
+    alone = [pullback(f, y, t, theta, cotangent[:, i], **{**options, "per_trajectory": False})
+             for i, y in enumerate(y0)]
+    assert relative_error(whole.y0, np.stack([one.y0 for one in alone]), size) <= STEPS_OF_A_BATCH
+    assert relative_error(whole.theta, sum(one.theta for one in alone), size) <= STEPS_OF_A_BATCH
+    assert relative_error(whole.t, sum(one.t for one in alone), size) <= STEPS_OF_A_BATCH
 
 
 @pytest.mark.eq("17.1", "18.1", "18.2", "18.3", "18.4")

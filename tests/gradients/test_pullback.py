@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Gradients, Linear, odeint, pullback, pushforward, value_and_gradients
+from minode import Gradients, Linear, odeint, pullback, pushforward, reversible, value_and_gradients
 from tests.gradients.problems import (EXACT, PROBLEMS, ROUND_OFF, ForcedPendulum, Silent,
                                       complex_step_gradients, relative_error, repeated_grids, solves)
 from tests.strategies import arrays, grids
 
-ROUTES = ["discrete", "backsolve"]
+ROUTES = ["discrete", "checkpoint", "reversible", "backsolve", "interpolate"]
 RK4_ERROR = (4 / 400)**4      # (‖A‖ h)⁴ for the oscillator below on 400 steps
+
+
+def by(gradient, method):
+    """The route and a method that it goes through."""
+    return {"gradient": gradient, "method": reversible(method) if gradient == "reversible" else method}
 
 
 @pytest.mark.eq("20.1", "22.5")
@@ -51,10 +56,10 @@ def test_a_loss_with_a_penalty_on_theta_has_the_gradient_of_the_complex_step(dat
 def test_a_time_that_is_listed_twice_counts_twice(gradient):
     f, theta, y0 = PROBLEMS["network"]
     cotangent = np.cos(np.arange(5 * f.dim)).reshape(5, f.dim)
-    twice = pullback(f, y0, [0.1, 0.1, 0.6, 0.6, 0.9], theta, cotangent, gradient=gradient, method="heun")
+    twice = pullback(f, y0, [0.1, 0.1, 0.6, 0.6, 0.9], theta, cotangent, **by(gradient, "heun"))
     once = pullback(f, y0, [0.1, 0.6, 0.9], theta,
                     np.stack([cotangent[0] + cotangent[1], cotangent[2] + cotangent[3], cotangent[4]]),
-                    gradient=gradient, method="heun")
+                    **by(gradient, "heun"))
     assert relative_error(twice.y0, once.y0) <= ROUND_OFF
     assert relative_error(twice.theta, once.theta) <= ROUND_OFF
 
@@ -64,7 +69,7 @@ def test_a_time_that_is_listed_twice_counts_twice(gradient):
 def test_at_one_single_time_the_gradient_is_the_cotangent(gradient):
     f, theta, y0 = PROBLEMS["network"]
     cotangent, decay = np.array([1.0, -2.0, 3.0]), np.cos(theta)
-    pulled = pullback(f, y0, [0.7], theta, cotangent, gradient=gradient, dL_dtheta=decay, method="rk4")
+    pulled = pullback(f, y0, [0.7], theta, cotangent, dL_dtheta=decay, **by(gradient, "rk4"))
     assert np.array_equal(pulled.y0, cotangent) and np.array_equal(pulled.theta, decay)
     assert np.array_equal(pulled.t, [0.0])
 
@@ -72,13 +77,13 @@ def test_at_one_single_time_the_gradient_is_the_cotangent(gradient):
 @pytest.mark.eq("17.3", "18.4")
 @pytest.mark.parametrize("gradient", ROUTES)
 @pytest.mark.parametrize("name", PROBLEMS)
-@given(st.data(), grids())
+@given(st.data(), grids(max_steps=2))
 def test_the_gradient_of_a_batch_is_the_sum_over_its_trajectories(name, gradient, data, t):
     f, theta, _ = PROBLEMS[name]
     y0 = data.draw(arrays((2, 2, f.dim)))
     cotangent = data.draw(arrays((len(t), *y0.shape)))
-    whole = pullback(f, y0, t, theta, cotangent, gradient=gradient, method="rk4")
-    each = {i: pullback(f, y0[i], t, theta, cotangent[(slice(None), *i)], gradient=gradient, method="rk4")
+    whole = pullback(f, y0, t, theta, cotangent, **by(gradient, "rk4"))
+    each = {i: pullback(f, y0[i], t, theta, cotangent[(slice(None), *i)], **by(gradient, "rk4"))
             for i in np.ndindex(2, 2)}
     size = np.abs(cotangent).max()
     assert all(relative_error(whole.y0[i], alone.y0, size) <= EXACT for i, alone in each.items())
@@ -91,7 +96,7 @@ def test_the_gradient_of_a_batch_is_the_sum_over_its_trajectories(name, gradient
 def test_on_a_linear_flow_the_time_gradients_are_known_in_closed_form(gradient):
     A, y0, cotangent = np.array([[0.0, 1.0], [-4.0, 0.0]]), np.array([1.0, 0.5]), np.array([0.3, -2.0])
     t = np.linspace(0.2, 1.2, 401)
-    pulled = pullback(Linear(2), y0, t, A.ravel(), cotangent, gradient=gradient, method="rk4")
+    pulled = pullback(Linear(2), y0, t, A.ravel(), cotangent, **by(gradient, "rk4"))
     half = 0.5 * np.sin(2.0)
     flow = np.array([[np.cos(2.0), half], [-4 * half, np.cos(2.0)]])
     rate = cotangent @ A @ flow @ y0
@@ -107,13 +112,29 @@ def test_a_cotangent_of_the_last_state_alone_may_leave_out_the_others():
     assert isinstance(short, Gradients) and all(map(np.array_equal, short, whole))
 
 
+def test_every_route_of_a_solve_says_the_same_value_and_its_gradient():
+    f, theta, y0 = PROBLEMS["network"]
+    t = [0.0, 0.4, 1.0]
+    for gradient in ROUTES:
+        value, _ = value_and_gradients(lambda ys: (np.sum(ys**2), 2 * ys), f, y0, t, theta,
+                                       **by(gradient, "rk4"))
+        assert value == np.sum(odeint(f.bind(theta, y0), y0, t, method=by(gradient, "rk4")["method"])**2)
+
+
+def test_the_default_is_the_discrete_route():
+    f, theta, y0 = PROBLEMS["network"]
+    plain, named = (pullback(f, y0, [0.0, 1.0], theta, y0, **route)
+                    for route in ({}, {"gradient": "discrete"}))
+    assert all(map(np.array_equal, plain, named))
+
+
 def test_the_inputs_are_not_written_to():
     f, theta, y0 = PROBLEMS["network"]
     cotangent, decay, t = np.ones((3, 3)), np.ones_like(theta), np.array([0.0, 0.3, 1.0])
     for array in (theta, y0, cotangent, decay, t):
         array.flags.writeable = False
     for gradient in ROUTES:
-        pullback(f, y0, t, theta, cotangent, gradient=gradient, dL_dtheta=decay, method="rk4")
+        pullback(f, y0, t, theta, cotangent, dL_dtheta=decay, **by(gradient, "rk4"))
     pushforward(f, y0, t, theta, dy0=y0, dtheta=theta, method="rk4")
     for array in (theta, y0):
         array.flags.writeable = True
@@ -138,8 +159,9 @@ GOOD = {"f": Silent(), "y0": np.ones((4, 2)), "t": [0.0, 1.0], "theta": np.ones(
     ({"dL_dtheta": 1.0}, ValueError, r"dL_dtheta must have shape \(3,\), not \(\)"),
     ({"dL_dtheta": [0.0, 0.0, np.nan]}, ValueError, "dL_dtheta must be finite"),
     ({"dL_dtheta": [0.0, 0.0, 1j]}, TypeError, "dL_dtheta must be real, not complex"),
-    ({"gradient": "adjoint"}, ValueError, "unknown gradient 'adjoint'; known: discrete, checkpoint, reversible, backsolve, interpolate"),
-    ({"gradient": None}, ValueError, "unknown gradient None; known: discrete, checkpoint, reversible, backsolve, interpolate"),
+    ({"gradient": "adjoint"}, ValueError,
+     "unknown gradient 'adjoint'; known: discrete, checkpoint, reversible, backsolve, interpolate"),
+    ({"gradient": None}, ValueError, "unknown gradient None; known: discrete, checkpoint, reversible, "),
     ({"t": [0.0, 1.0, 0.5], "cotangent": np.ones((3, 4, 2))}, ValueError, "t must be monotone"),
     ({"t": [0.0, np.inf]}, ValueError, "t must be finite"),
     ({"t": []}, ValueError, "t must be a 1-D array of at least one time"),

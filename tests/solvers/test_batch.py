@@ -61,7 +61,7 @@ def test_each_trajectory_takes_the_steps_it_would_take_alone(method, f, y0, span
         assert_agree(batch.solution.ys[:, i], alone.ys, alike(tol))
         assert_agree(states[:, i], alone.interpolate(between), alike(tol))
         assert len(t) == np.sum(ids == i) + 1
-        same = SAME_STEPS * (100 if method.name == "dop853" else 1)   # its first estimate is made of round-off
+        same = SAME_STEPS * (100 if method.name == "dop853" else 1)  # its first estimate is made of round-off
         assert np.abs(begins[ids == i] - t[:-1]).max() <= same * abs(span[1] - span[0])
         assert np.abs(steps[ids == i] - np.diff(t)).max() <= same * abs(span[1] - span[0])
 
@@ -195,7 +195,7 @@ def test_the_one_that_is_stuck_is_named_while_others_are_still_going(method):
     partial = caught.value.solution
     assert partial.t.tolist() == [0.0, 0.5, 0.9]
     assert_agree(partial.ys[:, 1, 0], 4 + partial.t, ROUND_OFF)
-    assert_agree(partial.ys[:, 2, 0], np.sin(partial.t), 10 * FEW_STEPS * tol)       # Hermite's cubic, long steps
+    assert_agree(partial.ys[:, 2, 0], np.sin(partial.t), 10 * FEW_STEPS * tol)   # Hermite's cubic, long steps
 
 
 def test_a_trajectory_that_takes_too_many_steps_or_starts_badly_is_named():

@@ -100,7 +100,7 @@ def asked(solver, f, y0, t):
 
 
 def f(t, y):
-    return np.array([y[1] * np.cos(3 * t) - y[0]**2, t - y[0] * y[1]])
+    return np.array([y[1] * np.cos(3 * t) - np.sin(2 * y[0]), t - y[1] * np.cos(y[0])])
 
 
 def nodes_of_euler(f, t, h, y):

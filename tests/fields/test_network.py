@@ -1,0 +1,92 @@
+"""A network with θ filled in works in its own arrays, and nobody outside can tell."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minode import MLP
+from minode.fields.network import Network, flat, homogeneous
+from tests.strategies import KINKED, SMOOTH, arrays, assert_agree, batches, clocks, mlps
+
+ROUND_OFF = 200 * np.finfo(float).eps
+LITTLE = 0.2                # of the arrays of a pass: tuples, views, and one layer's slope at a time
+networks = mlps(SMOOTH + KINKED)
+
+
+@pytest.mark.eq("4.1", "4.3", "4.4")
+@given(st.data(), networks, batches)
+def test_a_bound_network_is_the_network_and_its_products(data, network, batch):
+    f, theta = network
+    y, a, t = data.draw(arrays((*batch, f.dim))), data.draw(arrays((*batch, f.dim))), data.draw(clocks(batch))
+    bound, x = f.bind(theta, y), y[..., None, :]
+    assert isinstance(bound, Network)
+    if f.sees_time:
+        x = np.concatenate([np.broadcast_to(t, batch)[..., None, None], x], axis=-1)
+    for (W, b), sigma in zip(f.layers(theta), f.sigmas):
+        x = sigma.value(x @ W.T + b)
+    assert_agree(bound(t, y), x[..., 0, :], ROUND_OFF)
+    assert_agree(bound.vjp(t, y, a), (a[..., None, :] @ f.jacobian(t, y, theta))[..., 0, :], ROUND_OFF)
+    assert_agree(bound.a_f_theta(), np.tensordot(a, f.param_jacobian(t, y, theta), a.ndim), ROUND_OFF)
+
+
+@given(networks)
+def test_weights_and_biases_are_one_matrix_a_layer_and_theta_again(network):
+    f, theta = network
+    matrices = homogeneous(f.layers(theta))
+    assert [Wt.shape for Wt in matrices] == [(n + 1, m) for m, n in f.shapes]
+    assert np.array_equal(flat(matrices), theta)
+    assert not any(np.shares_memory(Wt, theta) for Wt in matrices)     # θ may change after it was filled in
+    for Wt, (W, b) in zip(matrices, f.layers(theta)):
+        x = np.arange(1.0, W.shape[1] + 1)
+        assert_agree(np.append(x, 1.0) @ Wt, W @ x + b, ROUND_OFF)
+
+
+@pytest.mark.eq("4.1")
+@given(st.data(), networks)
+def test_what_it_returned_once_stays_as_it_was(data, network):
+    f, theta = network
+    bound, kept = f.bind(theta, np.zeros(f.dim)), []
+    for shape in [(2, f.dim), (f.dim,), (2, f.dim), (3, 2, f.dim), (2, f.dim)]:
+        y, a = data.draw(arrays(shape)), data.draw(arrays(shape))
+        for value in (bound(0.5, y), bound.vjp(0.5, y, a)):
+            kept.append((value, value.copy()))
+    total = bound.a_f_theta().copy()
+    bound(0.5, np.zeros(f.dim))
+    assert all(np.array_equal(value, then) for value, then in kept)
+    assert np.array_equal(bound.a_f_theta(), total)
+    assert set(bound.rooms) == {(2, f.dim), (f.dim,), (3, 2, f.dim)}      # one room for each shape
+
+
+@pytest.mark.eq("4.1")
+def test_a_second_pass_makes_no_arrays_but_its_answer():
+    f = MLP([9, 64, 64, 8], ["tanh", "softplus", "tanh"])
+    y, bound = np.ones((500, 8)), f.bind(f.init(np.random.default_rng(0)), np.ones((500, 8)))
+    peaks = []
+    for _ in range(2):
+        tracemalloc.start()
+        bound(0.5, y)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    wide = 500 * 64 * 8                               # the bytes of one layer; softplus takes four of its own
+    assert peaks[0] > 4 * wide + 4 * wide * (1 - LITTLE)
+    assert peaks[1] < 4 * wide * (1 + LITTLE)
+
+
+def test_before_anything_was_pulled_back_the_share_of_theta_is_nothing():
+    f = MLP([3, 2], ["tanh"])
+    bound = f.bind(np.ones(8), np.ones(2))
+    bound(0.0, np.ones(2))
+    assert np.array_equal(bound.a_f_theta(), np.zeros(8))
+    bound.vjp(0.0, np.ones(2), np.ones(2))
+    once = bound.a_f_theta()
+    bound.vjp(0.0, np.ones(2), np.ones(2))
+    assert np.array_equal(bound.a_f_theta(), 2 * once) and once.any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_it_works_in_the_dtype_of_the_states(dtype):
+    f, y = MLP([4, 5, 3], ["swish", "tanh"]), np.ones((2, 3), dtype)
+    bound = f.bind(f.init(np.random.default_rng(0)).astype(np.float32), y)
+    assert bound(0.5, y).dtype == bound.vjp(0.5, y, y).dtype == dtype

@@ -1,0 +1,226 @@
+"""Checkpoints and reversal give the numbers of the discrete route, and keep no more than they say."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minode import MLP, VectorField, methods, pullback, reversible
+from minode.gradients.memory import Checkpoints
+from minode.solvers.solve import run
+from tests.gradients.problems import (ADAPTIVE, EPS, EXACT, EXPLICIT, PROBLEMS, ROUND_OFF,
+                                      complex_step_gradients, relative_error, repeated_grids, solves,
+                                      tableaus)
+from tests.strategies import arrays, batches, grids, mlps
+
+FEW_ULP = 64 * EPS         # the same steps and products; only the sums over steps are bracketed otherwise
+REVERSIBLE = [methods["asynchronous_leapfrog"], methods["reversible_heun"], *map(reversible, EXPLICIT)]
+drawn_reversible = st.one_of(st.sampled_from(REVERSIBLE),
+                             st.builds(reversible, tableaus(), st.floats(0.5, 1.0)))
+by_name = pytest.mark.parametrize("method", REVERSIBLE, ids=lambda m: m.name)
+
+
+def weighted(cotangent):
+    return lambda ys, theta: np.sum(cotangent * ys)
+
+
+def assert_near(got, expected, tolerance, size=0.0):
+    for part, other in zip(got, expected):
+        assert relative_error(part, other, size) <= tolerance
+
+
+# -- checkpoints --------------------------------------------------------------------------------
+
+
+@pytest.mark.eq("19.1")
+@given(st.data(), solves(times=repeated_grids(max_steps=12)))
+def test_checkpoints_give_the_numbers_of_the_discrete_route_on_any_grid(data, problem):
+    f, y0, t, theta, options = problem
+    cotangent = data.draw(arrays((len(t), *y0.shape)))
+    whole, kept = (pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
+                   for gradient in ("discrete", "checkpoint"))
+    assert_near(kept, whole, FEW_ULP, size=np.abs(cotangent).max())
+    dL_dy0, dL_dtheta = complex_step_gradients(weighted(cotangent), f, y0, t, theta, **options)
+    assert_near(kept[:2], (dL_dy0, dL_dtheta), EXACT, size=np.abs(cotangent).max())
+
+
+@pytest.mark.eq("18.5", "19.1")
+@pytest.mark.parametrize("method", ADAPTIVE, ids=lambda m: m.name)
+@given(st.data(), grids(max_steps=6, longest=0.8), st.sampled_from([1e-2, 1e-5]))
+def test_checkpoints_follow_a_method_that_chose_its_steps_with_outputs_inside_them(method, data, t, tolerance):
+    f, theta, y0 = PROBLEMS["pendulum"]
+    cotangent = data.draw(arrays((len(t), f.dim)))
+    options = {"method": method, "rtol": tolerance, "atol": tolerance}
+    whole, kept = (pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
+                   for gradient in ("discrete", "checkpoint"))
+    assert_near(kept, whole, FEW_ULP, size=np.abs(cotangent).max())
+
+
+@pytest.mark.eq("19.1")
+@given(st.integers(1, 200))
+def test_the_checkpoints_are_every_mth_state_and_between_the_roots_of_half_and_of_twice_the_steps(n):
+    tape = Checkpoints()
+    for i in range(n):
+        tape.append((float(i), 1.0, np.array([10.0 * i]), None))
+    assert list(tape.times) == list(range(n))
+    assert [float(y[0]) for y in tape.states] == [10.0 * i for i in range(0, n, tape.spacing)]
+    assert len(tape.states) <= 2 * tape.spacing and tape.spacing**2 <= 2 * n
+    assert (len(tape.states) - 1)**2 <= 2 * n <= 4 * len(tape.states)**2      # the last stretch may be short
+
+
+@pytest.mark.eq("19.1")
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 8, 9, 31, 32, 33, 100])
+def test_any_number_of_steps_is_put_together_from_its_stretches(steps):
+    f, theta, y0 = PROBLEMS["network"]
+    t = np.array([0.2, 0.2, 0.2 + 0.5 / steps, 1.2])       # two outputs at the start, one after a step or so
+    cotangent = np.cos(np.arange(12.0)).reshape(4, 3)
+    options = {"method": "rk38", "step_size": 1 / steps}
+    whole, kept = (pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
+                   for gradient in ("discrete", "checkpoint"))
+    assert_near(kept, whole, FEW_ULP)
+
+
+# -- reversal -----------------------------------------------------------------------------------
+
+
+@pytest.mark.eq("14.1", "14.2", "14.3", "14.4", "19.2", "19.3", "19.4")
+@by_name
+@pytest.mark.parametrize("step_size", [None, 0.4])
+@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["forwards", "backwards"])
+def test_each_reversible_method_is_differentiated_exactly_with_its_states_or_without(method, step_size, sign):
+    f, theta, y0 = PROBLEMS["network"]
+    t = 0.3 + sign * np.array([0.0, 0.0, 0.2, 0.7, 0.7, 1.3])
+    cotangent = np.cos(np.arange(18.0)).reshape(6, 3)
+    options = {"method": method, "step_size": step_size}
+    expected = complex_step_gradients(weighted(cotangent), f, y0, t, theta, **options)
+    for gradient in ("discrete", "reversible"):
+        assert_near(pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)[:2], expected, EXACT)
+
+
+@pytest.mark.eq("19.2", "19.3", "19.4")
+@given(st.data(), mlps(max_layers=2), batches, repeated_grids(), drawn_reversible)
+def test_they_are_so_for_drawn_networks_batches_grids_methods_and_couplings(data, network, batch, t, method):
+    f, theta = network
+    y0 = data.draw(arrays((*batch, f.dim)))
+    cotangent = data.draw(arrays((len(t), *y0.shape)))
+    expected = complex_step_gradients(weighted(cotangent), f, y0, t, theta, method=method)
+    for gradient in ("discrete", "reversible"):
+        pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, method=method)
+        assert_near(pulled[:2], expected, EXACT, size=np.abs(cotangent).max())
+
+
+@pytest.mark.eq("19.4")
+def test_what_is_met_on_the_way_back_carries_the_round_off_that_the_coupling_amplifies():
+    f, theta, y0 = PROBLEMS["network"]
+    cotangent, n = np.cos(np.arange(3.0)), 200
+
+    def distance(coupling):
+        options = {"method": reversible("heun", coupling), "step_size": 1 / n}
+        kept, undone = (pullback(f, y0, [0.0, 1.0], theta, cotangent, gradient=gradient, **options)
+                        for gradient in ("discrete", "reversible"))
+        return relative_error(undone.theta, kept.theta)
+    assert distance(0.999) <= ROUND_OFF
+    assert ROUND_OFF < distance(0.9) < n * EPS / 0.9**n
+
+
+# -- memory -------------------------------------------------------------------------------------
+
+
+class Polynomial(VectorField):
+    """y' = p(t) y for each of many trajectories, p of degree 4 with the coefficients θ; cheap and large."""
+
+    dim, n_params = 1, 5
+
+    def rate(self, t, theta):
+        value = 0.0
+        for coefficient in theta:
+            value = value * t + coefficient
+        return np.asarray(value)[..., None]
+
+    def __call__(self, t, y, theta):
+        return self.rate(t, theta) * y
+
+    def vjp(self, t, y, theta, a):
+        return self.rate(t, theta) * a, t ** np.arange(4.0, -1.0, -1.0) * np.vdot(a, y)
+
+
+NUMBERS = 10_000                        # of one state: with p = 5 too large for all Jacobians at once
+FEW, MANY = 100, 1_000                  # steps; the figure of memory goes on to 10,000
+FLAT = 1.1                              # a route of constant memory may grow by a tenth (the times are kept)
+PASSING = 40                            # states that live for a moment in f, the step or the loss
+LOST = 0.02                             # of a memory in proportion to the steps, times and tuples
+
+
+def peak(steps, gradient, method):
+    """The most memory in use during a pullback through so many steps, in states."""
+    y0 = np.linspace(-1.0, 1.0, NUMBERS)[:, None]
+    theta, cotangent = np.array([0.1, -0.2, 0.3, 0.2, -0.5]), np.ones_like(y0)
+    tracemalloc.start()
+    try:
+        pullback(Polynomial(), y0, [0.0, 1.0], theta, cotangent, gradient=gradient, method=method,
+                 step_size=1 / steps)
+        return tracemalloc.get_traced_memory()[1] / y0.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.eq("17.2", "19.2", "19.3", "19.4")
+@pytest.mark.parametrize("gradient, method", [
+    ("backsolve", "euler"), ("reversible", "asynchronous_leapfrog"), ("reversible", "reversible_heun"),
+    ("reversible", reversible("euler"))],
+    ids=["backsolve", "leapfrog", "heun", "reversible(euler)"])
+def test_backsolve_and_reversal_need_the_same_memory_for_ten_times_the_steps(gradient, method):
+    few = peak(FEW, gradient, method)
+    assert few <= PASSING and peak(MANY, gradient, method) <= FLAT * few
+
+
+@pytest.mark.eq("19.1")
+def test_checkpoints_need_memory_like_the_root_of_the_steps():
+    # √2n states, and in a stretch of at most √2n steps y, the increments and what the outputs add
+    for steps, method, per_step in ((FEW, "euler", 3), (MANY, "euler", 3), (MANY, "midpoint", 4)):
+        used = peak(steps, "checkpoint", method)
+        assert used <= (1 + per_step) * np.sqrt(2 * steps) + PASSING
+    assert used < (1 + per_step) * MANY / 10
+
+
+@pytest.mark.parametrize("method, stages", [("euler", 1), ("midpoint", 2)])
+def test_the_discrete_route_keeps_each_state_and_each_stage_once(method, stages):
+    grown = (peak(3 * FEW, "discrete", method) - peak(FEW, "discrete", method)) / (2 * FEW)
+    assert stages + 1 <= grown <= (stages + 2) * (1 + LOST)       # and at most what the outputs add, once
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"gradient": "reversible", "method": "rk4"},
+     r"gradient='reversible' needs a reversible method, such as reversible\('rk4'\), not 'rk4'"),
+    ({"gradient": "reversible"}, "gradient='reversible' needs a reversible method, .* not 'dopri5'"),
+    ({"gradient": "checkpoint", "method": "reversible_heun"},
+     "gradient='checkpoint' is for Runge–Kutta methods; reversible_heun has gradient='reversible'"),
+    ({"gradient": "checkpoint", "method": reversible("rk4")},
+     r"gradient='checkpoint' is for Runge–Kutta methods; reversible\(rk4\) has"),
+    *[({"gradient": gradient, "method": "gauss4"}, "there are no gradients through gauss4: use an explicit or")
+      for gradient in ("discrete", "checkpoint", "reversible", "backsolve", "interpolate")],
+    *[({"gradient": gradient, "per_trajectory": True},
+       f"per_trajectory goes with gradient='discrete', not '{gradient}'")
+      for gradient in ("checkpoint", "backsolve", "interpolate")],
+    ({"gradient": "checkpoints"}, "unknown gradient 'checkpoints'; known: discrete, checkpoint, reversible,"),
+])
+def test_a_route_that_does_not_go_through_the_method_is_refused_before_any_work(options, message):
+    class Closed(MLP):
+        def bind(self, theta, y):
+            raise AssertionError("the field was made ready before the route was checked")
+
+    f = Closed([3, 2], ["tanh"])
+    with pytest.raises(ValueError, match=message):
+        pullback(f, np.ones((4, 2)), [0.0, 1.0], np.ones(f.n_params), np.ones((4, 2)), **options)
+
+
+def test_the_tape_of_checkpoints_holds_no_increments():
+    f, theta, y0 = PROBLEMS["pendulum"]
+    tape = Checkpoints()
+    whole = run(f.bind(theta, y0), y0, [0.0, 2.0], tape, method="dopri5")
+    assert len(tape.times) == whole.solution.stats.n_accepted and tape.states[0].shape == y0.shape
+    assert set(vars(tape)) == {"spacing", "times", "states"}
