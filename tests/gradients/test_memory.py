@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 
 from minode import MLP, VectorField, methods, pullback, reversible
 from minode.gradients.memory import Checkpoints
+from minode.solvers.dense import interpolant
 from minode.solvers.solve import run
 from tests.gradients.problems import (ADAPTIVE, EPS, EXACT, EXPLICIT, PROBLEMS, ROUND_OFF,
                                       complex_step_gradients, relative_error, repeated_grids, solves,
@@ -48,13 +49,14 @@ def test_checkpoints_give_the_numbers_of_the_discrete_route_on_any_grid(data, pr
 @pytest.mark.eq("18.5", "19.1")
 @pytest.mark.parametrize("method", ADAPTIVE, ids=lambda m: m.name)
 @given(st.data(), grids(max_steps=6, longest=0.8), st.sampled_from([1e-2, 1e-5]))
-def test_checkpoints_follow_a_method_that_chose_its_steps_with_outputs_inside_them(method, data, t, tolerance):
+def test_checkpoints_follow_a_method_that_chose_its_steps_with_outputs_inside_them(method, data, t, tol):
     f, theta, y0 = PROBLEMS["pendulum"]
     cotangent = data.draw(arrays((len(t), f.dim)))
-    options = {"method": method, "rtol": tolerance, "atol": tolerance}
+    options = {"method": method, "rtol": tol, "atol": tol}
     whole, kept = (pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
                    for gradient in ("discrete", "checkpoint"))
-    assert_near(kept, whole, FEW_ULP, size=np.abs(cotangent).max())
+    largest_weights = np.abs(interpolant(method).P).sum(axis=1).max()     # what a rounding of θ is multiplied by
+    assert_near(kept, whole, FEW_ULP + EPS * largest_weights, size=np.abs(cotangent).max())
 
 
 @pytest.mark.eq("19.1")
@@ -201,7 +203,7 @@ def test_the_discrete_route_keeps_each_state_and_each_stage_once(method, stages)
      "gradient='checkpoint' is for Runge–Kutta methods; reversible_heun has gradient='reversible'"),
     ({"gradient": "checkpoint", "method": reversible("rk4")},
      r"gradient='checkpoint' is for Runge–Kutta methods; reversible\(rk4\) has"),
-    *[({"gradient": gradient, "method": "gauss4"}, "there are no gradients through gauss4: use an explicit or")
+    *[({"gradient": gradient, "method": "gauss4"}, "there are no gradients through gauss4: use an explicit")
       for gradient in ("discrete", "checkpoint", "reversible", "backsolve", "interpolate")],
     *[({"gradient": gradient, "per_trajectory": True},
        f"per_trajectory goes with gradient='discrete', not '{gradient}'")

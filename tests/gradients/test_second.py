@@ -242,7 +242,8 @@ def test_a_field_without_second_derivatives_is_named():
 
 def test_the_inputs_are_not_written_to():
     f = MLP([3, 2], ["tanh"])
-    arguments = np.ones((2, 2)), np.array([0.0, 0.3, 1.0]), np.linspace(-1.0, 1.0, 8), np.ones((2, 2)), np.ones(8)
+    y0, t, theta = np.ones((2, 2)), np.array([0.0, 0.3, 1.0]), np.linspace(-1.0, 1.0, 8)
+    arguments = y0, t, theta, y0.copy(), theta.copy()
     for array in arguments:
         array.flags.writeable = False
     hessian_vector_product(quartic(np.ones((3, 2, 2))), f, *arguments)
