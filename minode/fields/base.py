@@ -125,4 +125,4 @@ class Bound:
 
     def a_f_theta(self):
         """The sum of the a f_θ of all calls of `vjp`."""
-        return self.total
+        return self.total.copy()

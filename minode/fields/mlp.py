@@ -56,6 +56,8 @@ with dz and dx from (4.2) and dg_m = 0.
 Next: how states of any shape become the vectors a solver works on (chapter 5).
 """
 
+import operator
+
 import numpy as np
 
 from .activations import ACTIVATIONS
@@ -192,7 +194,9 @@ class MLP(VectorField):
 
 
 def _check_architecture(widths, names):
-    widths, names = [int(n) for n in widths], list(names)
+    if isinstance(names, str):
+        raise TypeError(f"activations must be a list of names, one per layer, not the string {names!r}")
+    widths, names = [operator.index(n) for n in widths], list(names)
     if len(widths) < 2 or min(widths) < 1:
         raise ValueError(f"widths must list at least two positive layer sizes, not {widths}")
     if widths[0] - widths[-1] not in (0, 1):

@@ -51,7 +51,7 @@ class Network:
             x[..., -1] = 1.0
         sums = [np.empty((*rows, Wt.shape[1]), self.dtype) for Wt in self.weights]
         outputs = [x[..., :-1] for x in inputs[1:]] + [None]
-        first = inputs[0].reshape(*batch, -1)
+        first = inputs[0].reshape(*batch, len(self.weights[0]))
         clock = first[..., 0] if self.mlp.sees_time else None
         return clock, first[..., -1 - self.mlp.dim:-1], [*zip(inputs, self.weights, sums, outputs, self.mlp.sigmas)]
 

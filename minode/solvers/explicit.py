@@ -15,7 +15,7 @@ first stage of the next step: "first same as last".
 
 The grid. Between two output times t_a and t_b a fixed-step method takes one step,
 or, given a step size, m equal steps no longer than that (up to round-off in the
-division, so that an interval of 0.3 is three steps of 0.1 and not four):
+division, so that the interval from 0.1 to 0.4 is three steps of 0.1 and not four):
 
     t_j = t_a + j (t_b − t_a) / m,   m = ⌈|t_b − t_a| / step_size⌉.      (9.4)
 
