@@ -47,7 +47,8 @@ def compute():
              "complex step": [complex_step(along, 0.0, 1.0, e) for e in EPSILONS]}
     errors = {name: np.abs(np.array(values) / exact - 1) for name, values in found.items()}
     return {"errors": errors, "exact": exact,
-            "slopes": {name: style.slope(EPSILONS[part], errors[name][part]) for name, part in SLOPE_FROM.items()}}
+            "slopes": {name: style.slope(EPSILONS[part], errors[name][part])
+                       for name, part in SLOPE_FROM.items()}}
 
 
 def draw(fig, data):

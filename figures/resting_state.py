@@ -58,10 +58,12 @@ def compute():
     rows = []
     for tolerance in TOLERANCES:
         solver = {"rtol": tolerance, "atol": tolerance}
-        row = {route: pullback(FIELD, Y0, T, THETA, FIRST, gradient=route, **solver).y0[0] for route in ROUTES}
+        row = {route: pullback(FIELD, Y0, T, THETA, FIRST, gradient=route, **solver).y0[0]
+               for route in ROUTES}
         row["pushforward"] = pushforward(FIELD, Y0, T, THETA, dy0=FIRST, **solver)[1][-1, 0]
         for name, epsilon in EPSILONS.items():
-            row[name] = central_difference(lambda x: odeint(f, [x, 1.0], T, **solver)[-1, 0], 1.0, 1.0, epsilon)
+            row[name] = central_difference(lambda x: odeint(f, [x, 1.0], T, **solver)[-1, 0], 1.0, 1.0,
+                                           epsilon)
         rows.append(row)
     return {"values": {name: np.array([row[name] for row in rows]) for name in rows[0]},
             "y alone": on_the_steps_of_y(SHOWN), "pair": on_its_own_steps(SHOWN)}
@@ -88,6 +90,6 @@ def draw(fig, data):
     ax.semilogx(TOLERANCES, values["discrete"], "s-", color=style.VERMILION, ms=6)
     ax.text(3e-10, 11900, "pushforward, backsolve, interpolate", color=style.W, ha="right")
     ax.text(1.5e-10, 3000, "discrete gradient, on the steps of $y$", color=style.VERMILION, ha="right")
-    ax.text(1e-5, 8800, "differences", ha="center")
+    ax.text(4e-5, 8800, "differences", ha="center")
     ax.set(xlabel="tolerance, rtol = atol", ylabel="$dx(5)/dx(0)$", ylim=(0, 13500),
            xlim=(3e-2, 3e-11), title="its end, by tolerance")

@@ -4,31 +4,35 @@ The loss is ½ Σ |y(t_i)|² over t = 0.5, 1, 1.5, 2, for the model of figure 4 
 place of its LeakyReLU, so that orders can be seen. Three things may be called its
 gradient in (y₀, θ): that of the ODE's solution, here from SciPy's DOP853 on the
 sensitivities (16.2) in all 46 directions, to 1e-13; that of the numbers the solver
-computed, which the discrete route gives and the complex step (22.3) confirms; and what
-comes of solving the adjoint equation backwards with the same solver. The figure shows
-(18.1) to (18.4) and (17.2) to (17.4), both by way of (20.1).
+computed, which the routes discrete, checkpoint and reversible give and the complex step
+(22.3) confirms; and what comes of solving the adjoint equation backwards with the same solver,
+y solved back with it (backsolve) or read from its dense output (interpolate). The figure
+shows (18.1) to (18.4), (19.1), (19.4) and (17.2) to (17.4), all by way of (20.1).
 
 Caption. Distances between the three, relative to the size of the gradient. The discrete
-gradient and the complex step differ by round-off, less than 1e-14, at every step size.
-Backsolve approaches them with the order of the method: the slopes of their distance are
-−1.03 for Euler and −3.99 for RK4. From the gradient of the ODE's solution both are about
-equally far, 0.36 and 0.52 with 4 Euler steps, 1.7e-4 and 2.4e-4 with 4 RK4 steps, and
-approach it with the same order. Only one is the gradient of the number that was computed.
+gradient and the complex step differ by round-off, less than 1e-14, at every step size; so do
+discrete and checkpoint, and discrete and reversible. Backsolve approaches them with the
+order of the method: the slopes of their distance are −1.03 for Euler, −3.99 for RK4 and −3.99
+for reversible("rk4"). From the gradient of the ODE's solution both are about equally far, 0.36
+and 0.52 with 4 Euler steps, 1.7e-4 and 2.4e-4 with 4 RK4 steps, and approach it with the same
+order, as interpolate does. Only one is the gradient of the number that was computed.
 """
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from minode import MLP, odeint, value_and_gradients
+from minode import MLP, odeint, reversible, value_and_gradients
 
 from . import style
 from .trajectory import THETA
 
-SECONDS = 2
+SECONDS = 3
+SIZE = (8.0, 4.6)
 MODEL = MLP([4, 5, 3], ["tanh", "tanh"])
 Y0, T = np.array([0.3, -0.2, 0.1]), np.linspace(0.0, 2.0, 5)
 STEPS = np.array([4, 8, 16, 32, 64, 128])
-METHODS = {"euler": "Euler", "rk4": "RK4"}
+METHODS = {"euler": "Euler", "rk4": "RK4", "reversible": 'reversible("rk4")'}
+SECOND_COPY = reversible("rk4")
 TINY = 1e-30
 
 
@@ -74,30 +78,40 @@ def compute():
     size = np.linalg.norm(exact)
     data = {}
     for method in METHODS:
+        frugal = "reversible" if method == "reversible" else "checkpoint"
         rows = []
         for n in STEPS:
-            solver = {"method": method, "step_size": T[-1] / n}
+            solver = {"method": SECOND_COPY if method == "reversible" else method, "step_size": T[-1] / n}
             discrete, backsolve = by_route("discrete", **solver), by_route("backsolve", **solver)
-            differences = (discrete - by_complex_step(**solver), backsolve - discrete,
-                           discrete - exact, backsolve - exact)
-            rows.append(np.linalg.norm(differences, axis=1) / size)
-        data[method] = dict(zip(("complex_step", "apart", "discrete", "backsolve"), np.transpose(rows)))
+            differences = {"apart": backsolve - discrete, "discrete": discrete - exact,
+                           "backsolve": backsolve - exact,
+                           "interpolate": by_route("interpolate", **solver) - exact,
+                           frugal: by_route(frugal, **solver) - discrete}
+            if frugal == "checkpoint":
+                differences["complex_step"] = discrete - by_complex_step(**solver)
+            rows.append({name: np.linalg.norm(difference) / size for name, difference in differences.items()})
+        data[method] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         data[method]["slope"] = style.slope(T[-1] / STEPS[1:], data[method]["apart"][1:])
     return data
 
 
 def draw(fig, data):
-    axes = fig.subplots(1, 2, sharey=True)
+    axes = fig.subplots(1, 3, sharey=True)
     ring = {"marker": "o", "ms": 10, "mfc": "none", "lw": 1}
     lines = {"backsolve": ("backsolve to solution", style.VERMILION, ring),
-             "discrete": ("discrete to solution", style.BLUE, {"marker": "s", "lw": 1}),
+             "interpolate": ("interpolate to solution", style.PURPLE, {"marker": "x", "ms": 7, "lw": 1}),
+             "discrete": ("discrete to solution", style.BLUE, {"marker": "s", "ms": 4, "lw": 1}),
              "apart": ("backsolve to discrete", style.BLACK, {"ls": ":"}),
-             "complex_step": ("discrete to complex step", style.GREEN, {"marker": "D"})}
+             "complex_step": ("discrete to complex step", style.BLUE, {"marker": "D", "lw": 1}),
+             "checkpoint": ("checkpoint to discrete", style.GREEN, {"marker": ".", "lw": 1}),
+             "reversible": ("reversible to discrete", style.ORANGE, {"marker": ".", "lw": 1})}
     for ax, (method, name) in zip(axes, METHODS.items()):
         for key, (label, colour, look) in lines.items():
-            ax.loglog(STEPS, np.maximum(data[method][key], 1e-17), color=colour, label=label, **look)
+            if key in data[method]:
+                ax.loglog(STEPS, np.maximum(data[method][key], 1e-17), color=colour, label=label, **look)
         ax.set(xlabel="steps from 0 to 2", ylim=(1e-17, 10), xticks=STEPS, xticklabels=STEPS,
                title=f"{name}: slope −{data[method]['slope']:.2f}")
         ax.minorticks_off()
     axes[0].set_ylabel("relative distance")
-    axes[0].legend(loc="center", bbox_to_anchor=(0.5, 0.45), title="distance from")
+    handles = {label: line for ax in axes for line, label in zip(*ax.get_legend_handles_labels())}
+    fig.legend(handles.values(), handles, loc="outside lower center", ncols=3, title="distance from")

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
-from figures import resting_state
-from tests.figures import computed, fixed, says, scientific
+from figures import differences, memory, resting_state, seminorm, three_gradients
+from . import computed, fixed, says, scientific
 
 EXACT = (1 + np.exp(10.0)) / 2                          # dx(5)/dx(0) of figure 20
+ROUND_OFF = 1e-14                                       # what the captions say of it
+ORDER = 0.1                                             # observed slope against order
+QUADRATIC = 0.2                                         # observed order of convergence, far from its limit
+PROPORTIONAL = 0.05                                     # observed slope of memory that grows with the steps
 
 
 @pytest.mark.eq("16.2", "17.2", "18.1")
@@ -14,9 +18,18 @@ def test_only_what_has_the_tangent_or_the_cotangent_in_its_norm_finds_the_deriva
     data = computed("resting_state")
     values, at = data["values"], int(np.argmin(np.abs(np.array(resting_state.TOLERANCES) - 1e-8)))
     assert says("resting_state", f"which is {EXACT:.4f}")
-    assert says("resting_state", f"The discrete gradient gives {values['discrete'][0]:.4f} at every tolerance")
+    assert says("resting_state", f"The discrete gradient gives {values['discrete'][0]:.4f} at every "
+                                 "tolerance")
     assert np.ptp(values["discrete"]) <= 1e-9 * EXACT
-    assert says("resting_state", f"pushforward, backsolve and interpolate all give {values['pushforward'][at]:.4f}")
+    assert says("resting_state", "pushforward, backsolve and interpolate all give "
+                                 f"{values['pushforward'][at]:.4f}")
+    (times, _), (own, _) = data["y alone"], data["pair"]
+    assert says("resting_state", f"{len(times) - 1} of them for the state alone, the last "
+                                 f"{times[-1] - times[-2]:.2f} long, and {len(own) - 1} for state and "
+                                 "tangent")
+    loose = int(np.argmin(np.abs(np.array(resting_state.TOLERANCES) - resting_state.SHOWN)))
+    for name, confirmed in (("differences", 1e-2), ("fine differences", 1e-5)):
+        assert abs(values[name][loose] / values["discrete"][loose] - 1) < confirmed
     for route in ("backsolve", "interpolate"):
         assert f"{values[route][at]:.4f}" == f"{values['pushforward'][at]:.4f}"
 
@@ -25,8 +38,8 @@ def test_only_what_has_the_tangent_or_the_cotangent_in_its_norm_finds_the_deriva
 def test_an_error_made_at_the_end_grows_on_the_way_back_and_output_times_stop_it():
     data = computed("lost_on_the_way_back")
     once = [scientific(data[rate]["at_start"][0]) for rate in (1, 5, 10)]
-    assert says("lost_on_the_way_back", f"With one it is {', '.join(once)}, {data[20]['at_start'][0]:.0f} and "
-                                        f"{data[50]['at_start'][0]:.1e}".replace("e+", "e"))
+    assert says("lost_on_the_way_back", f"With one it is {', '.join(once)}, {data[20]['at_start'][0]:.0f} "
+                                        f"and {data[50]['at_start'][0]:.1e}".replace("e+", "e"))
     more = [scientific(error) for error in data[20]["at_start"][1:5]]
     assert says("lost_on_the_way_back", f"of them {', '.join(more[:-1])} and {more[-1]}")
 
@@ -37,14 +50,96 @@ def test_finite_differences_have_ten_digits_at_best_and_the_complex_step_all():
     errors = data["errors"]
     assert says("differences", f"no better than about {errors['forward'].min():.0e}".replace("e-0", "e-"))
     assert says("differences", f"than about {errors['central'].min():.0e}".replace("e-0", "e-"))
-    assert says("differences", "the slopes are " + "{:.2f}, {:.2f} and {:.2f}".format(*data["slopes"].values()))
+    assert errors["complex step"][differences.EPSILONS <= 1.001e-8].max() < 1e-15
+    slopes = "{:.2f}, {:.2f} and {:.2f}".format(*data["slopes"].values())
+    assert says("differences", f"the slopes are {slopes}")
 
 
 @pytest.mark.eq("9.3", "10.3")
 def test_a_kink_that_is_crossed_costs_the_order_and_many_rejected_steps():
     data = computed("kink")
-    slopes = {name: fixed(data[name]["slope of error"], 2) for name in ("tanh", "softplus", "leaky_relu")}
-    assert says("kink", f"tanh {slopes['tanh']}, softplus {slopes['softplus']}, leaky_relu {slopes['leaky_relu']} on the")
-    assert says("kink", f"and {data['leaky_relu']['slope of error across']:.2f} on the {data['across']} others")
-    assert says("kink", f"On average over the 64 paths {data['leaky_relu']['rejected']:.1f} are rejected beside "
-                        f"{data['leaky_relu']['accepted']:.1f} accepted")
+    tanh, softplus, leaky = (data[name] for name in ("tanh", "softplus", "leaky_relu"))
+    slopes = [fixed(row["slope of error"], 2) for row in (tanh, softplus, leaky)]
+    assert says("kink", "tanh {}, softplus {}, leaky_relu {} on the".format(*slopes))
+    assert says("kink", f"and {leaky['slope of error across']:.2f} on the {data['across']} others")
+    counts = [f"{row[kind]:.1f}" for row in (leaky, tanh, softplus) for kind in ("rejected", "accepted")]
+    assert says("kink", "On average over the 64 paths {} are rejected beside {} accepted; for tanh {} "
+                        "beside {}, for softplus {} beside {}".format(*counts))
+    accepted = data["tries"][:, 2] == 1
+    assert says("kink", f"{accepted.sum()} steps are accepted and {(~accepted).sum()} rejected")
+    assert says("kink", f"on the {64 - data['across']} paths where no hidden unit changes sign")
+
+
+@pytest.mark.eq("17.3", "17.7")
+def test_the_seminorm_saves_products_and_buys_more_for_the_same_number():
+    data = computed("seminorm")
+    ratios, errors = {}, {}
+    for name in seminorm.RATIOS:
+        (calls, error), (fewer, looser) = (data[name, kind] for kind in seminorm.NORMS)
+        ratios[name], errors[name] = fewer / calls, looser / error
+        if seminorm.RATIOS[name] < 1:
+            shared = fewer >= calls[0]
+            same = np.exp(np.interp(np.log(fewer[shared]), np.log(calls[1:]), np.log(error[1:])))
+            assert shared.any() and (looser[shared] < same).all()
+    first, second = (f"{ratio.min():.2f} to {ratio.max():.2f}" for ratio in ratios.values())
+    assert says("seminorm", f"{first} of the products in the first case, {second} in the second")
+    assert says("seminorm", f"at most {errors['atol = rtol/1000'].max():.1f} times less accurate")
+
+
+@pytest.mark.eq("17.2", "18.3", "19.1", "19.2")
+def test_memory_grows_with_the_steps_with_their_root_or_by_their_times_alone():
+    data, decades = computed("memory"), memory.STEPS[-1] / memory.STEPS[0]
+    for route in ("discrete", "interpolate"):
+        per_step = np.diff(data[route]) / np.diff(memory.STEPS[:len(data[route])])
+        assert (np.abs(per_step / 1e4 - 1) < 2 * PROPORTIONAL).all()                # "about 10 kB a step"
+    assert abs(np.log(data["discrete"][-1] / data["discrete"][0]) / np.log(decades) - 1) <= PROPORTIONAL
+    assert says("memory", f"the former {data['discrete'][-1] / 1e6:.0f} MB in the end")
+    assert says("memory", f"Checkpoint takes {data['checkpoint'][-1] / 1e6:.1f} MB then, less than ten times")
+    assert data["checkpoint"][-1] <= np.sqrt(decades) * data["checkpoint"][0]
+    for route in ("backsolve", "reversible"):
+        assert data[route][-1] < 0.3e6 and memory.TIMES * memory.STEPS[-1] > data[route][-1] / 2
+        assert data[route][-1] - data[route][0] <= memory.TIMES * memory.STEPS[-1]
+
+
+@pytest.mark.eq("17.2", "18.3", "19.1", "19.4", "20.1")
+def test_the_routes_cost_what_the_caption_says_for_the_same_error():
+    data = computed("routes")
+    adaptive = {route: f"{row['for']:.0f}" for (route, kind), row in data.items() if kind == "adaptive"}
+    equal = {route: f"{row['for']:.0f}" for (route, kind), row in data.items() if kind == "equal"}
+    assert says("routes", "discrete takes {discrete} calls, checkpoint {checkpoint}, backsolve {backsolve} "
+                          "and interpolate {interpolate}".format(**adaptive))
+    assert says("routes", "they take {discrete}, {checkpoint}, {backsolve} and {interpolate}, "
+                          "reversible {reversible}".format(**equal))
+    for kind in ("adaptive", "equal"):
+        apart = data["checkpoint", kind]["error"] - data["discrete", kind]["error"]
+        assert np.abs(apart).max() <= ROUND_OFF
+    errors = np.array([row["error"] for (_, kind), row in data.items() if kind == "equal"])
+    most = np.ceil(10 * (errors.max(axis=0) / errors.min(axis=0)).max()) / 10
+    assert says("routes", f"no route's is more than {most} times another's")
+
+
+@pytest.mark.eq("18.3", "19.1", "19.4", "20.1")
+def test_the_frugal_routes_have_the_numbers_of_the_discrete_one_and_interpolate_the_order_of_its_method():
+    data = computed("three_gradients")
+    assert max(data["euler"]["checkpoint"].max(), data["rk4"]["checkpoint"].max()) < ROUND_OFF
+    assert data["reversible"]["reversible"].max() < ROUND_OFF
+    slope = fixed(-data["reversible"]["slope"], 2)
+    assert says("three_gradients", f'and {slope} for {three_gradients.METHODS["reversible"]}')
+    for method, order in {"euler": 1, "rk4": 4, "reversible": 4}.items():
+        row = data[method]
+        assert abs(np.log2(row["interpolate"][-2] / row["interpolate"][-1]) - order) <= ORDER
+        assert abs(np.log2(row["discrete"][-2] / row["discrete"][-1]) - order) <= ORDER
+
+
+@pytest.mark.eq("21.1", "21.2", "21.3")
+def test_newtons_method_with_products_of_the_hessian_doubles_its_digits_and_descent_does_not():
+    data = computed("newton")
+    newton, descent = (np.linalg.norm(data[way] - data["bottom"], axis=1) for way in ("newton", "descent"))
+    first, second, third = newton[0], newton[1], newton[2]
+    assert says("newton", f"goes from {first:.3f} to {second:.3f}, {third:.4f}, {scientific(newton[3])}, "
+                          f"{scientific(newton[4])}")
+    assert newton[5:].max() < ROUND_OFF and data["asymmetry"] < ROUND_OFF
+    exponents = np.log(newton[3:5] / newton[2:4]) / np.log(newton[2:4] / newton[1:3])
+    assert (np.abs(exponents - 2) <= QUADRATIC).all()
+    assert says("newton", "eigenvalues are {:.0f} and {:.0f}".format(*data["eigenvalues"]))
+    assert says("newton", f"still {scientific(descent[-1])} away after {len(descent) - 1} steps")
