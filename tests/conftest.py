@@ -7,7 +7,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-hypothesis.settings.register_profile("default", derandomize=True, deadline=None, max_examples=15, database=None)
+hypothesis.settings.register_profile("default", derandomize=True, deadline=None, max_examples=10, database=None)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
