@@ -58,7 +58,7 @@ def clocks(batch):
 
 
 def complex_columns(g, x):
-    """∂g/∂x_j for every entry j of x's last axis, stacked behind the axes of g: complex steps (20.3)."""
+    """∂g/∂x_j for every entry j of x's last axis, stacked behind the axes of g: complex steps (22.3)."""
     return np.stack([complex_step(g, x, unit) for unit in np.eye(x.shape[-1])], axis=-1)
 
 

@@ -11,7 +11,7 @@ kept, and sweep. At any time that is n/m states and the increments of m steps, l
 
 so memory grows like √n, and each step is computed twice. How many steps there will be is not known
 beforehand to a method that chooses them, so the spacing starts at one, and whenever 2m states
-have gathered, every second is dropped and m doubled: between √(n/2) and √(2n) of them at
+have gathered, every second is dropped and m doubled: about √(n/2) to √(2n) of them at
 all times. The times of all steps are kept, 8 bytes each, since a step taken again must be the same step.
 
 Reversal. A reversible method (chapter 14) needs no memory at all: the state at the last time is kept
