@@ -117,17 +117,16 @@ def error_estimator(tableau, measure, smooth=None):
     return q, estimate
 
 
-def first_step(f, t, y, k, sign, span, q, tolerances, measure, spread=lambda x: x):
+def first_step(f, t, y, k, sign, span, q, tolerances, measure):
     """Hairer's starting step (10.5), (10.6), positive; calls f once.
 
-    In a batch `measure` gives one number per trajectory and `spread` repeats such
-    numbers along the components.
+    In a batch y is (d, m), and t, span and what `measure` gives are (m,).
     """
     scale = tolerances.scale(np.abs(y))
     d_0, d_1 = measure(y, scale), measure(k, scale)
     tiny = np.less(d_0, 1e-5) | np.less(d_1, 1e-5)
     h_0 = np.minimum(np.where(tiny, 1e-6, 0.01 * d_0 / np.where(tiny, 1.0, d_1)), span)
-    h = sign * spread(h_0)
+    h = sign * h_0
     k_1 = np.asarray(f(t + h, (y + h * k).astype(y.dtype)))
     d_2 = measure(k_1 - k, scale) / h_0                                            # (10.5)
     d = np.maximum(d_1, d_2)

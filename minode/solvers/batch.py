@@ -52,72 +52,71 @@ class Steps(NamedTuple):
         return np.where(self.accepted, self.t_new, self.t)
 
 
-def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Controller(), h=None,
-                     max_steps=np.inf):
-    """The passes of a batch of shape (B, d) from the first time to the last, each with its own steps.
+def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(), h=None, max_steps=np.inf):
+    """The passes of a batch from the first time to the last, each trajectory with its own steps.
 
-    problem.f is f(t, y) on flat vectors with t as long as y. Raises SolverError where any
-    trajectory cannot go on.
+    problem.f is f(t, y) for times (m,) and states (m, d). In here a state is (d, m), each component
+    a row, so that whatever a trajectory has one of, (m,), broadcasts against it. Raises
+    SolverError where any trajectory cannot go on.
     """
-    B, d = shape
-    f, end = problem.f, float(problem.t[-1])
-    sign = 1.0 if end >= problem.t[0] else -1.0
-    ids, t, y = np.arange(B), np.full(B, float(problem.t[0])), problem.y
-    k = np.array(problem.first(np.repeat(t, d), y))
+    B, d = problem.y.shape
+    y, end = problem.y.T.copy(), float(problem.t[-1])
+    sign, no_further = (1.0, np.minimum) if end >= problem.t[0] else (-1.0, np.maximum)
+    ids, t = np.arange(B), np.full(B, float(problem.t[0]))
+
+    def f(t, y):
+        return np.asarray(problem.f(t, y.T)).T
+    k = np.array(problem.first(t, problem.y).T)
     stats.n_f += 1
     if not np.isfinite(k).all():
-        i = np.argmin(np.isfinite(k).reshape(B, d).all(axis=1))
+        i = np.argmin(np.isfinite(k).all(axis=0))
         raise SolverError(f"trajectory {i}: f is not finite at the initial state, t = {t[0]}", t[0])
 
-    def spread(x):
-        return np.repeat(x, d)
-
     def measure(error, scale):
-        r = (error / scale).reshape(-1, d)
+        error = error.reshape(scale.shape)
         if tolerances.norm is not None:
-            return np.array([tolerances.norm(e, sc) for e, sc in zip(error.reshape(-1, d), scale.reshape(-1, d))])
-        return np.sqrt(np.einsum("ij,ij->i", r, r.conj()).real / d)                # (12.1)
+            return np.array([tolerances.norm(e, sc) for e, sc in zip(error.T, scale.T)])
+        r = np.abs(error) / scale
+        return np.sqrt((r * r).sum(axis=0) / d)                                    # (12.1)
 
     q, estimate = error_estimator(tableau, measure)
     if h is None:
-        h = first_step(f, spread(t), y, k, sign, abs(end - t), q, tolerances, measure, spread)
+        h = first_step(f, t, y, k, sign, abs(end - t), q, tolerances, measure)
         stats.n_f += 1
     else:
         h = np.full(B, h)
     hK, step = explicit_stepper(f, tableau, y, Stats())
-    E_prev, rejected = np.full(B, np.nan), np.zeros(B, dtype=bool)
+    stages = hK[:tableau.stages].reshape(tableau.stages, -1)
+    size, E_prev, rejected = np.abs(y), np.full(B, np.nan), np.zeros(B, dtype=bool)
+    passes = 0
 
     while ids.size:
         smallest = 10 * np.spacing(abs(t))
-        if (stats.n_steps[ids] >= max_steps).any():
-            i = np.argmax(stats.n_steps[ids] >= max_steps)
-            raise SolverError(f"stopped trajectory {ids[i]} at t = {t[i]}: max_steps = {max_steps} "
-                              "were not enough", t[i])
+        if passes >= max_steps:
+            raise SolverError(f"stopped trajectory {ids[0]} at t = {t[0]}: max_steps = {max_steps} "
+                              "were not enough", t[0])
         stuck = rejected & ~(h >= smallest)
         if stuck.any():
             i = np.argmax(stuck)
             raise SolverError(f"trajectory {ids[i]}: {underflow(t[i], smallest[i], tableau)}", t[i])
-        t_new = t + sign * np.maximum(h, smallest)
-        t_new = np.where(sign * (t_new - end) > 0, end, t_new)
+        t_new = no_further(t + sign * np.maximum(h, smallest), end)
         h = t_new - t
-        h_each = spread(h)
-        y_new, k_new = step(spread(t), h_each, y, k)                               # (12.1)
-        stats.n_steps[ids] += 1
-        stats.n_f[ids] += tableau.stages - 1
-        scale = tolerances.scale(np.maximum(np.abs(y), np.abs(y_new)))
-        E = estimate(hK[:tableau.stages], scale)
+        y_new, k_new = step(t, h, y, k)                                            # (12.1)
+        passes += 1
+        size_new = np.abs(y_new)
+        E = estimate(stages, tolerances.scale(np.maximum(size, size_new)))
         accepted = E < 1                                                           # (12.1)
-        moves = spread(accepted)
+        calls = tableau.stages - 1
         if not tableau.is_fsal:
             k_new = np.copy(k)
-            k_new[moves] = f(spread(t_new[accepted]), y_new[moves])
-            np.multiply(h_each, k_new, out=hK[-1])
-            stats.n_f[ids] += accepted
+            k_new[:, accepted] = f(t_new[accepted], y_new[:, accepted])
+            np.multiply(h, k_new, out=hK[-1])
+            calls = calls + accepted
         k_new = np.array(k_new)                  # f may write its next answer into the same array
+        stats.n_f[ids] += calls
+        stats.n_steps[ids] = passes
         stats.n_accepted[ids] += accepted
-        stats.n_rejected[ids] += ~accepted
-        m = ids.size
-        yield Steps(ids, accepted, t, h, y.reshape(m, d), t_new, y_new.reshape(m, d), hK.reshape(-1, m, d))
+        yield Steps(ids, accepted, t, h, y.T, t_new, y_new.T, hK.transpose(0, 2, 1))
 
         E = np.fmin(np.maximum(E, SMALLEST_E), 1 / SMALLEST_E)                     # NaN is the largest
         steady = ~accepted | rejected | np.isnan(E_prev)
@@ -126,31 +125,30 @@ def trajectory_steps(problem, shape, tableau, tolerances, stats, controller=Cont
         least = np.where(accepted, 0.0, controller.min_factor)
         h = abs(h) * np.minimum(np.maximum(factor, least), most)
         if accepted.all():
-            t, y, k = t_new, y_new, k_new                                          # (12.1)
+            t, y, k, size = t_new, y_new, k_new, size_new                          # (12.1)
         else:
             t = np.where(accepted, t_new, t)                                       # (12.1)
-            y, k = np.where(moves, y_new, y), np.where(moves, k_new, k)
+            y, k, size = (np.where(accepted, new, old)
+                          for new, old in ((y_new, y), (k_new, k), (size_new, size)))
         E_prev, rejected = np.where(accepted, np.maximum(E, SMALLEST_E_PREV), E_prev), ~accepted
         going = t != end
         if not going.all():
-            rest = spread(going)
-            ids, t, h, E_prev, rejected = (x[going] for x in (ids, t, h, E_prev, rejected))
-            y, k = y[rest], k[rest]
+            rest = np.flatnonzero(going)
+            ids, t, h, E_prev, rejected = (x[rest] for x in (ids, t, h, E_prev, rejected))
+            y, k, size = (x.take(rest, axis=1) for x in (y, k, size))
             hK, step = explicit_stepper(f, tableau, y, Stats())
+            stages = hK[:tableau.stages].reshape(tableau.stages, -1)
 
 
-def collect_trajectories(problem, shape, passes, interpolant, stats, tape=None):
+def collect_trajectories(problem, passes, interpolant, stats, tape=None):
     """Run the passes and keep each trajectory's states at the output times, and the steps on the tape."""
-    B, d = shape
+    B, d = problem.y.shape
     t_out, N = problem.t, len(problem.t)
     sign = 1.0 if t_out[-1] >= t_out[0] else -1.0
     ys = np.empty((N, B, d), problem.y.dtype)
     start = int(np.searchsorted(sign * t_out, sign * t_out[0], side="right"))
-    ys[:start] = problem.y.reshape(B, d)
+    ys[:start] = problem.y
     due, awaited = np.full(B, start), np.append(t_out, sign * np.inf)
-
-    def f_rows(t, y):
-        return np.reshape(problem.f(np.repeat(t, d), y.ravel()), (-1, d))
 
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -165,7 +163,7 @@ def collect_trajectories(problem, shape, passes, interpolant, stats, tape=None):
                     if inside.any():
                         i = j[inside]
                         if rows is None:                 # all that this pass will ever need of them
-                            rows, calls = all_increments(f_rows, interpolant, t[i], h[i], y[i], hK[:, i])
+                            rows, calls = all_increments(problem.f, interpolant, t[i], h[i], y[i], hK[:, i])
                             stats.n_f[ids[i]] += calls
                             row_of = np.cumsum(np.isin(np.arange(len(ids)), i)) - 1
                         theta = (next_out[i] - t[i]) / h[i]
@@ -177,20 +175,19 @@ def collect_trajectories(problem, shape, passes, interpolant, stats, tape=None):
         reached = int(due.min())
         error.solution = Solution(t_out[:reached], ys[:reached], stats)
         raise
+    finally:
+        stats.n_rejected = stats.n_steps - stats.n_accepted
     return Solution(t_out, ys, stats)
 
 
-def between_trajectories(problem, shape, tape, interpolant):
+def between_trajectories(problem, tape, interpolant):
     """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape."""
-    B, d = shape
+    B, d = problem.y.shape
     ids, starts, h, y = (np.concatenate([entry[i] for entry in tape]) for i in range(4)) if tape else [[]] * 4
     hK = np.concatenate([entry[4] for entry in tape], axis=1) if tape else None
     first, last = problem.t[0], problem.t[-1]
     sign = 1.0 if last >= first else -1.0
     order = np.lexsort((sign * starts, ids)) if tape else []
-
-    def f_rows(t, y):
-        return np.reshape(problem.f(np.repeat(t, d), y.ravel()), (-1, d))
 
     def interpolate(t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, B, d)."""
@@ -198,11 +195,11 @@ def between_trajectories(problem, shape, tape, interpolant):
         if (sign * times < sign * first).any() or (sign * times > sign * last).any():
             raise ValueError(f"t must lie between {first} and {last}, not {times}")
         if not tape:
-            return np.broadcast_to(problem.y.reshape(B, d), (*times.shape, B, d)).copy()
+            return np.broadcast_to(problem.y, (*times.shape, B, d)).copy()
         cuts = np.searchsorted(ids[order], np.arange(B + 1))
         step = np.stack([order[i + np.searchsorted(sign * starts[order[i:j]], sign * times.ravel(), "right") - 1]
                          for i, j in zip(cuts, cuts[1:])], axis=1).ravel()
-        rows, _ = all_increments(f_rows, interpolant, starts[step], h[step], y[step], hK[:, step])
+        rows, _ = all_increments(problem.f, interpolant, starts[step], h[step], y[step], hK[:, step])
         theta = (np.repeat(times.ravel(), B) - starts[step]) / h[step]
         return evaluate(interpolant, theta, y[step], rows).reshape(*times.shape, B, d)
     return interpolate

@@ -69,25 +69,30 @@ class Step(NamedTuple):
 def explicit_stepper(f, tableau, y, stats):
     """The array hK and the function step(t, h, y, k) -> (y_new, k_last) that fills its first s rows.
 
-    f takes and returns flat vectors like y, k is f(t, y), and k_last the last stage.
-    h is a number, or a vector like y where parts of the state have steps of their own.
+    f takes and returns arrays like y, k is f(t, y), and k_last the last stage. y is (n,), t and h
+    are numbers; or y is (d, m), its columns with times and steps of their own, t and h (m,).
     Where the velocity at y_new is not a stage, hK has one row more to put it in.
     """
     A, b, c = (x.astype(y.real.dtype) for x in tableau.arrays)
     s, is_fsal = tableau.stages, tableau.is_fsal
-    hK = np.empty((s if is_fsal else s + 1, y.size), y.dtype)
-    rows = [(float(c[i]), A[i, :i].copy().dot, hK[:i], hK[i]) for i in range(1, s)]
-    first, stages, multiply = hK[0], hK[:s], np.multiply
+    hK, change = np.empty((s if is_fsal else s + 1, *y.shape), y.dtype), np.empty(y.shape, y.dtype)
+    flat, flat_change = hK.reshape(len(hK), -1), change.reshape(-1)
+    rows = [(float(c[i]), A[i, :i].astype(y.dtype).dot, flat[:i], hK[i]) for i in range(1, s)]
+    sum_up, stages, first, multiply = b.astype(y.dtype).dot, flat[:s], hK[0], np.multiply
 
     def step(t, h, y, k):
         multiply(h, k, first)
         Y_i = y
         for c_i, a_i_dot, hK_before, hk_i in rows:
-            Y_i = y + a_i_dot(hK_before)                                           # (9.1)
+            a_i_dot(hK_before, flat_change)
+            Y_i = y + change                                                       # (9.1)
             k = f(t + c_i * h, Y_i)                                                # (9.2)
             multiply(h, k, hk_i)
         stats.n_f += s - 1
-        return (Y_i if is_fsal else y + b.dot(stages)), k                          # (9.3)
+        if is_fsal:
+            return Y_i, k                                                          # (9.3)
+        sum_up(stages, flat_change)                                                # (9.3)
+        return y + change, k                                                       # (9.3)
 
     return hK, step
 

@@ -186,18 +186,14 @@ def run_trajectories(f, y0, problem, tableau, tolerances, stats, tape, controlle
     shape = np.shape(y0)
     if isinstance(y0, tuple) or len(shape) != 2:
         raise ValueError(f"per_trajectory needs y0 of shape (B, d), not {'a tuple' if isinstance(y0, tuple) else shape}")
-    d = shape[1]
-
-    def rows(call):
-        return lambda t, y: np.reshape(call(t[::d], y.reshape(-1, d)), -1)
     first = problem.first
-    problem = problem._replace(f=rows(f), first=lambda t, y: first(t[::d], y))
+    problem = problem._replace(f=f, y=problem.y.reshape(shape), first=lambda t, y: first(t, y.ravel()).reshape(shape))
     for name in ("n_f", "n_steps", "n_accepted", "n_rejected"):
         setattr(stats, name, np.zeros(shape[0], dtype=int))
     dense = interpolant(tableau)
-    passes = trajectory_steps(problem, shape, tableau, tolerances, stats, controller, h, max_steps)
-    solution = collect_trajectories(problem, shape, watched(passes, problem.t, progress), dense, stats, tape)
-    return Run(problem, solution, tableau, tape, between_trajectories(problem, shape, tape or [], dense))
+    passes = trajectory_steps(problem, tableau, tolerances, stats, controller, h, max_steps)
+    solution = collect_trajectories(problem, watched(passes, problem.t, progress), dense, stats, tape)
+    return Run(problem, solution, tableau, tape, between_trajectories(problem, tape or [], dense))
 
 
 def collect(problem, steps, dense, stats, tape):
