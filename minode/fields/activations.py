@@ -23,7 +23,8 @@ whole network, which is what existence and uniqueness of solutions rest on.
     leaky_relu   z for z > 0, else z/100 1 for z > 0, else 1/100   1
 
 The slopes of tanh, sigmoid and swish reuse the value just computed, so a slope
-is a function of both z and x = σ(z). swish is steepest at z ≈ 2.3994, where
+is a function of both z and x = σ(z); and for all but sin and swish x alone tells it (softplus
+has σ' = 1 − e⁻ˣ), so that z need not be kept. swish is steepest at z ≈ 2.3994, where
 its second derivative vanishes: z tanh(z/2) = 2.
 
 At the kink. relu and leaky_relu have no derivative at z = 0. They return the
@@ -47,31 +48,41 @@ import numpy as np
 
 
 class Activation(NamedTuple):
-    """A nonlinearity: `value(z, out=None)`, `slope(z, x)` with x = value(z), `curvature(z, x)`, and L_σ.
+    """A nonlinearity: `value(z, out)`, `slope(z, x, out)` with x = value(z), `curvature(z, x)`, and L_σ.
 
-    `out` is an array for the value, or None for a new one. Both return new arrays or out.
+    `out` is an array for the answer, or None for a new one. Where `reads_z` is False, slope and
+    curvature look at x alone.
     """
 
     value: Callable
     slope: Callable
     curvature: Callable
     lipschitz: float
+    reads_z: bool = False
 
 
 def _sigmoid(z, out=None):
-    half = np.tanh(0.5 * z)
+    half = np.tanh(np.multiply(z, 0.5, out), out)
     half += 1.0
-    return np.multiply(half, 0.5, out=out)
+    return np.multiply(half, 0.5, out)
 
 
 def _softplus(z, out=None):
-    positive = z.real > 0
-    return np.add(np.where(positive, z, 0.0), np.log1p(np.exp(np.where(positive, -z, z))), out=out)
+    positive = z.real > 0.0
+    return np.add(np.where(positive, z, 0.0), np.log1p(np.exp(np.where(positive, -z, z))), out)
 
 
-def _swish_slope(z, x):
+def _softplus_slope(z, x, out=None):
+    return np.negative(np.expm1(np.negative(x, out), out), out)                    # (3.1)
+
+
+def _swish(z, out=None):
+    return np.multiply(z, _sigmoid(z), out)
+
+
+def _swish_slope(z, x, out=None):
     s = _sigmoid(z)
-    return s + x * (1.0 - s)
+    return np.add(s, x * (1.0 - s), out)                                           # (3.1)
 
 
 def _swish_curvature(z, x):
@@ -79,33 +90,43 @@ def _swish_curvature(z, x):
     return s * (1.0 - s) * (2.0 + z * (1.0 - 2.0 * s))
 
 
-def _softplus_curvature(z, x):
-    s = _sigmoid(z)
-    return s * (1.0 - s)
+def _one(z, x, out=None):
+    out = np.empty_like(x) if out is None else out
+    out[...] = 1.0
+    return out
+
+
+def _times_one_minus(x, out=None):
+    return np.multiply(x, np.subtract(1.0, x, out), out)                           # (3.1)
+
+
+def _one_minus_square(x, out=None):
+    return np.subtract(1.0, np.multiply(x, x, out), out)                           # (3.1)
 
 
 def _leaky(slope):
     """z where its real part is positive, slope · z elsewhere; slope 0 is relu."""
     def value(z, out=None):
-        out = np.asarray(np.multiply(z, slope, out=out))
-        np.copyto(out, z, where=z.real > 0)
+        out = np.multiply(z, slope, np.empty_like(z) if out is None else out)
+        np.copyto(out, z, where=z.real > 0.0)
         return out
-    return Activation(value, lambda z, x: np.where(z.real > 0, 1.0, slope).astype(z.dtype, copy=False),
-                      lambda z, x: np.zeros_like(z), 1.0)
+
+    def slope_at(z, x, out=None):
+        out = np.empty_like(x) if out is None else out
+        out[...] = np.where(x.real > 0.0, 1.0, slope)
+        return out
+    return Activation(value, slope_at, lambda z, x: np.zeros_like(x), 1.0)
 
 
 ACTIVATIONS = {                                                                    # (3.1) (3.2)
-    "identity": Activation(lambda z, out=None: np.positive(z, out=out),
-                           lambda z, x: np.ones_like(z), lambda z, x: np.zeros_like(z), 1.0),
-    "tanh": Activation(lambda z, out=None: np.tanh(z, out=out),
-                       lambda z, x: 1.0 - x * x, lambda z, x: -2.0 * x * (1.0 - x * x), 1.0),
-    "sigmoid": Activation(_sigmoid, lambda z, x: x * (1.0 - x),
+    "identity": Activation(np.positive, _one, lambda z, x: np.zeros_like(x), 1.0),
+    "tanh": Activation(np.tanh, lambda z, x, out=None: _one_minus_square(x, out),
+                       lambda z, x: -2.0 * x * (1.0 - x * x), 1.0),
+    "sigmoid": Activation(_sigmoid, lambda z, x, out=None: _times_one_minus(x, out),
                           lambda z, x: x * (1.0 - x) * (1.0 - 2.0 * x), 0.25),
-    "softplus": Activation(_softplus, lambda z, x: _sigmoid(z), _softplus_curvature, 1.0),
-    "swish": Activation(lambda z, out=None: np.multiply(z, _sigmoid(z), out=out),
-                        _swish_slope, _swish_curvature, 1.0998393201288669),
-    "sin": Activation(lambda z, out=None: np.sin(z, out=out),
-                      lambda z, x: np.cos(z), lambda z, x: -x, 1.0),
+    "softplus": Activation(_softplus, _softplus_slope, lambda z, x: np.exp(-x) * -np.expm1(-x), 1.0),
+    "swish": Activation(_swish, _swish_slope, _swish_curvature, 1.0998393201288669, reads_z=True),
+    "sin": Activation(np.sin, lambda z, x, out=None: np.cos(z, out), lambda z, x: -x, 1.0, reads_z=True),
     "relu": _leaky(0.0),
     "leaky_relu": _leaky(0.01),
 }

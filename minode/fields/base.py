@@ -107,15 +107,29 @@ class VectorField:
 class Bound:
     """A field with θ filled in: f(t, y), and a vector-Jacobian product that sums its share of θ.
 
-    A field that can do better than begin anew in each call overrides `bind`.
+    `noted(t, y)` is f(t, y), and puts on the list `log` what `pull` needs for the vector-Jacobian product
+    there; `give_back` takes what is not needed any more. A field that can do better than begin anew
+    in each call overrides `bind`.
     """
 
     def __init__(self, field, theta):
         self.field, self.theta = field, theta
         self.total = np.zeros(field.n_params)
+        self.log = []
 
     def __call__(self, t, y):
         return self.field(t, y, self.theta)                                        # (1.1)
+
+    def noted(self, t, y):
+        self.log.append((t, y))
+        return self(t, y)
+
+    def pull(self, note, a):
+        """`vjp` where `noted` was."""
+        return self.vjp(*note, a)
+
+    def give_back(self, notes):
+        """For fields whose notes are worth using again."""
 
     def vjp(self, t, y, a):
         """a f_y; a f_θ is added to what `a_f_theta` returns."""

@@ -87,6 +87,10 @@ class MLP(VectorField):
         self.shapes = list(zip(self.widths[1:], self.widths[:-1]))
         self.n_params = sum(n * m + n for n, m in self.shapes)
         self.sigmas = [ACTIVATIONS[name] for name in self.names]
+        self.idle = {}                                # arrays that its networks have given back
+
+    def __reduce__(self):
+        return MLP, (self.widths, self.names)
 
     def __repr__(self):
         return f"MLP({self.widths}, {self.names})"

@@ -124,9 +124,10 @@ def seminorm(error, scale):
 
 def time_gradient(f, ys, t, theta, cotangents, a0):
     """dL/dt_i, (N,), from the states, their cotangents (N, ..., d) and a(t₀⁺)."""
-    clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
-    velocity = f(clock, ys, theta)
-    per_trajectory = (cotangents * velocity).reshape(len(t), -1)                   # (17.5)
-    dL_dt = per_trajectory.sum(axis=1)                                             # (17.5)
+    seen = np.append(0, 1 + np.flatnonzero(cotangents[1:].any(axis=tuple(range(1, ys.ndim)))))
+    clock = np.broadcast_to(t[seen].reshape(-1, *[1] * (ys.ndim - 2)), (len(seen), *ys.shape[1:-1]))
+    velocity, dL_dt = f(clock, ys[seen], theta), np.zeros(len(t))
+    per_trajectory = (cotangents[seen] * velocity).reshape(len(seen), -1)          # (17.5)
+    dL_dt[seen] = per_trajectory.sum(axis=1)                                       # (17.5)
     dL_dt[0] = -np.vdot(a0, velocity[0])                                           # (17.6)
     return dL_dt

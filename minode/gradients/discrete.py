@@ -52,8 +52,10 @@ With all a_n known, (18.1) and (18.2) give every λ_i at once, and (18.4) is one
 all of them. For a large system the Jacobians would cost more than they save, and the
 steps are taken back one by one.
 
-The price is memory: the increments of all steps are kept. Y_i is recovered from
-y_n and them by (9.1).
+The price is memory. For a small system the increments of all steps are kept, and Y_i is
+recovered from y_n and them by (9.1). For a large one the field keeps what it came across
+at each stage, for a network the states of its layers, so that on the way back nothing is
+computed again.
 
 Next: the same numbers in less memory (chapter 19).
 """
@@ -62,21 +64,55 @@ import numpy as np
 
 from ..solvers.dense import all_increments, interpolant, weights_at
 
-SMALL = 50_000          # d p times the batch: below it all Jacobians at once are cheaper,
-MANY = 40               # if there are more stages than this in all
+SMALL = 10_000          # d p times the batch: below it all Jacobians at once are cheaper
 
 
-def step_back(A, b, h, a, share, pull):
+def is_small(shape, theta):
+    return np.prod(shape) * len(theta) < SMALL
+
+
+class Notes(list):
+    """A tape for a large system: (t, h, y, notes), with what a bound field noted at each stage.
+
+    In a step that chose its length, or is first same as last, the note of k_1 is an earlier step's.
+    What a rejected step noted is handed back.
+    """
+
+    def __init__(self, network, tableau, chooses):
+        self.network, self.first = network, None
+        self.carries = chooses or tableau.is_fsal
+        self.last = tableau.stages - tableau.is_fsal
+
+    def append(self, step):
+        t, h, y, hK = step
+        log = self.network.log
+        if self.first is None:
+            self.first = log.pop(0)
+        start = len(log) - len(hK) + 1 if self.carries or not self else len(log) - len(hK)
+        notes = [self.first, *log[start:]] if self.carries or not self else log[start:]
+        self.network.give_back(log[:start])
+        log.clear()
+        if self.carries:
+            self.first = notes[self.last]
+        super().append((t, h, y, notes))
+
+
+def step_back(A, b, h, a, share, pull, arrays=None):
     """One step (or many at once) taken back: a_n − a_{n+1}, and all λ_i stacked in front.
 
-    h broadcasts against a; share[i] is what (18.5) adds to λ_i / h; pull(i, λ_i) is μ_i.
+    h broadcasts against a; share[i] is what (18.5) adds to λ_i / h, and share may be None; pull(i, λ_i)
+    is μ_i. `arrays` are two of shape (s, *a.shape) to work in.
     """
-    lam, mu = np.empty((len(b), *a.shape)), np.empty((len(b), a.size))
+    lam, mu = arrays or np.empty((2, len(b), *a.shape))
+    flat, flat_mu = lam.reshape(len(b), -1), mu.reshape(len(b), -1)
     for i in range(len(b) - 1, -1, -1):
-        later = (A[i + 1:, i] @ mu[i + 1:]).reshape(a.shape)
-        lam[i] = h * (b[i] * a + share[i] + later)                                 # (18.1) (18.5)
-        mu[i] = pull(i, lam[i]).ravel()                                            # (18.2)
-    return mu.sum(axis=0).reshape(a.shape), lam                                    # (18.3)
+        np.dot(A[i + 1:, i], flat_mu[i + 1:], flat[i])                             # (18.1)
+        lam[i] += b[i] * a                                                         # (18.1)
+        if share is not None:
+            lam[i] += share[i]                                                     # (18.5)
+        lam[i] *= h                                                                # (18.1)
+        mu[i] = pull(i, lam[i])                                                    # (18.2)
+    return mu.sum(axis=0), lam                                                     # (18.3)
 
 
 def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
@@ -85,7 +121,7 @@ def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
     tape lists the steps (t, h, y, hK) with flat y. cotangents (N, ..., d) are those of the outputs
     at `times` (N,), the first of which is the first state and not looked at; `a` is that of the
     last state for whatever comes after it. θ's own share of the loss is not in b. `at_once`
-    chooses between the two ways, which SMALL and MANY do where it is None.
+    chooses between the two ways, which `is_small` does where it is None.
     """
     shape, dense = cotangents.shape[1:], interpolant(tableau)
     if not tape:
@@ -95,18 +131,15 @@ def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
     arrivals, shares = np.zeros((len(tape) + 1, *shape)), {}
     arrivals[-1] += a
     sign = np.sign(h[0])
-    reached_by = np.searchsorted(sign * t, sign * times, side="left") - 1
-    for n, time, g in zip(reached_by[1:], times[1:], cotangents[1:]):
-        theta_out = (time - t[n]) / h[n] if n >= 0 else 1.0
-        if theta_out == 1.0:
-            arrivals[n + 1] += g
-        else:
-            arrivals[n] += g                                                       # (18.5)
-            share = np.multiply.outer(weights_at(dense, theta_out), g)             # (18.5)
-            shares[n] = shares.get(n, 0.0) + share
+    reached_by = np.searchsorted(sign * t, sign * times[1:], side="left") - 1
+    theta_out = np.where(reached_by < 0, 1.0, (times[1:] - t[reached_by]) / h[reached_by])
+    inside = np.flatnonzero(theta_out != 1.0)
+    np.add.at(arrivals, reached_by + (theta_out == 1.0), cotangents[1:])           # (18.5)
+    for n, weights, g in zip(reached_by[inside], weights_at(dense, theta_out[inside]).T, cotangents[1:][inside]):
+        shares[n] = shares.get(n, 0.0) + np.multiply.outer(weights, g)             # (18.5)
     used = np.flatnonzero(b)[-1] + 1
     if at_once is None:
-        at_once = np.prod(shape) * len(theta) < SMALL and len(tape) * len(b) > MANY
+        at_once = is_small(shape, theta) and not isinstance(tape, Notes)
     if at_once:
         last = len(b) if shares else used
         return sweep_at_once(f, tape, (A[:last, :last], b[:last], c[:last]), theta, t, h, arrivals, shares)
@@ -126,37 +159,46 @@ def sweep_at_once(f, tape, tables, theta, t, h, arrivals, shares):
     share = np.zeros((s, N, *shape))
     for n, rows in shares.items():
         share[:, n] = rows[:s]
-
     unit = np.zeros((N, *shape[:-1], d + bool(shares), d))
     unit[..., :d, :] = np.eye(d)
-    unit_share = np.zeros((s, *unit.shape))
+    unit_share = None
     if shares:
+        unit_share = np.zeros((s, *unit.shape))
         unit_share[..., d, :] = share
     h = h.reshape(N, *[1] * (len(shape) + 1))
     back, _ = step_back(A, b, h, unit, unit_share, lambda i, lam: lam @ f_y[i])
     back += unit                                                                   # (18.3)
-    gain = arrivals[:N] + back[..., d, :] if shares else arrivals[:N]
+    gain = arrivals[:N, ..., None, :] + back[..., d:, :] if shares else arrivals[:N, ..., None, :]
     a, a_next = arrivals[N][..., None, :], np.empty((N, *shape[:-1], 1, d))
-    for n in range(N - 1, -1, -1):
-        a_next[n] = a
-        a = a @ back[n, ..., :d, :] + gain[n][..., None, :]                        # (18.6)
+    for a_here, step_n, gain_n in zip(a_next[::-1], back[::-1, ..., :d, :], gain[::-1]):
+        a_here[...] = a
+        a = a @ step_n + gain_n                                                    # (18.6)
     _, lam = step_back(A, b, h, a_next, share[..., None, :], lambda i, lam: lam @ f_y[i])
     return a[..., 0, :], f.vjp(clock, Y, theta, lam[..., 0, :])[1]                 # (18.4)
 
 
 def sweep_in_turn(f, tape, tables, used, theta, arrivals, shares):
     """`sweep` of a large system: one step after the other, by vector-Jacobian products."""
-    shape = arrivals.shape[1:]
-    network = f.bind(theta, arrivals)
-    a = arrivals[-1]
+    shape, a = arrivals.shape[1:], arrivals[-1]
+    has_notes = isinstance(tape, Notes)
+    network = tape.network if has_notes else f.bind(theta, arrivals)
+    lam, mu = np.empty((2, len(tables[1]), *shape))
     for n in range(len(tape) - 1, -1, -1):
-        t, h, y, hK = tape[n]
-        last = len(hK) if n in shares else used
+        t, h, y, kept = tape[n]
+        last = len(kept) if n in shares else used
         A, b, c = tables[0][:last, :last], tables[1][:last], tables[2][:last]
-        Y = (y + A @ hK[:last]).reshape(last, *shape)                              # (9.1)
-        change, _ = step_back(A, b, h, a, shares.get(n, np.zeros(last)),
-                              lambda i, lam: network.vjp(t + c[i] * h, Y[i], lam))  # (18.4)
+        if has_notes:
+            def pull(i, lam):
+                return network.pull(kept[i], lam)                                  # (18.4)
+        else:
+            Y = (y + A @ kept[:last]).reshape(last, *shape)                        # (9.1)
+
+            def pull(i, lam):
+                return network.vjp(t + c[i] * h, Y[i], lam)                        # (18.4)
+        change, _ = step_back(A, b, h, a, shares.get(n), pull, (lam[:last], mu[:last]))
         a = a + change + arrivals[n]                                               # (18.3)
+        if has_notes:
+            network.give_back(kept[1:] if tape.carries and n else kept)
     return a, network.a_f_theta()
 
 

@@ -169,7 +169,7 @@ def increment_back(tableau, flat, t, h, y, bar):
     step(t, h, y, flat(t, y))
     A, b, c = tableau.arrays
     Y = y + A @ hK[:tableau.stages]
-    return step_back(A, b, h, bar, np.zeros(len(b)), lambda i, lam: flat.vjp(t + c[i] * h, Y[i], lam))[0]
+    return step_back(A, b, h, bar, None, lambda i, lam: flat.vjp(t + c[i] * h, Y[i], lam))[0]
 
 
 STEPS_BACK = {AsynchronousLeapfrog: leapfrog_back, ReversibleHeun: heun_back, Reversible: reversible_back}

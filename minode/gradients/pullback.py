@@ -31,7 +31,7 @@ from ..solvers.solve import find_method, run
 from ..solvers.states import as_real, as_times
 from ..solvers.tableaus import Tableau
 from .adjoint import backsolve, time_gradient
-from .discrete import sweep, sweep_trajectories
+from .discrete import Notes, is_small, sweep, sweep_trajectories
 from .memory import Checkpoints, Remember, sweep_checkpoints, sweep_reversible
 from .tangent import as_point
 
@@ -91,11 +91,15 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     b = np.zeros_like(theta) if dL_dtheta is None else as_real("dL_dtheta", dL_dtheta, theta.shape)
     times, method = as_times(t), find_method(solver.get("method", "dopri5"))
     check_route(gradient, method, solver)
-    tape = {"discrete": [], "interpolate": [], "checkpoint": Checkpoints()}.get(gradient)
+    bound = f.bind(theta, y0)
+    tape, velocity = {"discrete": [], "interpolate": [], "checkpoint": Checkpoints()}.get(gradient), bound
     is_reversible = not isinstance(method, Tableau)
+    if gradient == "discrete" and not (is_reversible or solver.get("per_trajectory") or is_small(y0.shape, theta)):
+        chooses = method.b_hat is not None and solver.get("step_size") is None
+        tape, velocity = Notes(bound, method, chooses), bound.noted
     if is_reversible:
         solver["method"] = Remember(method, keep=gradient == "discrete")
-    forward = run(f.bind(theta, y0), y0, times, tape, **solver)
+    forward = run(velocity, y0, times, tape, **solver)
     ys = forward.solution.ys
     value, dL_dys = loss(ys)
     dL_dys = as_real("dL_dys", dL_dys, ys.shape)

@@ -216,7 +216,7 @@ def collect(problem, steps, dense, stats, tape):
                         ys[n] = evaluate(dense, (t[n] - step.t) / step.h, step.y, hK)
                     n += 1
                 if tape is not None:
-                    tape.append((step.t, step.h, step.y, hK.copy()))
+                    tape.append((step.t, step.h, step.y, hK.copy() if type(tape) is list else hK))
     except SolverError as error:
         error.solution = Solution(problem.t[:n], problem.unpack(ys[:n]), stats)
         raise

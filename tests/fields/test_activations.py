@@ -38,7 +38,7 @@ def test_the_activations_are_those_of_the_table():
 @each
 @given(z=arrays((4,), bound=8.0))
 def test_the_value_is_that_of_another_formula_and_both_derivatives_are_complex_steps(name, z):
-    value, slope, curvature, _ = ACTIVATIONS[name]
+    value, slope, curvature, *_ = ACTIVATIONS[name]
     x = value(z)
     assert_agree(x, OTHER_FORMULA[name](z), ROUND_OFF)
     assert_agree(slope(z, x), complex_step(value, z, 1.0), ROUND_OFF)
@@ -48,20 +48,31 @@ def test_the_value_is_that_of_another_formula_and_both_derivatives_are_complex_s
 @each
 @given(z=arrays((2, 3), bound=8.0), w=arrays((2, 3)))
 def test_the_value_is_put_where_it_is_wanted_and_shares_no_memory_with_what_it_came_from(name, z, w):
-    value, slope, curvature, _ = ACTIVATIONS[name]
+    value, slope, curvature, *_ = ACTIVATIONS[name]
     for z in (z, z + 1j * w):
         kept, out = z.copy(), np.full_like(z, np.nan)
         x = value(z)
         assert value(z, out) is out and np.array_equal(out, x)
+        assert slope(z, x, out) is out and np.array_equal(out, slope(z, x))
         for new in (x, slope(z, x), curvature(z, x)):
             assert not np.shares_memory(new, z) and not np.shares_memory(new, out)
         assert np.array_equal(z, kept)
 
 
+@each
+@given(z=arrays((4,), bound=8.0))
+def test_what_does_not_read_z_need_not_be_given_it(name, z):
+    value, slope, curvature, _, reads_z = ACTIVATIONS[name]
+    x, lost = value(z), np.full_like(z, np.nan)
+    if not reads_z:
+        assert np.array_equal(slope(lost, x), slope(z, x))
+        assert np.array_equal(curvature(lost, x), curvature(z, x))
+
+
 @pytest.mark.eq("3.1")
 @pytest.mark.parametrize("name, left", [("relu", 0.0), ("leaky_relu", 0.01)])
 def test_at_the_kink_the_slope_is_the_one_from_the_left(name, left):
-    value, slope, _, _ = ACTIVATIONS[name]
+    value, slope, *_ = ACTIVATIONS[name]
     z = np.array([-1.0, -5e-324, -0.0, 0.0, 5e-324, 1.0])
     assert np.array_equal(slope(z, value(z)), [left, left, left, left, 1.0, 1.0])
     assert np.array_equal(complex_step(value, z, 1.0), [left, left, left, left, 1.0, 1.0])
@@ -71,7 +82,7 @@ def test_at_the_kink_the_slope_is_the_one_from_the_left(name, left):
 @pytest.mark.eq("3.2")
 @each
 def test_the_lipschitz_constant_is_the_largest_slope(name):
-    value, slope, _, bound = ACTIVATIONS[name]
+    value, slope, _, bound, _ = ACTIVATIONS[name]
     slopes = np.abs(slope(GRID, value(GRID)))
     assert bound - BETWEEN <= slopes.max() <= bound * (1 + ROUND_OFF)
     top = np.array(STEEPEST_AT[name])
@@ -82,7 +93,7 @@ def test_the_lipschitz_constant_is_the_largest_slope(name):
 @each
 @given(uv=arrays((2, 20), bound=8.0))
 def test_no_two_points_are_stretched_by_more_than_the_lipschitz_constant(name, uv):
-    value, _, _, bound = ACTIVATIONS[name]
+    value, _, _, bound, _ = ACTIVATIONS[name]
     u, v = uv
     assert np.all(np.abs(value(u) - value(v)) <= bound * np.abs(u - v) + ROUND_OFF * 8.0)
 
@@ -95,7 +106,7 @@ def test_swish_is_steepest_where_the_chapter_says():
 @each
 @pytest.mark.parametrize("z", [1e3, -1e3, 1e300, -1e300])
 def test_nothing_overflows_far_from_zero(name, z):
-    value, slope, curvature, bound = ACTIVATIONS[name]
+    value, slope, curvature, bound, _ = ACTIVATIONS[name]
     z = np.array([z, z + 1e-30j])                           # complex, as the complex step hands it in
     for far in (z.real, z):
         x = value(far)
@@ -114,7 +125,7 @@ def test_far_from_zero_the_values_are_the_limits():
 @each
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
 def test_value_and_slope_keep_the_dtype(name, dtype):
-    value, slope, curvature, _ = ACTIVATIONS[name]
+    value, slope, curvature, *_ = ACTIVATIONS[name]
     z = np.array([-1.5, 0.0, 0.5], dtype)
     x = value(z)
     assert x.dtype == slope(z, x).dtype == curvature(z, x).dtype == dtype
