@@ -27,7 +27,7 @@ and numbers them, and the lines of code that carry the same numbers are those eq
          19  The same gradient in less memory           memory
          20  From a loss to its gradients               pullback
          21  Second derivatives                         second
-         22  Is it right?                               checks
+         22  Is it right?                               checks, faults
 
 One notation throughout. States, tangents and cotangents are rows.
 
