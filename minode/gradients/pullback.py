@@ -90,7 +90,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     y0, theta = as_point(f, y0, theta)
     b = np.zeros_like(theta) if dL_dtheta is None else as_real("dL_dtheta", dL_dtheta, theta.shape)
     times, method = as_times(t), find_method(solver.get("method", "dopri5"))
-    check_route(gradient, method, solver)
+    check_route(gradient, method, solver, backward)
     tape = {"discrete": [], "interpolate": [], "checkpoint": Checkpoints()}.get(gradient)
     is_reversible = not isinstance(method, Tableau)
     if is_reversible:
@@ -121,8 +121,8 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
         t=time_gradient(f, ys, times, theta, dL_dys, a))
 
 
-def check_route(gradient, method, solver):
-    """ValueError where there is no such way back through this method."""
+def check_route(gradient, method, solver, backward=None):
+    """ValueError where there is no such way back through this method, or nothing that `backward` could change."""
     if gradient not in ROUTES:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(ROUTES)}")
     is_tableau = isinstance(method, Tableau)
@@ -134,3 +134,12 @@ def check_route(gradient, method, solver):
         raise ValueError(f"gradient='checkpoint' is for Runge–Kutta methods; {method.name} has gradient='reversible'")
     if solver.get("per_trajectory") and gradient != "discrete":
         raise ValueError(f"per_trajectory goes with gradient='discrete', not {gradient!r}")
+    if backward is not None:
+        if gradient not in ("backsolve", "interpolate"):
+            raise ValueError(f"backward is for gradient='backsolve' or 'interpolate', which solve backwards, not {gradient!r}")
+        if not isinstance(backward, dict):
+            raise TypeError(f"backward must be a dict of keywords of solve, not {type(backward).__name__}")
+        known = [name for name in run.__kwdefaults__ if name not in ("grid", "controller")]
+        for name in backward:
+            if name not in known:
+                raise ValueError(f"unknown keyword {name!r} in backward; known: {', '.join(known)}")

@@ -173,6 +173,23 @@ def test_the_pullback_refuses_unusable_input_before_calling_f(bad, error, messag
         pullback(**{**GOOD, "method": "rk4", **bad})
 
 
+@pytest.mark.parametrize("gradient", ["discrete", "checkpoint", "reversible"])
+def test_keywords_of_a_backward_solve_are_refused_by_the_routes_that_have_none(gradient):
+    message = f"backward is for gradient='backsolve' or 'interpolate', which solve backwards, not '{gradient}'"
+    with pytest.raises(ValueError, match=message):
+        pullback(**GOOD, **by(gradient, "rk4"), backward={})
+
+
+@pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
+@pytest.mark.parametrize("backward, error, message", [
+    ([("rtol", 1e-3)], TypeError, "backward must be a dict of keywords of solve, not list"),
+    ({"rtoll": 1e-3}, ValueError, "unknown keyword 'rtoll' in backward; known: method, rtol, atol, step_size, "),
+])
+def test_a_backward_solve_that_could_not_be_run_is_refused_before_the_forward_one(gradient, backward, error, message):
+    with pytest.raises(error, match=message):
+        pullback(**GOOD, gradient=gradient, backward=backward)
+
+
 @pytest.mark.parametrize("dL_dys, error, message", [
     (np.ones((2, 2)), ValueError, r"dL_dys must have shape \(3, 2\), not \(2, 2\)"),
     (np.full((3, 2), np.nan), ValueError, "dL_dys must be finite"),
