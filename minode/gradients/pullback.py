@@ -28,7 +28,7 @@ import numpy as np
 
 from ..solvers.explicit import fixed_grid
 from ..solvers.solve import find_method, run
-from ..solvers.states import as_real, as_times
+from ..solvers.states import SolverError, as_real, as_times
 from ..solvers.tableaus import Tableau
 from .adjoint import backsolve, time_gradient
 from .discrete import sweep, sweep_trajectories
@@ -100,25 +100,35 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     value, dL_dys = loss(ys)
     dL_dys = as_real("dL_dys", dL_dys, ys.shape)
 
-    if gradient in ("backsolve", "interpolate"):
-        ends = min(times[0], times[-1]), max(times[0], times[-1])                # the clock of a solve may round
-        y_at = (lambda t: forward.interpolate(np.clip(t, *ends))) if gradient == "interpolate" else None
-        back = {k: v for k, v in solver.items() if k not in ("method", "norm", "first_step", "progress")}
-        a, b = backsolve(f, ys, times, theta, dL_dys, b, y_at, **back | {"method": method} | (backward or {}))
-    else:
-        if is_reversible:
-            grid = fixed_grid(times, solver.get("step_size"))
-            a, b_steps = sweep_reversible(f, solver["method"], theta, times, grid, dL_dys)
-        elif solver.get("per_trajectory"):
-            a, b_steps = sweep_trajectories(f, tape, method, theta, times, dL_dys)
-        elif gradient == "checkpoint":
-            a, b_steps = sweep_checkpoints(f, tape, method, theta, times, dL_dys)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):       # an overflow is reported as SolverError
+        if gradient in ("backsolve", "interpolate"):
+            ends = min(times[0], times[-1]), max(times[0], times[-1])            # the clock of a solve may round
+            y_at = (lambda t: forward.interpolate(np.clip(t, *ends))) if gradient == "interpolate" else None
+            back = {k: v for k, v in solver.items() if k not in ("method", "norm", "first_step", "progress")}
+            a, b = backsolve(f, ys, times, theta, dL_dys, b, y_at, **back | {"method": method} | (backward or {}))
         else:
-            a, b_steps = sweep(f, tape, method, theta, times, dL_dys)
-        b = b + b_steps                                                            # (20.1)
-    return value, Gradients(
-        y0=a + dL_dys[0], theta=b,                                                 # (20.1)
-        t=time_gradient(f, ys, times, theta, dL_dys, a))
+            if is_reversible:
+                grid = fixed_grid(times, solver.get("step_size"))
+                a, b_steps = sweep_reversible(f, solver["method"], theta, times, grid, dL_dys)
+            elif solver.get("per_trajectory"):
+                a, b_steps = sweep_trajectories(f, tape, method, theta, times, dL_dys)
+            elif gradient == "checkpoint":
+                a, b_steps = sweep_checkpoints(f, tape, method, theta, times, dL_dys)
+            else:
+                a, b_steps = sweep(f, tape, method, theta, times, dL_dys)
+            b = b + b_steps                                                        # (20.1)
+        gradients = Gradients(
+            y0=a + dL_dys[0], theta=b,                                             # (20.1)
+            t=time_gradient(f, ys, times, theta, dL_dys, a))
+    return value, finite(gradients, forward.solution)
+
+
+def finite(gradients, solution):
+    """The gradients, or SolverError where one is infinite or NaN, which no sweep looks for on its way."""
+    if not all(np.isfinite(part).all() for part in gradients):
+        first, last = solution.t[[0, -1]].tolist()
+        raise SolverError(f"the gradient is no longer finite on the way back from t = {last} to {first}", first, solution)
+    return gradients
 
 
 def check_route(gradient, method, solver, backward=None):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import (MLP, CubicSpiral, Gradients, Linear, LotkaVolterra, VanDerPol, VectorField,
+from minode import (MLP, CubicSpiral, Gradients, Linear, LotkaVolterra, SolverError, VanDerPol, VectorField,
                     hessian_vector_product, odeint, tangent_rhs, value_and_gradients)
 from minode.gradients.checks import DIFFERENCE_TOLERANCE, central_difference, complex_step
 from minode.solvers.solve import run
@@ -247,3 +247,14 @@ def test_the_inputs_are_not_written_to():
     for array in arguments:
         array.flags.writeable = False
     hessian_vector_product(quartic(np.ones((3, 2, 2))), f, *arguments)
+
+
+def test_a_second_derivative_that_overflows_is_a_solver_error_with_the_states():
+    class Kinked(Bent):
+        def vjp_derivative(self, t, y, theta, a, w, dtheta):
+            return np.full(y.shape, 1e300) * a, np.full(3, 1e300) * 1e300
+
+    with pytest.raises(SolverError, match="the gradient is no longer finite") as caught:
+        hessian_vector_product(quartic(np.ones((2, 2))), Kinked(), np.ones(2), [0.0, 1.0], np.ones(3),
+                               np.ones(2), np.ones(3), method="rk4")
+    assert np.array_equal(caught.value.solution.t, [0.0, 1.0])
