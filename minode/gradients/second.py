@@ -67,7 +67,8 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     times, grid = first.problem.t, np.array([step[0] for step in first.tape] + [first.problem.t[-1]])
     rhs, tape = tangent_rhs(f), []
     if len(times) > 1:
-        pair = run(lambda t, s: rhs(t, s, theta, v_theta), (y0, v_y0), times, tape, method=method, grid=grid)
+        pair = run(lambda t, s: rhs(t, s, theta, v_theta), (y0, v_y0), times, tape, method=method, grid=grid,
+                   max_steps=len(grid))
         ys, ws = pair.solution.ys
     else:
         ys, ws = y0[None], v_y0[None]

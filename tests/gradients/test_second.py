@@ -190,6 +190,14 @@ def test_along_nothing_nothing_changes_and_twice_as_far_is_twice_as_much():
         assert np.array_equal(two, 2 * one)
 
 
+@pytest.mark.parametrize("options", [{"step_size": 0.02}, {"rtol": 1e-12, "atol": 1e-14}], ids=["fixed", "adaptive"])
+def test_the_steps_that_were_allowed_once_are_taken_a_second_time(options, monkeypatch):
+    monkeypatch.setitem(run.__kwdefaults__, "max_steps", 10)
+    f, theta, y0 = Bent(), PENDULUM_THETA, np.array([0.5, -0.3])
+    Hv = hessian_vector_product(quartic(np.ones((2, 2))), f, y0, [0.0, 1.0], theta, y0, theta, max_steps=1000, **options)
+    assert np.isfinite(Hv.y0).all()
+
+
 # -- what is refused ----------------------------------------------------------------------------------
 
 
