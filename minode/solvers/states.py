@@ -56,6 +56,10 @@ class SolverError(RuntimeError):
         super().__init__(message)
         self.t, self.solution = t, solution
 
+    def __reduce__(self):
+        """To be copied, and sent from one process to another, with t and the solution."""
+        return type(self), (*self.args, self.t, self.solution)
+
 
 class Problem(NamedTuple):
     """An initial value problem as the solvers see it: f on flat vectors, y (n,), sorted times."""

@@ -1,5 +1,8 @@
 """States of any shape come out as they went in; what cannot be solved is refused by name, before any work."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -271,3 +274,17 @@ def test_a_field_that_stops_being_finite_is_reported_and_never_returned(door, ba
     assert caught.value.t == t[last] and solution.t.tolist() == t[:last + 1]
     for ys, expected in zip(solution.ys, door(same, (1.0, 2.0), t[:last + 1])):
         assert np.array_equal(ys, expected)
+
+
+@pytest.mark.parametrize("again", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy],
+                         ids=["pickle", "copy", "deepcopy"])
+@pytest.mark.parametrize("options", [{"method": "rk4", "step_size": 0.5}, {"method": "dopri5"},
+                                     {"method": "reversible_heun", "step_size": 0.5}], ids=lambda o: o["method"])
+def test_a_solver_error_goes_from_one_process_to_another_with_all_it_carries(again, options):
+    with pytest.raises(SolverError) as caught:
+        odeint(lambda t, y: y**2, [1.0, 0.5], np.linspace(0.0, 50.0, 101), **options)
+    error, other = caught.value, again(caught.value)
+    assert type(other) is SolverError and str(other) == str(error) and other.t == error.t
+    assert len(other.solution.t) > 1 and other.solution.stats == error.solution.stats
+    assert np.array_equal(other.solution.t, error.solution.t)
+    assert np.array_equal(other.solution.ys, error.solution.ys)
