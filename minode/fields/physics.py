@@ -43,7 +43,8 @@ for a row a,
     f_y w + f_θ Δθ = A (g'(y) w) + ΔA g(y),                              (2.5)
     a f_y = (a A) g'(y),     Σ a f_θ = Σ aᵀ g(y),                        (2.6)
 
-with g' times each component, and aᵀ g(y) a column times a row. None of the four fields looks at the clock: f_t = 0.
+with g' times each component, and aᵀ g(y) a column times a row. None of the four
+fields looks at the clock: f_t = 0.
 
 Next: the nonlinearities of a network (chapter 3).
 """
@@ -84,7 +85,8 @@ class _MatrixTimes(_Autonomous):
         return theta.reshape(self.dim, self.dim) * self.g_prime(y)[..., None, :]   # (2.1) (2.4)
 
     def param_jacobian(self, t, y, theta):
-        blocks = np.einsum("ij,...k->...ijk", np.eye(self.dim), self.g(y))         # (2.1) (2.4)
+        unit = np.eye(self.dim, dtype=y.dtype)
+        blocks = np.einsum("ij,...k->...ijk", unit, self.g(y))                     # (2.1) (2.4)
         return blocks.reshape(*y.shape, self.n_params)
 
     def jvp(self, t, y, theta, w, dtheta):
