@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..solvers.explicit import fixed_grid
+from ..solvers.explicit import Grid
 from ..solvers.solve import find_method, run
 from ..solvers.states import SolverError, as_real, as_times
 from ..solvers.tableaus import Tableau
@@ -108,7 +108,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
             a, b = backsolve(f, ys, times, theta, dL_dys, b, y_at, **back | {"method": method} | (backward or {}))
         else:
             if is_reversible:
-                grid = fixed_grid(times, solver.get("step_size"))
+                grid = Grid(times, solver.get("step_size"))
                 a, b_steps = sweep_reversible(f, solver["method"], theta, times, grid, dL_dys)
             elif solver.get("per_trajectory"):
                 a, b_steps = sweep_trajectories(f, tape, method, theta, times, dL_dys)

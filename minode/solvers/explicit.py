@@ -20,7 +20,8 @@ division, so that the interval from 0.1 to 0.4 is three steps of 0.1 and not fou
     t_j = t_a + j (t_b − t_a) / m,   m = ⌈|t_b − t_a| / step_size⌉.      (9.4)
 
 Each time is computed from the ends, not from its neighbour: the sum of ten
-steps of 0.1 is 0.9999999999999999, and a million such steps end 1.3e-6 off.
+steps of 0.1 is 0.9999999999999999, and a million such steps end 1.3e-6 off. So no time
+needs another to be known, the list of them is never made, and it can be walked both ways.
 h < 0 is nothing special: the same lines integrate backwards.
 
 Next: step sizes chosen by the method itself (chapter 10).
@@ -97,38 +98,53 @@ def explicit_stepper(f, tableau, y, stats):
     return hK, step
 
 
-def fixed_grid(t, step_size=None):
-    """The times (9.4) at which a fixed-step method stops: all of t, and between them equal steps.
+class Grid:
+    """The steps of a fixed-step method, as pairs (t, t_new) of the times (9.4): all of `t`, and equal steps between.
 
-    >>> fixed_grid(np.array([0.0, 0.3, 0.3, 0.4]), step_size=0.1)
-    array([0. , 0.1, 0.2, 0.3, 0.4])
+    None is kept: each is computed when it is its turn, forwards in `for` and backwards in `reversed`.
+
+    >>> grid = Grid(np.array([0.0, 1.0, 1.0, 1.5]), step_size=0.5)
+    >>> list(grid), next(reversed(grid))
+    ([(0.0, 0.5), (0.5, 1.0), (1.0, 1.5)], (1.0, 1.5))
     """
-    grid = [t[:1]]
-    for t_a, t_b in zip(t[:-1].tolist(), t[1:].tolist()):
-        if t_a == t_b:
-            continue
-        m = 1
-        if step_size is not None:
-            m = max(1, int(np.ceil(abs(t_b - t_a) / step_size * (1 - ROUND_OFF))))  # (9.4)
-        grid.append(t_a + np.arange(1, m) * (t_b - t_a) / m)                       # (9.4)
-        grid.append([t_b])
-    return np.concatenate(grid)
 
+    def __init__(self, t, step_size=None):
+        self.t, self.step_size = t, step_size
+        if step_size is not None and step_size < np.spacing(np.abs(t).max()):
+            raise ValueError(f"step_size must be at least the spacing of numbers at t, "
+                             f"{np.spacing(np.abs(t).max()):.1e}, not {step_size!r}")
 
-def pairs(grid):
-    """The steps of a grid as pairs of floats, without a second copy of it."""
-    return zip(map(float, grid[:-1]), map(float, grid[1:]))
+    def __iter__(self):
+        return self.pairs(1)
+
+    def __reversed__(self):
+        return self.pairs(-1)
+
+    def pairs(self, direction):
+        """The pairs, in the direction of the solve, 1, or against it, −1."""
+        for t_a, t_b in zip(map(float, self.t[:-1][::direction]), map(float, self.t[1:][::direction])):
+            if t_a != t_b:
+                m = self.count(t_a, t_b)
+                for j in range(m)[::direction]:
+                    yield (t_a + j * (t_b - t_a) / m,                              # (9.4)
+                           t_a + (j + 1) * (t_b - t_a) / m if j + 1 < m else t_b)  # (9.4)
+
+    def count(self, t_a, t_b):
+        """How many steps there are from t_a to t_b."""
+        if self.step_size is None:
+            return 1
+        return max(1, int(np.ceil(abs(t_b - t_a) / self.step_size * (1 - ROUND_OFF))))  # (9.4)
 
 
 def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
-    """The steps of a Runge–Kutta method along a grid; `stepper` is what explicit_stepper returns, or implicit_stepper.
+    """The steps of a Runge–Kutta method along a `Grid`; `stepper` is what explicit_stepper returns, or implicit_stepper.
 
     Raises SolverError where the new state is not finite, and after max_steps steps.
     """
     y, (hK, step, *_) = problem.y, stepper
     asks_anew = tableau.starts_with_velocity and not tableau.is_fsal
     k = None
-    for t, t_new in pairs(grid):
+    for t, t_new in grid:
         if stats.n_steps >= max_steps:
             raise SolverError(f"stopped at t = {t}: max_steps = {max_steps} were not enough", t)
         if k is None or asks_anew:

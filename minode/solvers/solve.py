@@ -26,7 +26,7 @@ import numpy as np
 from .adaptive import Controller, Tolerances, adaptive_steps
 from .batch import between_trajectories, collect_trajectories, trajectory_steps
 from .dense import all_increments, between, evaluate, interpolant
-from .explicit import Stats, explicit_stepper, fixed_grid, fixed_steps
+from .explicit import Grid, Stats, explicit_stepper, fixed_steps
 from .implicit import IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance
 from .methods import EXPLICIT
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
@@ -147,7 +147,7 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
                              f"such as dopri5; got {method.name}")
         return run_trajectories(f, y0, problem, method, tolerances, stats, tape, controller, first_step,
                                 max_steps, progress)
-    grid = fixed_grid(problem.t, step_size) if grid is None else grid
+    grid = Grid(problem.t, step_size) if grid is None else Grid(grid)
     if not is_tableau:
         steps = reversible_steps(problem, method, grid, stats, max_steps)
         dense = TWO_ENDS

@@ -90,9 +90,9 @@ def pose(f, y0, t):
     y = np.concatenate([part.ravel() for part in parts]).astype(dtype)             # (5.1)
 
     def unpack(flat):
-        arrays = tuple(flat[..., i:j].reshape(flat.shape[:-1] + shape)
-                       for i, j, shape in zip(cuts, cuts[1:], shapes))
-        return arrays if is_tuple else arrays[0]
+        # A list, since Python keeps up to 2,000 of the tuples that are made from a generator for later use.
+        arrays = [flat[..., i:j].reshape(flat.shape[:-1] + shape) for i, j, shape in zip(cuts, cuts[1:], shapes)]
+        return tuple(arrays) if is_tuple else arrays[0]
 
     if is_tuple:
         def flat_f(t, y):
