@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .states import as_real
+from .states import as_real, as_real_as
 
 
 class Interpolant(NamedTuple):
@@ -78,7 +78,7 @@ def all_increments(f, interpolant, t, h, y, hK):
     rows, h_column = list(hK), np.asarray(h)[..., None]
     for a, c in interpolant.extra[len(interpolant.extra) - missing:]:
         Y = y + np.tensordot(a, np.array(rows[:len(a)]), 1)
-        rows.append(h_column * np.asarray(f(t + c * h, Y.astype(y.dtype))))
+        rows.append(h_column * as_real_as(y.dtype, np.asarray(f(t + c * h, Y.astype(y.dtype)))))
     return np.array(rows), missing
 
 

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .states import SolverError
+from .states import SolverError, as_real_as
 
 ROUND_OFF = 1e-12       # relative excess of |t_b − t_a| / step_size that is not worth a step
 
@@ -82,13 +82,17 @@ def explicit_stepper(f, tableau, y, stats):
     sum_up, stages, first, multiply = b.astype(y.dtype).dot, flat[:s], hK[0], np.multiply
 
     def step(t, h, y, k):
-        multiply(h, k, first)
-        Y_i = y
-        for c_i, a_i_dot, hK_before, hk_i in rows:
-            a_i_dot(hK_before, flat_change)
-            Y_i = y + change                                                       # (9.1)
-            k = f(t + c_i * h, Y_i)                                                # (9.2)
-            multiply(h, k, hk_i)
+        try:
+            multiply(h, k, first)
+            Y_i = y
+            for c_i, a_i_dot, hK_before, hk_i in rows:
+                a_i_dot(hK_before, flat_change)
+                Y_i = y + change                                                   # (9.1)
+                k = f(t + c_i * h, Y_i)                                            # (9.2)
+                multiply(h, k, hk_i)
+        except TypeError:                                    # of a complex k, or the reader's own
+            as_real_as(y.dtype, k)
+            raise
         stats.n_f += s - 1
         if is_fsal:
             return Y_i, k                                                          # (9.3)

@@ -47,6 +47,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from .states import as_real_as
 from .tableaus import Tableau
 
 S2, S3, S6, S15 = (x ** 0.5 for x in (2, 3, 6, 15))
@@ -140,14 +141,14 @@ def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
     last = {"h": np.nan, "f_y": np.zeros((d, d))}
 
     def step(t, h, y, k):
-        guess = h * np.asarray(k)
+        guess = h * as_real_as(y.dtype, np.asarray(k))
         for block in blocks(A):
             A_block, known = A[block, block], y + A[block, :block.start] @ hK[:block.start]
             times = [t + float(c_i) * h for c_i in c[block]]
             if block.start == 0 and tableau.starts_with_velocity:
                 hK[0] = guess
             elif not A_block.any():
-                hK[block] = h * np.asarray(f(times[0], known[0]))
+                hK[block] = h * as_real_as(y.dtype, np.asarray(f(times[0], known[0])))
                 stats.n_f += 1
             else:
                 hK[block] = guess
@@ -161,6 +162,7 @@ def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
         for _ in range(MOST_ITERATIONS):
             Y = known + A_block @ hk                                               # (13.1)
             R = hk - h * np.array([np.array(f(t_i, Y_i)) for t_i, Y_i in zip(times, Y)])  # (13.1)
+            as_real_as(y.dtype, R)
             f_y = np.array([np.array(jacobian(t_i, Y_i.reshape(shape))) for t_i, Y_i in zip(times, Y)])
             stats.n_f, stats.n_jac = stats.n_f + m, stats.n_jac + m
             f_y, rows = f_y.reshape(m, -1, d, d), R.reshape(m, -1, d).swapaxes(0, 1)

@@ -25,7 +25,8 @@ its `.solution` holds everything computed up to there.
 The trap: numpy broadcasts. A field that returns a number where a vector was
 due, or (1, d) for (d,), would be spread over the state in silence and give
 plausible nonsense. So the first value of f is looked at closely. It is the
-first stage of the first step and costs nothing extra.
+first stage of the first step and costs nothing extra. A real velocity that turns complex
+later on, under a root or a logarithm, is met where the step is written down.
 
 Next: the two methods of the source text, spelled out (chapter 6).
 """
@@ -163,8 +164,14 @@ def _check_velocity(value, y0, shapes, is_tuple, dtype):
     for part, shape in zip(value if is_tuple else (value,), shapes):
         if np.shape(part) != shape:
             raise ValueError(f"f must return the shape of y, {shape}, not {np.shape(part)}")
-        if np.iscomplexobj(part) and dtype.kind != "c":
-            raise TypeError("f returned complex values for a real state; make y0 complex to solve it so")
+        as_real_as(dtype, part)
+
+
+def as_real_as(dtype, value):
+    """`value`, or TypeError where it is complex and the state's dtype is not."""
+    if np.iscomplexobj(value) and dtype.kind != "c":
+        raise TypeError("f returned complex values for a real state; make y0 complex to solve it so")
+    return value
 
 
 def watched(steps, t, progress):
