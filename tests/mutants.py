@@ -28,8 +28,8 @@ OPPOSITE = {ast.Lt: ">=", ast.GtE: "<", ast.Gt: "<=", ast.LtE: ">", ast.Eq: "!="
 
 
 def mutants():
-    """All of them, as a list of `Mistake`s, in the order of the book."""
-    chapters = sorted((source for source in BOOK if source.chapter), key=lambda source: source.chapter)
+    """All of them, appendices included, as a list of `Mistake`s in the order of the book."""
+    chapters = sorted((source for source in BOOK if source.place), key=lambda source: source.place)
     return [mistake for source in chapters for statement in source.numbered_statements()
             for mistake in of_statement(source, statement)]
 
