@@ -67,7 +67,8 @@ from .solvers.textbook import odeint_euler, odeint_rk4
 
 __all__ = [
     "VectorField", "MLP", "Linear", "LotkaVolterra", "VanDerPol", "CubicSpiral",
-    "odeint_euler", "odeint_rk4", "odeint", "solve", "methods", "reversible", "Tableau", "Solution", "SolverError",
+    "odeint_euler", "odeint_rk4", "odeint", "solve", "methods", "reversible",
+    "Tableau", "Solution", "SolverError",
     "tangent_rhs", "adjoint_rhs", "pushforward", "pullback", "value_and_gradients", "Gradients",
     "hessian_vector_product", "check_field", "check_gradients",
 ]

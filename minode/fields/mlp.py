@@ -173,7 +173,8 @@ class MLP(VectorField):
     def _tangent(self, t, y, theta, dt, dy, dtheta):
         """The change of f along (dt, dy, dθ), (4.2)."""
         network = Network(self.layers(theta), self, _dtype(t, y, theta))
-        dx = np.concatenate([np.full((*dy.shape[:-1], 1), dt, dy.dtype), dy], axis=-1) if self.sees_time else dy
+        clock = np.full((*dy.shape[:-1], 1), dt, dy.dtype)
+        dx = np.concatenate([clock, dy], axis=-1) if self.sees_time else dy
         dx = dx.reshape(-1, dx.shape[-1])
         for (x, z, x_next), Wt, dWt, sigma in zip(
                 network.trace(t, y), network.weights, homogeneous(self.layers(dtheta)), self.sigmas):
@@ -184,7 +185,8 @@ class MLP(VectorField):
     def _backward(self, t, y, theta):
         """(D_l, x̃_{l−1}, G_{l−1}) of (4.5), last layer first; G₀ is [f_t, f_y]."""
         network = Network(self.layers(theta), self, _dtype(t, y, theta))
-        G = np.broadcast_to(np.eye(self.dim, dtype=network.dtype), (*y.shape, self.dim)).reshape(-1, self.dim)  # (4.5)
+        unit = np.eye(self.dim, dtype=network.dtype)
+        G = np.broadcast_to(unit, (*y.shape, self.dim)).reshape(-1, self.dim)      # (4.5)
         for (x, z, x_next), Wt, sigma in zip(network.trace(t, y)[::-1], network.weights[::-1], self.sigmas[::-1]):
             n = len(Wt[0])
             D = G.reshape(-1, self.dim, n) * sigma.slope(z, x_next).reshape(-1, 1, n)  # (4.5)

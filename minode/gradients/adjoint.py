@@ -110,7 +110,8 @@ def backsolve(f, ys, t, theta, cotangents, b, y_at=None, **solver):
         if y_at is None:
             _, path_a, path_b = odeint(lambda t, state: rhs(t, state, theta), (ys[i], a, b), back, **solver)
         else:
-            path_a, path_b = odeint(lambda t, state: rhs(t, (y_at(t), *state), theta)[1:], (a, b), back, **solver)
+            path_a, path_b = odeint(lambda t, state: rhs(t, (y_at(t), *state), theta)[1:],
+                                    (a, b), back, **solver)
         a, b = path_a[-1], path_b[-1]
     return a, b
 

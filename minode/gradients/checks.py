@@ -103,7 +103,7 @@ class Report(tuple):
         return "\n".join(lines)
 
     def insist(self, f, t, y, theta):
-        """This report, or where a row is not ok AssertionError with it, and which term of f is off at (t, y)."""
+        """This report, or where a row is not ok AssertionError with it, and which term of f is off."""
         if not all(row.ok for row in self):
             sentences = faults(f, t, y, theta, differences(f, t, y, theta), DIFFERENCE_TOLERANCE)
             raise AssertionError("\n".join(["a derivative is wrong", str(self), *sentences]))
@@ -219,12 +219,14 @@ def check_gradients(f, y0, t, theta, **solver):
     f_t = time_difference(f, clock, ys, theta)
     to_y0 = np.array([np.vdot(a, dy0) for a, _ in pulled])
     to_theta = np.array([np.vdot(b, dtheta) for _, b in pulled])
-    terms = np.abs(cotangent * ws).sum() + max(np.abs(a * dy0).sum() + np.abs(b * dtheta).sum() for a, b in pulled)
+    terms = np.abs(cotangent * ws).sum()
+    terms += max(np.abs(a * dy0).sum() + np.abs(b * dtheta).sum() for a, b in pulled)
     return Report([
         row("pushforward, along Δy0 and Δθ", ws, along_y0 + along_theta),
         row("pullback, dL/dy0", to_y0, np.vdot(cotangent, along_y0), total),
         row("pullback, dL/dθ", to_theta, np.vdot(cotangent, along_theta), total),
         row("f_t along the solution", f.time_derivative(clock, ys, theta), f_t, 1 + np.abs(f_t).max()),
         Row("pullback against pushforward",
-            float(np.abs(np.vdot(cotangent, ws) - to_y0 - to_theta).max()), DUALITY_TOLERANCE * (1 + terms)),  # (22.5)
+            float(np.abs(np.vdot(cotangent, ws) - to_y0 - to_theta).max()),        # (22.5)
+            DUALITY_TOLERANCE * (1 + terms)),
     ]).insist(f, clock, ys, theta)

@@ -25,7 +25,7 @@ def faults(f, t, y, theta, differences, tolerance):
     transposed, each = np.swapaxes(f_y, -1, -2), (a[..., None, :] @ f_theta)[..., 0, :]
     rows = each.reshape(-1, f.n_params)
     a_f_y, a_f_theta = f.vjp(t, y, theta, a)
-    terms = [                   # where, computed, expected, what differences are multiplied by, known mistakes
+    terms = [            # where, computed, expected, what differences are multiplied by, known mistakes
         ("jacobian: f_y, in (1.2), (1.3) and (18.2)",
          f.jacobian(t, y, theta), f_y, 1.0, {"is transposed": transposed}),
         ("param_jacobian: f_θ, in (1.2), (1.3) and (18.4)",

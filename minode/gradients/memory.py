@@ -124,7 +124,7 @@ class Remember:
 
 
 def sweep_reversible(f, remembered, theta, times, grid, cotangents):
-    """`sweep` for a reversible method, from its last state alone or from all, along the `Grid` of its steps."""
+    """`sweep` for a reversible method, from its last state or from all, along the `Grid` of its steps."""
     shape = cotangents.shape[1:]
     if not remembered.states:
         return cotangents[1:].sum(axis=0), np.zeros(len(theta))

@@ -74,10 +74,10 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
         ys, ws = y0[None], v_y0[None]
     _, dL_dys, moved = loss(ys, ws)
     g = np.stack([as_real("dL_dys", dL_dys, ys.shape), as_real("its derivative", moved, ys.shape)], axis=1)
-    with np.errstate(over="ignore", invalid="ignore"):                        # an overflow is reported as SolverError
+    with np.errstate(over="ignore", invalid="ignore"):                     # an overflow is a SolverError
         (a, a_dot), (_, b_dot) = sweep_twice(f, tape, method, theta, v_theta, times, g)
-        change = Gradients(y0=a_dot + g[0, 1], theta=b_dot,                        # (21.1)
-                           t=time_gradient_derivative(f, ys, ws, times, theta, v_theta, g, np.stack([a, a_dot])))
+        dL_dt = time_gradient_derivative(f, ys, ws, times, theta, v_theta, g, np.stack([a, a_dot]))
+        change = Gradients(y0=a_dot + g[0, 1], theta=b_dot, t=dL_dt)               # (21.1)
     return finite(change, first.solution)
 
 

@@ -139,8 +139,8 @@ def adaptive_steps(problem, tableau, stepper, tolerances, stats, controller=Cont
                    max_steps=math.inf):
     """The accepted steps of a method with b̂, from the first time to the last.
 
-    `stepper` is what explicit_stepper or implicit_stepper returns, `h` the size of the first step to try, (10.6)
-    where it is None. Raises SolverError on step size underflow, and after max_steps attempts.
+    `stepper` is what explicit_stepper or implicit_stepper returns, `h` the size of the first step
+    to try, (10.6) where it is None. Raises SolverError on step size underflow, and after max_steps attempts.
     """
     f, y, t, end = problem.f, problem.y, float(problem.t[0]), float(problem.t[-1])
     sign = math.copysign(1.0, end - t)

@@ -62,7 +62,7 @@ def interpolant(tableau):
     P = np.zeros((s + len(extra), 3))
     P[:s] = b[:, None] * [0, 3, -2]                                                # (11.2)
     P[-1 if at_start else 0] += [1, -2, 1]                                          # (11.2)
-    P[s - 1 if tableau.is_fsal else s] += [0, -1, 1]                                                            # (11.2)
+    P[s - 1 if tableau.is_fsal else s] += [0, -1, 1]                               # (11.2)
     return Interpolant(P, extra)
 
 

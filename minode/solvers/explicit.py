@@ -103,9 +103,10 @@ def explicit_stepper(f, tableau, y, stats):
 
 
 class Grid:
-    """The steps of a fixed-step method, as pairs (t, t_new) of the times (9.4): all of `t`, and equal steps between.
+    """The steps of a fixed-step method, as pairs (t, t_new) of the times (9.4).
 
-    None is kept: each is computed when it is its turn, forwards in `for` and backwards in `reversed`.
+    They stop at all of `t` and are equal between. None is kept: each is computed when it is its
+    turn, forwards in `for` and backwards in `reversed`.
 
     >>> grid = Grid(np.array([0.0, 1.0, 1.0, 1.5]), step_size=0.5)
     >>> list(grid), next(reversed(grid))
@@ -141,9 +142,10 @@ class Grid:
 
 
 def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
-    """The steps of a Runge–Kutta method along a `Grid`; `stepper` is what explicit_stepper returns, or implicit_stepper.
+    """The steps of a Runge–Kutta method along a `Grid`.
 
-    Raises SolverError where the new state is not finite, and after max_steps steps.
+    `stepper` is what explicit_stepper returns, or implicit_stepper. Raises SolverError where
+    the new state is not finite, and after max_steps steps.
     """
     y, (hK, step, *_) = problem.y, stepper
     asks_anew = tableau.starts_with_velocity and not tableau.is_fsal
@@ -157,7 +159,8 @@ def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
         stats.n_steps += 1
         y_new, k = step(t, t_new - t, y, k)
         if not np.isfinite(y_new).all():
-            why = "the state is no longer finite after" if tableau.is_explicit else "Newton does not converge in"
+            why = ("the state is no longer finite after" if tableau.is_explicit
+                   else "Newton does not converge in")
             raise SolverError(f"{why} the step from t = {t} to {t_new}", t)
         stats.n_accepted += 1
         yield Step(t, t_new - t, y, t_new, y_new, hK[:tableau.stages])

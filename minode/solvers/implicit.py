@@ -90,7 +90,8 @@ KVAERNO5 = Tableau("kvaerno5", order=5, embedded_order=4,        # Kværnø 2004
                       "0.13 0.84033320996790809 0.26",
                       "0.22371961478320505 0.47675532319799699 -0.06470895363112615 0.26",
                       "0.16648564323248321 0.10450018841591720 0.03631482272098715 -0.13090704451073998 0.26",
-                      "0.13855640231268224 0 -0.04245337201752043 0.02446657898003141 0.61943039072480676 0.26",
+                      "0.13855640231268224 0 -0.04245337201752043 0.02446657898003141 "
+                      "0.61943039072480676 0.26",
                       "0.13659751177640291 0 -0.05496908796538376 -0.04118626728321046 0.62993304899016403 "
                       "0.06962479448202728 0.26"],
                    b="0.13659751177640291 0 -0.05496908796538376 -0.04118626728321046 0.62993304899016403 "
@@ -202,5 +203,6 @@ def solved_to_round_off(dtype):
 def solved_to_tolerance(tolerances):
     """For adaptive steps: Newton stops when a correction is a hundredth of the error tolerated."""
     def is_solved(delta, Y):
-        return all(tolerances.measure(d, tolerances.scale(np.abs(Y_i))) < NEWTON_SHARE for d, Y_i in zip(delta, Y))
+        return all(tolerances.measure(d, tolerances.scale(np.abs(Y_i))) < NEWTON_SHARE
+                   for d, Y_i in zip(delta, Y))
     return is_solved

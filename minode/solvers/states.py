@@ -92,7 +92,8 @@ def pose(f, y0, t):
 
     def unpack(flat):
         # A list, since Python keeps up to 2,000 of the tuples that are made from a generator for later use.
-        arrays = [flat[..., i:j].reshape(flat.shape[:-1] + shape) for i, j, shape in zip(cuts, cuts[1:], shapes)]
+        arrays = [flat[..., i:j].reshape(flat.shape[:-1] + shape)
+                  for i, j, shape in zip(cuts, cuts[1:], shapes)]
         return tuple(arrays) if is_tuple else arrays[0]
 
     if is_tuple:
@@ -179,7 +180,8 @@ def watched(steps, t, progress):
     if progress is None or progress is False:
         return steps
     if progress is not True and not callable(progress):
-        raise TypeError(f"progress must be True or callable as progress(fraction), not {type(progress).__name__}")
+        raise TypeError("progress must be True or callable as progress(fraction), "
+                        f"not {type(progress).__name__}")
     tell = line_on_stderr if progress is True else progress
 
     def watch():

@@ -99,7 +99,7 @@ def _march(step, f, y0, t):
     def velocity(t, y):
         return np.array(problem.f(t, y))                     # f may hand out the same array each time
 
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):       # an overflow is reported as SolverError
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         for i in range(1, len(times)):
             f_i = problem.first if i == 1 else velocity
             ys[i] = as_real_as(ys.dtype, step(f_i, times[i - 1], times[i] - times[i - 1], ys[i - 1]))
