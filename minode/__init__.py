@@ -27,7 +27,7 @@ and numbers them, and the lines of code that carry the same numbers are those eq
          19  The same gradient in less memory           memory
          20  From a loss to its gradients               pullback
          21  Second derivatives                         second
-         22  Is it right?                               checks
+         22  Is it right?                               checks, faults
 
 One notation throughout. States, tangents and cotangents are rows.
 
@@ -67,7 +67,8 @@ from .solvers.textbook import odeint_euler, odeint_rk4
 
 __all__ = [
     "VectorField", "MLP", "Linear", "LotkaVolterra", "VanDerPol", "CubicSpiral",
-    "odeint_euler", "odeint_rk4", "odeint", "solve", "methods", "reversible", "Tableau", "Solution", "SolverError",
+    "odeint_euler", "odeint_rk4", "odeint", "solve", "methods", "reversible",
+    "Tableau", "Solution", "SolverError",
     "tangent_rhs", "adjoint_rhs", "pushforward", "pullback", "value_and_gradients", "Gradients",
     "hessian_vector_product", "check_field", "check_gradients",
 ]

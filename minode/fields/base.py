@@ -96,8 +96,8 @@ class VectorField:
 
         Shapes as in `vjp`. Second derivatives of the loss need it (chapter 21), nothing else does.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define vjp_derivative(t, y, theta, a, w, dtheta) "
-                                  "for second derivatives")
+        raise NotImplementedError(f"{type(self).__name__} must define "
+                                  "vjp_derivative(t, y, theta, a, w, dtheta) for second derivatives")
 
     def bind(self, theta, y):
         """The field with θ filled in, a function f(t, y) for states of y's dtype: a `Bound`."""

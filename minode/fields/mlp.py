@@ -112,10 +112,10 @@ class MLP(VectorField):
         return layers
 
     def __call__(self, t, y, theta):
-        return Network(self.layers(theta), self, np.result_type(y, theta, t))(t, y)
+        return Network(self.layers(theta), self, _dtype(t, y, theta))(t, y)
 
     def vjp(self, t, y, theta, a):
-        network = Network(self.layers(theta), self, np.result_type(y, theta, t))
+        network = Network(self.layers(theta), self, _dtype(t, y, theta))
         return network.vjp(t, y, a), network.a_f_theta()
 
     def bind(self, theta, y):
@@ -145,9 +145,9 @@ class MLP(VectorField):
         return f_theta
 
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
-        network = Network(self.layers(theta), self, np.result_type(y, theta))
+        network = Network(self.layers(theta), self, _dtype(t, y, theta))
         moves, passes = homogeneous(self.layers(dtheta)), []
-        dx = np.concatenate([np.zeros((*w.shape[:-1], 1)), w], axis=-1) if self.sees_time else w
+        dx = np.concatenate([np.zeros((*w.shape[:-1], 1), w.dtype), w], axis=-1) if self.sees_time else w
         dx = dx.reshape(-1, dx.shape[-1])
         for (x, z, x_next), Wt, dWt, sigma in zip(network.trace(t, y), network.weights, moves, self.sigmas):
             dz, slope = dx @ Wt[:-1] + x @ dWt, sigma.slope(z, x_next)             # (4.2)
@@ -176,8 +176,9 @@ class MLP(VectorField):
 
     def _tangent(self, t, y, theta, dt, dy, dtheta):
         """The change of f along (dt, dy, dθ), (4.2)."""
-        network = Network(self.layers(theta), self, np.result_type(y, theta, t))
-        dx = np.concatenate([np.full((*dy.shape[:-1], 1), dt), dy], axis=-1) if self.sees_time else dy
+        network = Network(self.layers(theta), self, _dtype(t, y, theta))
+        clock = np.full((*dy.shape[:-1], 1), dt, dy.dtype)
+        dx = np.concatenate([clock, dy], axis=-1) if self.sees_time else dy
         dx = dx.reshape(-1, dx.shape[-1])
         for (x, z, x_next), Wt, dWt, sigma in zip(
                 network.trace(t, y), network.weights, homogeneous(self.layers(dtheta)), self.sigmas):
@@ -187,14 +188,20 @@ class MLP(VectorField):
 
     def _backward(self, t, y, theta):
         """(D_l, x̃_{l−1}, G_{l−1}) of (4.5), last layer first; G₀ is [f_t, f_y]."""
-        network = Network(self.layers(theta), self, np.result_type(y, theta))
-        G = np.broadcast_to(np.eye(self.dim), (*y.shape, self.dim)).reshape(-1, self.dim)  # (4.5)
+        network = Network(self.layers(theta), self, _dtype(t, y, theta))
+        unit = np.eye(self.dim, dtype=network.dtype)
+        G = np.broadcast_to(unit, (*y.shape, self.dim)).reshape(-1, self.dim)      # (4.5)
         for (x, z, x_next), Wt, sigma in zip(network.trace(t, y)[::-1], network.weights[::-1], self.sigmas[::-1]):
             n = len(Wt[0])
             D = G.reshape(-1, self.dim, n) * sigma.slope(z, x_next).reshape(-1, 1, n)  # (4.5)
             G = D.reshape(-1, n) @ Wt[:-1].T                                       # (4.5)
             batch = y.shape[:-1]
             yield D.reshape(*batch, self.dim, n), x.reshape(*batch, -1), G.reshape(*batch, self.dim, -1)
+
+
+def _dtype(t, y, theta):
+    """That of y and θ, complex where t is: a time in float64 makes no float64 of a float32 state."""
+    return np.result_type(y, theta, *([t] if np.iscomplexobj(t) else []))
 
 
 def _check_architecture(widths, names):

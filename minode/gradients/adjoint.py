@@ -46,6 +46,9 @@ steps. So b may be left out of the norm (Kidger, Chen and Lyons 2021):
 
     E = ( mean of (e_i / sc_i)² over the components of y and a )^{1/2}.  (17.7)
 
+The price is b itself: left out, it is a quadrature of a f_θ along steps chosen for y and a
+alone, and where f_θ changes faster than they do, dL/dθ can be wrong by any amount, unseen.
+
 The trap. Solving y backwards must meet the states it came from. That does not ask
 for a reversible method, only for an accurate solve, but where the field contracts
 going forwards (y' = −λy) it expands going back, and errors grow like e^{λT}. Here
@@ -107,7 +110,8 @@ def backsolve(f, ys, t, theta, cotangents, b, y_at=None, **solver):
         if y_at is None:
             _, path_a, path_b = odeint(lambda t, state: rhs(t, state, theta), (ys[i], a, b), back, **solver)
         else:
-            path_a, path_b = odeint(lambda t, state: rhs(t, (y_at(t), *state), theta)[1:], (a, b), back, **solver)
+            path_a, path_b = odeint(lambda t, state: rhs(t, (y_at(t), *state), theta)[1:],
+                                    (a, b), back, **solver)
         a, b = path_a[-1], path_b[-1]
     return a, b
 

@@ -35,6 +35,10 @@ whatever the step size is:
 Duality holds to round-off, but it cannot see a mistake made alike on both sides;
 differences cannot see the last six digits. Together they leave little room.
 
+Where a check fails, each term of (1.2) and (1.3) is held against differences by itself, and the
+error says in words which is off and what stands in its place: its transpose, its negative,
+nothing, a mean over the batch for the sum.
+
 The trap. Agreeing with finite differences is not being right: with an adaptive
 solver the differences also see the steps change, and at a loose tolerance they can
 confirm a wrong gradient. Compare along frozen steps, as fixed-step methods do.
@@ -45,8 +49,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..solvers.solve import odeint, run
+from ..solvers.states import as_times
 from ..solvers.tableaus import Tableau
 from .discrete import sweep
+from .faults import directions, faults
 from .pullback import pullback
 from .tangent import as_point, pushforward
 
@@ -96,11 +102,25 @@ class Report(tuple):
                   for row in self]
         return "\n".join(lines)
 
-    def insist(self):
-        """This report, or AssertionError with the table where a row is not ok."""
+    def insist(self, f, t, y, theta):
+        """This report, or where a row is not ok AssertionError with it, and which term of f is off."""
         if not all(row.ok for row in self):
-            raise AssertionError(f"a derivative is wrong\n{self}")
+            sentences = faults(f, t, y, theta, differences(f, t, y, theta), DIFFERENCE_TOLERANCE)
+            raise AssertionError("\n".join(["a derivative is wrong", str(self), *sentences]))
         return self
+
+
+def differences(f, t, y, theta):
+    """f_y, f_θ and f_t by central differences: (..., d, d), (..., d, p), (..., d)."""
+    f_y = [central_difference(lambda y: f(t, y, theta), y, e) for e in np.eye(f.dim)]
+    f_theta = [central_difference(lambda theta: f(t, y, theta), theta, e) for e in np.eye(f.n_params)]
+    return np.stack(f_y, axis=-1), np.stack(f_theta, axis=-1), time_difference(f, t, y, theta)
+
+
+def time_difference(f, t, y, theta):
+    """f_t by central differences, over the time that t really moves: t + ε is rounded."""
+    moved = central_difference(lambda t: t, np.asarray(t, dtype=float)[..., None], 1.0)
+    return central_difference(lambda t: f(t, y, theta), t, 1.0) / moved
 
 
 def check_field(f, t, y, theta):
@@ -120,7 +140,6 @@ def check_field(f, t, y, theta):
     a f_y, a f_θ, vjp against jvp         ...  yes
     """
     y, theta = as_point(f, y, theta)
-    rng = np.random.default_rng(0)
     value = np.asarray(f(t, y, theta))
     if value.shape != y.shape:
         raise AssertionError(f"f(t, y, theta) must have the shape of y, {y.shape}, not {value.shape}")
@@ -133,33 +152,38 @@ def check_field(f, t, y, theta):
         size = 1 + np.abs(value).max() + np.abs(expected).max()
         rows.append(Row(f"{what}, {name}", float(np.abs(got - expected).max()), DIFFERENCE_TOLERANCE * size))
 
-    columns = [central_difference(lambda y: f(t, y, theta), y, e) for e in np.eye(f.dim)]
-    compare("f_y", "jacobian", f.jacobian(t, y, theta), np.stack(columns, axis=-1))
-    columns = [central_difference(lambda theta: f(t, y, theta), theta, e) for e in np.eye(f.n_params)]
-    compare("f_θ", "param_jacobian", f.param_jacobian(t, y, theta), np.stack(columns, axis=-1))
-    compare("f_t", "time_derivative", f.time_derivative(t, y, theta),
-            central_difference(lambda t: f(t, y, theta), t, 1.0))
+    f_y, f_theta, f_t = differences(f, t, y, theta)
+    compare("f_y", "jacobian", f.jacobian(t, y, theta), f_y)
+    compare("f_θ", "param_jacobian", f.param_jacobian(t, y, theta), f_theta)
+    compare("f_t", "time_derivative", f.time_derivative(t, y, theta), f_t)
 
-    w, dtheta, a = rng.normal(size=y.shape), rng.normal(size=theta.shape), rng.normal(size=y.shape)
+    w, dtheta, a = directions(y, theta)
     forward = f.jvp(t, y, theta, w, dtheta)
     compare("f_y w + f_θ Δθ", "jvp", forward,
             central_difference(lambda s: f(t, y + s * w, theta + s * dtheta), 0.0, 1.0))
 
-    a_f_y, a_f_theta = f.vjp(t, y, theta, a)
-    if np.shape(a_f_y) != y.shape or np.shape(a_f_theta) != theta.shape:
-        raise AssertionError(f"vjp must return shapes {y.shape} and {theta.shape}, "
-                             f"not {np.shape(a_f_y)} and {np.shape(a_f_theta)}")
+    a_f_y, a_f_theta = vjp_of_right_shape(f, t, y, theta, a)
     error = abs(np.vdot(a, forward) - np.vdot(a_f_y, w) - np.vdot(a_f_theta, dtheta))  # (22.4)
     size = np.abs(a_f_y * w).sum() + np.abs(a_f_theta * dtheta).sum() + np.abs(a * forward).sum()
     rows.append(Row("a f_y, a f_θ, vjp against jvp", float(error), DUALITY_TOLERANCE * (1 + size)))
-    return Report(rows).insist()
+    return Report(rows).insist(f, t, y, theta)
+
+
+def vjp_of_right_shape(f, t, y, theta, a):
+    """f.vjp(t, y, theta, a), or AssertionError where its shapes are not those of (1.3)."""
+    a_f_y, a_f_theta = f.vjp(t, y, theta, a)
+    if np.shape(a_f_y) != y.shape or np.shape(a_f_theta) != theta.shape:
+        raise AssertionError(f"vjp must return shapes {y.shape} and {theta.shape}, "
+                             f"not {np.shape(a_f_y)} and {np.shape(a_f_theta)}: "
+                             "a f_y is one row a trajectory, and a f_θ is summed over the batch, (1.3)")
+    return a_f_y, a_f_theta
 
 
 def check_gradients(f, y0, t, theta, **solver):
-    """Compare pushforward and pullback with central differences and with each other.
+    """Compare pushforward and pullback with central differences and with each other, and f_t besides.
 
-    Arguments as for `pushforward`. Returns a `Report`; AssertionError with its table
-    where something is wrong.
+    Arguments as for `pushforward`. Returns a `Report`; AssertionError with its table, and in
+    words which term of the field is off along the solution, where something is wrong.
 
     >>> from minode import MLP
     >>> f = MLP([4, 5, 3], ["tanh", "tanh"])
@@ -168,15 +192,15 @@ def check_gradients(f, y0, t, theta, **solver):
     >>> [row.what for row in report][-1], all(row.ok for row in report)
     ('pullback against pushforward', True)
     """
-    y0, theta = as_point(f, y0, theta)
-    rng = np.random.default_rng(0)
-    dy0, dtheta = rng.normal(size=y0.shape), rng.normal(size=theta.shape)
+    y0, theta, t = *as_point(f, y0, theta), as_times(t)
+    dy0, dtheta, a = directions(y0, theta)
 
     def states(y0, theta):
         return odeint(lambda t, y: f(t, y, theta), y0, t, **solver)
 
     ys, ws = pushforward(f, y0, t, theta, dy0, dtheta, **solver)
-    cotangent = rng.normal(size=ys.shape)
+    vjp_of_right_shape(f, float(t[0]), y0, theta, a)
+    cotangent = np.random.default_rng(1).normal(size=ys.shape)
     pulled = [pullback(f, y0, t, theta, cotangent, **solver)[:2]]
     forward = run(f.bind(theta, y0), y0, t, [], **solver)
     if isinstance(forward.method, Tableau):                  # once more, by the other way of chapter 18
@@ -191,13 +215,18 @@ def check_gradients(f, y0, t, theta, **solver):
 
     total = np.abs(cotangent).sum()
     pulled = [(a, b if np.shape(b) == theta.shape else np.full(theta.shape, np.nan)) for a, b in pulled]
+    clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
+    f_t = time_difference(f, clock, ys, theta)
     to_y0 = np.array([np.vdot(a, dy0) for a, _ in pulled])
     to_theta = np.array([np.vdot(b, dtheta) for _, b in pulled])
-    terms = np.abs(cotangent * ws).sum() + max(np.abs(a * dy0).sum() + np.abs(b * dtheta).sum() for a, b in pulled)
+    terms = np.abs(cotangent * ws).sum()
+    terms += max(np.abs(a * dy0).sum() + np.abs(b * dtheta).sum() for a, b in pulled)
     return Report([
         row("pushforward, along Δy0 and Δθ", ws, along_y0 + along_theta),
         row("pullback, dL/dy0", to_y0, np.vdot(cotangent, along_y0), total),
         row("pullback, dL/dθ", to_theta, np.vdot(cotangent, along_theta), total),
+        row("f_t along the solution", f.time_derivative(clock, ys, theta), f_t, 1 + np.abs(f_t).max()),
         Row("pullback against pushforward",
-            float(np.abs(np.vdot(cotangent, ws) - to_y0 - to_theta).max()), DUALITY_TOLERANCE * (1 + terms)),  # (22.5)
-    ]).insist()
+            float(np.abs(np.vdot(cotangent, ws) - to_y0 - to_theta).max()),        # (22.5)
+            DUALITY_TOLERANCE * (1 + terms)),
+    ]).insist(f, clock, ys, theta)

@@ -45,7 +45,7 @@ from array import array
 
 import numpy as np
 
-from ..solvers.explicit import Stats, explicit_stepper, pairs
+from ..solvers.explicit import Stats, explicit_stepper
 from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
 from ..solvers.solve import run
 from .discrete import step_back, sweep
@@ -124,13 +124,13 @@ class Remember:
 
 
 def sweep_reversible(f, remembered, theta, times, grid, cotangents):
-    """`sweep` for a reversible method, from its last state alone or from all, along the grid of its steps."""
+    """`sweep` for a reversible method, from its last state or from all, along the `Grid` of its steps."""
     shape = cotangents.shape[1:]
     if not remembered.states:
         return cotangents[1:].sum(axis=0), np.zeros(len(theta))
     method, (*states, state), flat = remembered.method, remembered.states, Flat(f, theta, cotangents[0])
     bars = [np.zeros_like(part) for part in state]
-    for t_new, t in pairs(grid[::-1]):
+    for t, t_new in reversed(grid):
         bars[0] = bars[0] + cotangents[1:][times[1:] == t_new].sum(axis=0).ravel()
         before = states.pop() if remembered.keep else method.back(flat, t_new, t, state)
         bars = STEPS_BACK[type(method)](method, flat, t, t_new, before, state, bars)

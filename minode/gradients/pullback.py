@@ -26,9 +26,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..solvers.explicit import fixed_grid
+from ..solvers.explicit import Grid
 from ..solvers.solve import find_method, run
-from ..solvers.states import as_real, as_times
+from ..solvers.states import SolverError, as_real, as_times
 from ..solvers.tableaus import Tableau
 from .adjoint import backsolve, time_gradient
 from .discrete import Notes, is_small, sweep, sweep_trajectories
@@ -65,7 +65,8 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     """
     weights, last, whole = as_real("cotangent", cotangent), np.shape(y0), np.shape(t) + np.shape(y0)
     if weights.shape not in (last, whole):
-        raise ValueError(f"cotangent must have the shape of ys, {whole}, or of y0, {last}, not {weights.shape}")
+        raise ValueError(f"cotangent must have the shape of ys, {whole}, or of y0, {last}, "
+                         f"not {weights.shape}")
 
     def linear_loss(ys):
         if weights.shape == whole:
@@ -75,7 +76,8 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
                                dL_dtheta=dL_dtheta, backward=backward, **solver)[1]
 
 
-def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta=None, backward=None, **solver):
+def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta=None, backward=None,
+                        **solver):
     """L and its `Gradients`, from loss(ys) -> (L, dL_dys) with dL_dys of the shape of ys.
 
     Arguments and errors as for `pullback`.
@@ -90,7 +92,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     y0, theta = as_point(f, y0, theta)
     b = np.zeros_like(theta) if dL_dtheta is None else as_real("dL_dtheta", dL_dtheta, theta.shape)
     times, method = as_times(t), find_method(solver.get("method", "dopri5"))
-    check_route(gradient, method, solver)
+    check_route(gradient, method, solver, backward)
     bound = f.bind(theta, y0)
     tape, velocity = {"discrete": [], "interpolate": [], "checkpoint": Checkpoints()}.get(gradient), bound
     is_reversible = not isinstance(method, Tableau)
@@ -104,37 +106,62 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     value, dL_dys = loss(ys)
     dL_dys = as_real("dL_dys", dL_dys, ys.shape)
 
-    if gradient in ("backsolve", "interpolate"):
-        ends = min(times[0], times[-1]), max(times[0], times[-1])                # the clock of a solve may round
-        y_at = (lambda t: forward.interpolate(np.clip(t, *ends))) if gradient == "interpolate" else None
-        back = {k: v for k, v in solver.items() if k not in ("method", "norm", "first_step", "progress")}
-        a, b = backsolve(f, ys, times, theta, dL_dys, b, y_at, **back | {"method": method} | (backward or {}))
-    else:
-        if is_reversible:
-            grid = fixed_grid(times, solver.get("step_size"))
-            a, b_steps = sweep_reversible(f, solver["method"], theta, times, grid, dL_dys)
-        elif solver.get("per_trajectory"):
-            a, b_steps = sweep_trajectories(f, tape, method, theta, times, dL_dys)
-        elif gradient == "checkpoint":
-            a, b_steps = sweep_checkpoints(f, tape, method, theta, times, dL_dys)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
+        if gradient in ("backsolve", "interpolate"):
+            ends = min(times[0], times[-1]), max(times[0], times[-1])        # the clock of a solve may round
+            y_at = (lambda t: forward.interpolate(np.clip(t, *ends))) if gradient == "interpolate" else None
+            back = {k: v for k, v in solver.items() if k not in ("method", "norm", "first_step", "progress")}
+            back = back | {"method": method} | (backward or {})
+            a, b = backsolve(f, ys, times, theta, dL_dys, b, y_at, **back)
         else:
-            a, b_steps = sweep(f, tape, method, theta, times, dL_dys)
-        b = b + b_steps                                                            # (20.1)
-    return value, Gradients(
-        y0=a + dL_dys[0], theta=b,                                                 # (20.1)
-        t=time_gradient(f, ys, times, theta, dL_dys, a))
+            if is_reversible:
+                grid = Grid(times, solver.get("step_size"))
+                a, b_steps = sweep_reversible(f, solver["method"], theta, times, grid, dL_dys)
+            elif solver.get("per_trajectory"):
+                a, b_steps = sweep_trajectories(f, tape, method, theta, times, dL_dys)
+            elif gradient == "checkpoint":
+                a, b_steps = sweep_checkpoints(f, tape, method, theta, times, dL_dys)
+            else:
+                a, b_steps = sweep(f, tape, method, theta, times, dL_dys)
+            b = b + b_steps                                                        # (20.1)
+        gradients = Gradients(
+            y0=a + dL_dys[0], theta=b,                                             # (20.1)
+            t=time_gradient(f, ys, times, theta, dL_dys, a))
+    return value, finite(gradients, forward.solution)
 
 
-def check_route(gradient, method, solver):
-    """ValueError where there is no such way back through this method."""
+def finite(gradients, solution):
+    """The gradients, or SolverError where one is infinite or NaN, which no sweep looks for on its way."""
+    if not all(np.isfinite(part).all() for part in gradients):
+        first, last = solution.t[[0, -1]].tolist()
+        raise SolverError(f"the gradient is no longer finite on the way back from t = {last} to {first}",
+                          first, solution)
+    return gradients
+
+
+def check_route(gradient, method, solver, backward=None):
+    """ValueError where there is no such way back through this method, or none that `backward` is for."""
     if gradient not in ROUTES:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(ROUTES)}")
     is_tableau = isinstance(method, Tableau)
     if is_tableau and not method.is_explicit:
-        raise ValueError(f"there are no gradients through {method.name}: use an explicit or a reversible method")
+        raise ValueError(f"there are no gradients through {method.name}: "
+                         "use an explicit or a reversible method")
     if gradient == "reversible" and is_tableau:
-        raise ValueError(f"gradient='reversible' needs a reversible method, such as reversible('rk4'), not {method.name!r}")
+        raise ValueError("gradient='reversible' needs a reversible method, such as reversible('rk4'), "
+                         f"not {method.name!r}")
     if gradient == "checkpoint" and not is_tableau:
-        raise ValueError(f"gradient='checkpoint' is for Runge–Kutta methods; {method.name} has gradient='reversible'")
+        raise ValueError("gradient='checkpoint' is for Runge–Kutta methods; "
+                         f"{method.name} has gradient='reversible'")
     if solver.get("per_trajectory") and gradient != "discrete":
         raise ValueError(f"per_trajectory goes with gradient='discrete', not {gradient!r}")
+    if backward is not None:
+        if gradient not in ("backsolve", "interpolate"):
+            raise ValueError("backward is for gradient='backsolve' or 'interpolate', which solve backwards, "
+                             f"not {gradient!r}")
+        if not isinstance(backward, dict):
+            raise TypeError(f"backward must be a dict of keywords of solve, not {type(backward).__name__}")
+        known = [name for name in run.__kwdefaults__ if name not in ("grid", "controller")]
+        for name in backward:
+            if name not in known:
+                raise ValueError(f"unknown keyword {name!r} in backward; known: {', '.join(known)}")

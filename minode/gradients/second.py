@@ -38,7 +38,7 @@ from ..solvers.solve import find_method, run
 from ..solvers.states import as_real
 from ..solvers.tableaus import Tableau
 from .discrete import extended, step_back
-from .pullback import Gradients
+from .pullback import Gradients, finite
 from .tangent import as_point, tangent_rhs
 
 
@@ -67,15 +67,18 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     times, grid = first.problem.t, np.array([step[0] for step in first.tape] + [first.problem.t[-1]])
     rhs, tape = tangent_rhs(f), []
     if len(times) > 1:
-        pair = run(lambda t, s: rhs(t, s, theta, v_theta), (y0, v_y0), times, tape, method=method, grid=grid)
+        pair = run(lambda t, s: rhs(t, s, theta, v_theta), (y0, v_y0), times, tape, method=method, grid=grid,
+                   max_steps=len(grid))
         ys, ws = pair.solution.ys
     else:
         ys, ws = y0[None], v_y0[None]
-    _, dL_dys, change = loss(ys, ws)
-    g = np.stack([as_real("dL_dys", dL_dys, ys.shape), as_real("its derivative", change, ys.shape)], axis=1)
-    (a, a_dot), (_, b_dot) = sweep_twice(f, tape, method, theta, v_theta, times, g)
-    return Gradients(y0=a_dot + g[0, 1], theta=b_dot,                              # (21.1)
-                     t=time_gradient_derivative(f, ys, ws, times, theta, v_theta, g, np.stack([a, a_dot])))
+    _, dL_dys, moved = loss(ys, ws)
+    g = np.stack([as_real("dL_dys", dL_dys, ys.shape), as_real("its derivative", moved, ys.shape)], axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):                     # an overflow is a SolverError
+        (a, a_dot), (_, b_dot) = sweep_twice(f, tape, method, theta, v_theta, times, g)
+        dL_dt = time_gradient_derivative(f, ys, ws, times, theta, v_theta, g, np.stack([a, a_dot]))
+        change = Gradients(y0=a_dot + g[0, 1], theta=b_dot, t=dL_dt)               # (21.1)
+    return finite(change, first.solution)
 
 
 def sweep_twice(f, tape, tableau, theta, v_theta, times, g):

@@ -57,8 +57,8 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     """The states at t and how they move with y0 and θ: (ys, ws), both (N, ..., d).
 
     dy0 has the shape of y0 and dtheta that of theta; left out, they are zero.
-    `solver` are the keywords of `solve`; a `norm` among them is of the pair (y, w). ValueError or TypeError for unusable
-    input, SolverError where the solve fails.
+    `solver` are the keywords of `solve`; a `norm` among them is of the pair (y, w). ValueError
+    or TypeError for unusable input, SolverError where the solve fails.
 
     >>> from minode import Linear
     >>> t, A = np.linspace(0.0, 1.0, 101), np.array([[0.0, 1.0], [-4.0, 0.0]])

@@ -55,7 +55,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .explicit import Step
-from .states import SolverError
+from .states import SolverError, as_real_as
 
 
 class Controller(NamedTuple):
@@ -139,8 +139,8 @@ def adaptive_steps(problem, tableau, stepper, tolerances, stats, controller=Cont
                    max_steps=math.inf):
     """The accepted steps of a method with b̂, from the first time to the last.
 
-    `stepper` is what explicit_stepper or implicit_stepper returns, `h` the size of the first step to try, (10.6)
-    where it is None. Raises SolverError on step size underflow, and after max_steps attempts.
+    `stepper` is what explicit_stepper or implicit_stepper returns, `h` the size of the first step
+    to try, (10.6) where it is None. Raises SolverError on step size underflow, and after max_steps attempts.
     """
     f, y, t, end = problem.f, problem.y, float(problem.t[0]), float(problem.t[-1])
     sign = math.copysign(1.0, end - t)
@@ -176,7 +176,7 @@ def adaptive_steps(problem, tableau, stepper, tolerances, stats, controller=Cont
             h *= max(controller.min_factor, controller.factor(E, E, q))
             continue
         if not tableau.is_fsal:
-            k_new = f(t_new, y_new)
+            k_new = as_real_as(y.dtype, f(t_new, y_new))
             np.multiply(t_new - t, k_new, out=hK[-1])
             stats.n_f += 1
         k_new = np.array(k_new)                  # f may write its next answer into the same array

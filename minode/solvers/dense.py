@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .states import as_real
+from .states import as_real, as_real_as
 
 
 class Interpolant(NamedTuple):
@@ -62,7 +62,7 @@ def interpolant(tableau):
     P = np.zeros((s + len(extra), 3))
     P[:s] = b[:, None] * [0, 3, -2]                                                # (11.2)
     P[-1 if at_start else 0] += [1, -2, 1]                                          # (11.2)
-    P[s - 1 if tableau.is_fsal else s] += [0, -1, 1]                                                            # (11.2)
+    P[s - 1 if tableau.is_fsal else s] += [0, -1, 1]                               # (11.2)
     return Interpolant(P, extra)
 
 
@@ -78,7 +78,7 @@ def all_increments(f, interpolant, t, h, y, hK):
     rows, h_column = list(hK), np.asarray(h)[..., None]
     for a, c in interpolant.extra[len(interpolant.extra) - missing:]:
         Y = y + np.tensordot(a, np.array(rows[:len(a)]), 1)
-        rows.append(h_column * np.asarray(f(t + c * h, Y.astype(y.dtype))))
+        rows.append(h_column * as_real_as(y.dtype, np.asarray(f(t + c * h, Y.astype(y.dtype)))))
     return np.array(rows), missing
 
 
@@ -99,24 +99,25 @@ def between(problem, tape, interpolant, stats):
 
     Increments that only the dense output needs are computed when first asked for, and kept.
     """
-    starts = np.array([step[0] for step in tape])
-    first, last = problem.t[0], problem.t[-1]
+    first, last = problem.t[[0, -1]].tolist()
     sign = 1.0 if last >= first else -1.0
+    begin, end, starts = sign * first, sign * last, sign * np.array([step[0] for step in tape])
 
     def interpolate(t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, ...)."""
         times = as_real("t", t).astype(np.float64)
-        if (sign * times < sign * first).any() or (sign * times > sign * last).any():
+        clock = sign * times.ravel()
+        if clock.size and not begin <= clock.min() <= clock.max() <= end:
             raise ValueError(f"t must lie between {first} and {last}, not {times}")
         flat = np.empty((times.size, problem.y.size), problem.y.dtype)
         flat[:] = problem.y
-        inside = np.searchsorted(sign * starts, sign * times.ravel(), side="right") - 1
-        for n in np.unique(inside) if tape else ():
+        inside = starts.searchsorted(clock, side="right") - 1
+        for n in sorted(set(inside.tolist())) if tape else ():
             t_n, h, y, hK = tape[n]
             hK, calls = all_increments(problem.f, interpolant, t_n, h, y, hK)
             stats.n_f += calls
             tape[n] = t_n, h, y, hK
             here = inside == n
             flat[here] = evaluate(interpolant, (times.ravel()[here] - t_n) / h, y, hK[:, None])
-        return problem.unpack(flat.reshape(*times.shape, -1))
+        return problem.unpack(flat.reshape(*times.shape, problem.y.size))
     return interpolate

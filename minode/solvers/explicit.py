@@ -20,7 +20,8 @@ division, so that the interval from 0.1 to 0.4 is three steps of 0.1 and not fou
     t_j = t_a + j (t_b − t_a) / m,   m = ⌈|t_b − t_a| / step_size⌉.      (9.4)
 
 Each time is computed from the ends, not from its neighbour: the sum of ten
-steps of 0.1 is 0.9999999999999999, and a million such steps end 1.3e-6 off.
+steps of 0.1 is 0.9999999999999999, and a million such steps end 1.3e-6 off. So no time
+needs another to be known, the list of them is never made, and it can be walked both ways.
 h < 0 is nothing special: the same lines integrate backwards.
 
 Next: step sizes chosen by the method itself (chapter 10).
@@ -31,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .states import SolverError
+from .states import SolverError, as_real_as
 
 ROUND_OFF = 1e-12       # relative excess of |t_b − t_a| / step_size that is not worth a step
 
@@ -81,13 +82,17 @@ def explicit_stepper(f, tableau, y, stats):
     sum_up, stages, first, multiply = b.astype(y.dtype).dot, flat[:s], hK[0], np.multiply
 
     def step(t, h, y, k):
-        multiply(h, k, first)
-        Y_i = y
-        for c_i, a_i_dot, hK_before, hk_i in rows:
-            a_i_dot(hK_before, flat_change)
-            Y_i = y + change                                                       # (9.1)
-            k = f(t + c_i * h, Y_i)                                                # (9.2)
-            multiply(h, k, hk_i)
+        try:
+            multiply(h, k, first)
+            Y_i = y
+            for c_i, a_i_dot, hK_before, hk_i in rows:
+                a_i_dot(hK_before, flat_change)
+                Y_i = y + change                                                   # (9.1)
+                k = f(t + c_i * h, Y_i)                                            # (9.2)
+                multiply(h, k, hk_i)
+        except TypeError:                                    # of a complex k, or the reader's own
+            as_real_as(y.dtype, k)
+            raise
         stats.n_f += s - 1
         if is_fsal:
             return Y_i, k                                                          # (9.3)
@@ -97,38 +102,55 @@ def explicit_stepper(f, tableau, y, stats):
     return hK, step
 
 
-def fixed_grid(t, step_size=None):
-    """The times (9.4) at which a fixed-step method stops: all of t, and between them equal steps.
+class Grid:
+    """The steps of a fixed-step method, as pairs (t, t_new) of the times (9.4).
 
-    >>> fixed_grid(np.array([0.0, 0.3, 0.3, 0.4]), step_size=0.1)
-    array([0. , 0.1, 0.2, 0.3, 0.4])
+    They stop at all of `t` and are equal between. None is kept: each is computed when it is its
+    turn, forwards in `for` and backwards in `reversed`.
+
+    >>> grid = Grid(np.array([0.0, 1.0, 1.0, 1.5]), step_size=0.5)
+    >>> list(grid), next(reversed(grid))
+    ([(0.0, 0.5), (0.5, 1.0), (1.0, 1.5)], (1.0, 1.5))
     """
-    if step_size is None:
-        return t[np.append(True, np.diff(t) != 0)]
-    grid = [t[:1]]
-    for t_a, t_b in zip(t[:-1].tolist(), t[1:].tolist()):
-        if t_a == t_b:
-            continue
-        m = max(1, int(np.ceil(abs(t_b - t_a) / step_size * (1 - ROUND_OFF))))     # (9.4)
-        grid.append(t_a + np.arange(1, m) * (t_b - t_a) / m)                       # (9.4)
-        grid.append([t_b])
-    return np.concatenate(grid)
 
+    def __init__(self, t, step_size=None):
+        self.t, self.step_size = t, step_size
+        if step_size is not None and step_size < np.spacing(np.abs(t).max()):
+            raise ValueError(f"step_size must be at least the spacing of numbers at t, "
+                             f"{np.spacing(np.abs(t).max()):.1e}, not {step_size!r}")
 
-def pairs(grid):
-    """The steps of a grid as pairs of floats, without a second copy of it."""
-    return zip(map(float, grid[:-1]), map(float, grid[1:]))
+    def __iter__(self):
+        return self.pairs(1)
+
+    def __reversed__(self):
+        return self.pairs(-1)
+
+    def pairs(self, direction):
+        """The pairs, in the direction of the solve, 1, or against it, −1."""
+        for t_a, t_b in zip(map(float, self.t[:-1][::direction]), map(float, self.t[1:][::direction])):
+            if t_a != t_b:
+                m = self.count(t_a, t_b)
+                for j in range(m)[::direction]:
+                    yield (t_a + j * (t_b - t_a) / m,                              # (9.4)
+                           t_a + (j + 1) * (t_b - t_a) / m if j + 1 < m else t_b)  # (9.4)
+
+    def count(self, t_a, t_b):
+        """How many steps there are from t_a to t_b."""
+        if self.step_size is None:
+            return 1
+        return max(1, int(np.ceil(abs(t_b - t_a) / self.step_size * (1 - ROUND_OFF))))  # (9.4)
 
 
 def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
-    """The steps of a Runge–Kutta method along a grid; `stepper` is what explicit_stepper returns, or implicit_stepper.
+    """The steps of a Runge–Kutta method along a `Grid`.
 
-    Raises SolverError where the new state is not finite, and after max_steps steps.
+    `stepper` is what explicit_stepper returns, or implicit_stepper. Raises SolverError where
+    the new state is not finite, and after max_steps steps.
     """
     y, zero, (hK, step, *_) = problem.y, np.zeros_like(problem.y), stepper
     asks_anew = tableau.starts_with_velocity and not tableau.is_fsal
     k = None
-    for t, t_new in pairs(grid):
+    for t, t_new in grid:
         if stats.n_steps >= max_steps:
             raise SolverError(f"stopped at t = {t}: max_steps = {max_steps} were not enough", t)
         if k is None or asks_anew:
@@ -137,7 +159,8 @@ def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
         stats.n_steps += 1
         y_new, k = step(t, t_new - t, y, k)
         if y_new.dot(zero) != 0:                 # 0 times infinity or NaN is NaN
-            why = "the state is no longer finite after" if tableau.is_explicit else "Newton does not converge in"
+            why = ("the state is no longer finite after" if tableau.is_explicit
+                   else "Newton does not converge in")
             raise SolverError(f"{why} the step from t = {t} to {t_new}", t)
         stats.n_accepted += 1
         yield Step(t, t_new - t, y, t_new, y_new, hK[:tableau.stages])

@@ -47,6 +47,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from .states import as_real_as
 from .tableaus import Tableau
 
 S2, S3, S6, S15 = (x ** 0.5 for x in (2, 3, 6, 15))
@@ -89,7 +90,8 @@ KVAERNO5 = Tableau("kvaerno5", order=5, embedded_order=4,        # Kværnø 2004
                       "0.13 0.84033320996790809 0.26",
                       "0.22371961478320505 0.47675532319799699 -0.06470895363112615 0.26",
                       "0.16648564323248321 0.10450018841591720 0.03631482272098715 -0.13090704451073998 0.26",
-                      "0.13855640231268224 0 -0.04245337201752043 0.02446657898003141 0.61943039072480676 0.26",
+                      "0.13855640231268224 0 -0.04245337201752043 0.02446657898003141 "
+                      "0.61943039072480676 0.26",
                       "0.13659751177640291 0 -0.05496908796538376 -0.04118626728321046 0.62993304899016403 "
                       "0.06962479448202728 0.26"],
                    b="0.13659751177640291 0 -0.05496908796538376 -0.04118626728321046 0.62993304899016403 "
@@ -140,14 +142,14 @@ def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
     last = {"h": np.nan, "f_y": np.zeros((d, d))}
 
     def step(t, h, y, k):
-        guess = h * np.asarray(k)
+        guess = h * as_real_as(y.dtype, np.asarray(k))
         for block in blocks(A):
             A_block, known = A[block, block], y + A[block, :block.start] @ hK[:block.start]
             times = [t + float(c_i) * h for c_i in c[block]]
             if block.start == 0 and tableau.starts_with_velocity:
                 hK[0] = guess
             elif not A_block.any():
-                hK[block] = h * np.asarray(f(times[0], known[0]))
+                hK[block] = h * as_real_as(y.dtype, np.asarray(f(times[0], known[0])))
                 stats.n_f += 1
             else:
                 hK[block] = guess
@@ -161,6 +163,7 @@ def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
         for _ in range(MOST_ITERATIONS):
             Y = known + A_block @ hk                                               # (13.1)
             R = hk - h * np.array([np.array(f(t_i, Y_i)) for t_i, Y_i in zip(times, Y)])  # (13.1)
+            as_real_as(y.dtype, R)
             f_y = np.array([np.array(jacobian(t_i, Y_i.reshape(shape))) for t_i, Y_i in zip(times, Y)])
             stats.n_f, stats.n_jac = stats.n_f + m, stats.n_jac + m
             f_y, rows = f_y.reshape(m, -1, d, d), R.reshape(m, -1, d).swapaxes(0, 1)
@@ -200,5 +203,6 @@ def solved_to_round_off(dtype):
 def solved_to_tolerance(tolerances):
     """For adaptive steps: Newton stops when a correction is a hundredth of the error tolerated."""
     def is_solved(delta, Y):
-        return all(tolerances.measure(d, tolerances.scale(np.abs(Y_i))) < NEWTON_SHARE for d, Y_i in zip(delta, Y))
+        return all(tolerances.measure(d, tolerances.scale(np.abs(Y_i))) < NEWTON_SHARE
+                   for d, Y_i in zip(delta, Y))
     return is_solved

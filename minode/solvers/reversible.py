@@ -49,9 +49,9 @@ Next: one door to all of this (chapter 15).
 import numpy as np
 
 from .dense import interpolant
-from .explicit import Stats, Step, explicit_stepper, pairs
+from .explicit import Grid, Stats, Step, explicit_stepper
 from .implicit import IMPLICIT_MIDPOINT
-from .states import SolverError, pose
+from .states import SolverError, as_real_as, pose
 
 COUPLING = 0.999
 
@@ -122,7 +122,7 @@ TWO_ENDS = interpolant(IMPLICIT_MIDPOINT)       # Hermite's cubic, from Δy and 
 
 
 def reversible_steps(problem, method, grid, stats, max_steps=np.inf):
-    """The steps of a reversible method along a grid; their one increment is y_new − y.
+    """The steps of a reversible method along a `Grid`; their one increment is y_new − y.
 
     Raises SolverError where the new state is not finite, and after max_steps steps.
     """
@@ -130,11 +130,14 @@ def reversible_steps(problem, method, grid, stats, max_steps=np.inf):
         stats.n_f += 1
         return np.array(problem.f(t, y) if stats.n_f > 1 else problem.first(t, y))
 
-    state = method.start(f, grid[0], problem.y) if len(grid) > 1 else None
-    for t, t_new in pairs(grid):
+    state = None
+    for t, t_new in grid:
+        if state is None:
+            state = method.start(f, t, problem.y)
         if stats.n_steps >= max_steps:
             raise SolverError(f"stopped at t = {t}: max_steps = {max_steps} were not enough", t)
         y, state = state[0], method.step(f, t, t_new, state)
+        as_real_as(y.dtype, state[0])
         stats.n_steps += 1
         if not np.isfinite(state[0]).all():
             raise SolverError(f"the state is no longer finite after the step from t = {t} to {t_new}", t)
@@ -152,10 +155,9 @@ def round_trip(method, f, y0, t):
     True
     """
     problem = pose(f, y0, t)
-    grid = problem.t
-    state = method.start(problem.f, grid[0], problem.y)
-    for t, t_new in pairs(grid):
+    state = method.start(problem.f, float(problem.t[0]), problem.y)
+    for t, t_new in Grid(problem.t):
         state = method.step(problem.f, t, t_new, state)
-    for t_new, t in pairs(grid[::-1]):
+    for t, t_new in reversed(Grid(problem.t)):
         state = method.back(problem.f, t_new, t, state)
     return problem.unpack(state[0])

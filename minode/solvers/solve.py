@@ -26,7 +26,7 @@ import numpy as np
 from .adaptive import Controller, Tolerances, adaptive_steps
 from .batch import between_trajectories, collect_trajectories, trajectory_steps
 from .dense import all_increments, between, evaluate, interpolant
-from .explicit import Stats, explicit_stepper, fixed_grid, fixed_steps
+from .explicit import Grid, Stats, explicit_stepper, fixed_steps
 from .implicit import IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance
 from .methods import EXPLICIT
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
@@ -117,8 +117,10 @@ class Run(NamedTuple):
 def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None, max_steps=100_000,
         first_step=None, norm=None, per_trajectory=False, jacobian=None, progress=None, grid=None,
         controller=Controller()):
-    """Check everything, then solve. Behind `solve`: its keywords, and two more. `tape` is a list to put the steps
-    on, or None. `grid` replays the given times as fixed steps, whatever the method.
+    """Check everything, then solve. Behind `solve`: its keywords, and two more.
+
+    `tape` is a list to put the steps on, or None. `grid` replays the given times as fixed steps,
+    whatever the method.
     """
     problem, method = pose(f, y0, t), find_method(method)
     rtol, atol = as_positive("rtol", rtol, allow_zero=True), as_positive("atol", atol, allow_zero=True)
@@ -147,7 +149,7 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
                              f"such as dopri5; got {method.name}")
         return run_trajectories(f, y0, problem, method, tolerances, stats, tape, controller, first_step,
                                 max_steps, progress)
-    grid = fixed_grid(problem.t, step_size) if grid is None else grid
+    grid = Grid(problem.t, step_size) if grid is None else Grid(grid)
     if not is_tableau:
         steps = reversible_steps(problem, method, grid, stats, max_steps)
         dense = TWO_ENDS
@@ -155,7 +157,8 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
         stepper = make_stepper(problem, y0, method, jacobian, tolerances if is_adaptive else None, stats)
         dense = interpolant(method)
         if is_adaptive:
-            steps = adaptive_steps(problem, method, stepper, tolerances, stats, controller, first_step, max_steps)
+            steps = adaptive_steps(problem, method, stepper, tolerances, stats, controller, first_step,
+                                   max_steps)
         else:
             steps = fixed_steps(problem, method, stepper, grid, stats, max_steps)
     solution = collect(problem, watched(steps, problem.t, progress), dense, stats, tape)
@@ -185,9 +188,11 @@ def run_trajectories(f, y0, problem, tableau, tolerances, stats, tape, controlle
     """`run` for a batch in which each trajectory takes its own steps."""
     shape = np.shape(y0)
     if isinstance(y0, tuple) or len(shape) != 2:
-        raise ValueError(f"per_trajectory needs y0 of shape (B, d), not {'a tuple' if isinstance(y0, tuple) else shape}")
+        raise ValueError("per_trajectory needs y0 of shape (B, d), not "
+                         f"{'a tuple' if isinstance(y0, tuple) else shape}")
     first = problem.first
-    problem = problem._replace(f=f, y=problem.y.reshape(shape), first=lambda t, y: first(t, y.ravel()).reshape(shape))
+    problem = problem._replace(f=f, y=problem.y.reshape(shape),
+                               first=lambda t, y: first(t, y.ravel()).reshape(shape))
     for name in ("n_f", "n_steps", "n_accepted", "n_rejected"):
         setattr(stats, name, np.zeros(shape[0], dtype=int))
     dense = interpolant(tableau)

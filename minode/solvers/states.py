@@ -25,7 +25,8 @@ its `.solution` holds everything computed up to there.
 The trap: numpy broadcasts. A field that returns a number where a vector was
 due, or (1, d) for (d,), would be spread over the state in silence and give
 plausible nonsense. So the first value of f is looked at closely. It is the
-first stage of the first step and costs nothing extra.
+first stage of the first step and costs nothing extra. A real velocity that turns complex
+later on, under a root or a logarithm, is met where the step is written down.
 
 Next: the two methods of the source text, spelled out (chapter 6).
 """
@@ -55,6 +56,10 @@ class SolverError(RuntimeError):
     def __init__(self, message, t, solution=None):
         super().__init__(message)
         self.t, self.solution = t, solution
+
+    def __reduce__(self):
+        """To be copied, and sent from one process to another, with t and the solution."""
+        return type(self), (*self.args, self.t, self.solution)
 
 
 class Problem(NamedTuple):
@@ -86,9 +91,10 @@ def pose(f, y0, t):
     y = np.concatenate([part.ravel() for part in parts]).astype(dtype)             # (5.1)
 
     def unpack(flat):
-        arrays = tuple(flat[..., i:j].reshape(flat.shape[:-1] + shape)
-                       for i, j, shape in zip(cuts, cuts[1:], shapes))
-        return arrays if is_tuple else arrays[0]
+        # A list, since Python keeps up to 2,000 of the tuples that are made from a generator for later use.
+        arrays = [flat[..., i:j].reshape(flat.shape[:-1] + shape)
+                  for i, j, shape in zip(cuts, cuts[1:], shapes)]
+        return tuple(arrays) if is_tuple else arrays[0]
 
     if is_tuple:
         def flat_f(t, y):
@@ -159,8 +165,14 @@ def _check_velocity(value, y0, shapes, is_tuple, dtype):
     for part, shape in zip(value if is_tuple else (value,), shapes):
         if np.shape(part) != shape:
             raise ValueError(f"f must return the shape of y, {shape}, not {np.shape(part)}")
-        if np.iscomplexobj(part) and dtype.kind != "c":
-            raise TypeError("f returned complex values for a real state; make y0 complex to solve it so")
+        as_real_as(dtype, part)
+
+
+def as_real_as(dtype, value):
+    """`value`, or TypeError where it is complex and the state's dtype is not."""
+    if np.iscomplexobj(value) and dtype.kind != "c":
+        raise TypeError("f returned complex values for a real state; make y0 complex to solve it so")
+    return value
 
 
 def watched(steps, t, progress):
@@ -168,7 +180,8 @@ def watched(steps, t, progress):
     if progress is None or progress is False:
         return steps
     if progress is not True and not callable(progress):
-        raise TypeError(f"progress must be True or callable as progress(fraction), not {type(progress).__name__}")
+        raise TypeError("progress must be True or callable as progress(fraction), "
+                        f"not {type(progress).__name__}")
     tell = line_on_stderr if progress is True else progress
 
     def watch():

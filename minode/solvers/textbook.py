@@ -51,7 +51,7 @@ Next: both methods, and all others, as tables of numbers (chapter 7).
 
 import numpy as np
 
-from .states import Solution, SolverError, pose
+from .states import Solution, SolverError, as_real_as, pose
 
 
 def odeint_euler(f, y0, t):
@@ -99,10 +99,10 @@ def _march(step, f, y0, t):
     def velocity(t, y):
         return np.array(problem.f(t, y))                     # f may hand out the same array each time
 
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):       # an overflow is reported as SolverError
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         for i in range(1, len(times)):
             f_i = problem.first if i == 1 else velocity
-            ys[i] = step(f_i, times[i - 1], times[i] - times[i - 1], ys[i - 1])
+            ys[i] = as_real_as(ys.dtype, step(f_i, times[i - 1], times[i] - times[i - 1], ys[i - 1]))
             if not np.isfinite(ys[i]).all():
                 raise SolverError(
                     f"the state is no longer finite after the step from t = {times[i - 1]} to {times[i]}",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.integrate import solve_ivp
 
-from minode import VectorField, odeint
+from minode import MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, VectorField, odeint
 from minode.gradients.checks import complex_step
 from tests.strategies import (KINKED, SMOOTH, arrays, assert_agree, batches, clocks, complex_columns, mlps,
                               physics)
@@ -104,7 +104,7 @@ def test_the_parameters_get_the_sum_of_what_all_trajectories_have_to_say():
     assert_agree(five, 5 * one, ROUND_OFF)
 
 
-@pytest.mark.eq("1.2", "1.3")
+@pytest.mark.eq("1.2", "1.3", "2.5", "2.6")
 @given(st.data(), every_field, batches)
 def test_products_that_a_field_overrides_are_those_of_its_matrices(data, field, batch):
     f, theta = field
@@ -157,3 +157,27 @@ def test_a_field_that_lacks_a_method_is_named_with_it(call):
         getattr(Unfinished(), call)(0.0, np.zeros(2), np.zeros(1))
     with pytest.raises(NotImplementedError, match=r"vjp_derivative\(.*\) for second derivatives"):
         Unfinished().vjp_derivative(0.0, np.zeros(2), np.zeros(1), np.zeros(2), np.zeros(2), np.zeros(1))
+
+
+def all_of(f, t, y, theta, w, dtheta, a):
+    """What every method of a field gives, by name."""
+    values = {name: getattr(f, name)(t, y, theta)
+              for name in ("__call__", "jacobian", "param_jacobian", "time_derivative")}
+    values["jvp"], values["bind"] = f.jvp(t, y, theta, w, dtheta), f.bind(theta, y)(t, y)
+    for name, pair in (("vjp", f.vjp(t, y, theta, a)), ("vjp_derivative", f.vjp_derivative(t, y, theta, a, w, dtheta))):
+        values[name], values[f"{name}, θ"] = pair
+    return values
+
+
+SHIPPED = [Linear(1), Linear(3), CubicSpiral(), LotkaVolterra(), VanDerPol()]
+SHIPPED += [MLP([3 + sees_time, 4, 3], [name, "tanh"]) for name in SMOOTH + KINKED for sees_time in (False, True)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+@pytest.mark.parametrize("f", SHIPPED, ids=lambda f: repr(f) if isinstance(f, MLP) else f"{type(f).__name__}({f.dim})")
+def test_every_method_of_a_field_answers_in_the_dtype_that_it_is_asked_in(f, dtype):
+    y, w, a = (np.full((2, f.dim), x, dtype) for x in (0.3, 0.7, -0.2))
+    theta, dtheta = np.linspace(-1, 1, f.n_params).astype(dtype), np.linspace(1, 0, f.n_params).astype(dtype)
+    for t in (0.5, 1, np.float64(0.5), np.full(2, 0.5)):               # times are float64 always
+        found = {name: value.dtype for name, value in all_of(f, t, y, theta, w, dtheta, a).items()}
+        assert found == dict.fromkeys(found, np.dtype(dtype))

@@ -1,11 +1,13 @@
 """The four fields with known physics: what they conserve, where they rest, and their derivatives."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from scipy.linalg import expm
 
-from minode import CubicSpiral, Linear, LotkaVolterra, VanDerPol
+from minode import CubicSpiral, Linear, LotkaVolterra, VanDerPol, VectorField
 from minode.gradients.checks import complex_step
 from tests.strategies import arrays, assert_agree, batches, clocks, complex_columns
 
@@ -67,6 +69,29 @@ def test_the_derivatives_of_both_matrix_fields_written_out_once():
     assert np.array_equal(Linear(2).param_jacobian(0.0, y, A), [[2, 3, 0, 0], [0, 0, 2, 3]])
     assert np.array_equal(CubicSpiral().jacobian(0.0, y, A), [[12, 270], [1200, 27000]])
     assert np.array_equal(CubicSpiral().param_jacobian(0.0, y, A), [[8, 27, 0, 0], [0, 0, 8, 27]])
+
+
+@pytest.mark.eq("2.5", "2.6")
+@pytest.mark.parametrize("f", [Linear(1), Linear(3), CubicSpiral()], ids=["Linear(1)", "Linear(3)", "CubicSpiral"])
+@given(data=st.data(), batch=batches)
+def test_the_products_of_both_matrix_fields_are_those_of_their_matrices(f, data, batch):
+    y, w, a = (data.draw(arrays((*batch, f.dim))) for _ in range(3))
+    theta, dtheta = data.draw(arrays(f.n_params)), data.draw(arrays(f.n_params))
+    assert_agree(f.jvp(0.5, y, theta, w, dtheta), VectorField.jvp(f, 0.5, y, theta, w, dtheta), ROUND_OFF)
+    for got, expected in zip(f.vjp(0.5, y, theta, a), VectorField.vjp(f, 0.5, y, theta, a)):
+        assert_agree(got, expected, ROUND_OFF)
+
+
+@pytest.mark.eq("2.5", "2.6")
+def test_those_products_form_no_matrix_of_a_trajectory():
+    f, (y, w, a) = Linear(50), np.ones((3, 200, 50))
+    theta = np.ones(2500)                          # f_y of the batch would take 50 states, f_θ 2,500
+    tracemalloc.start()
+    try:
+        f.jvp(0.0, y, theta, w, theta), f.vjp(0.0, y, theta, a)
+        assert tracemalloc.get_traced_memory()[1] < 6 * y.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.eq("2.4")

@@ -240,3 +240,26 @@ def test_what_is_said_of_the_forward_norm_and_first_step_is_not_said_of_the_back
     seen.clear()
     odeint(f.bind(theta, y0), y0, [0.0, 1.0], norm=norm, first_step=0.01)
     assert len(seen) == forwards > 0
+
+
+class Flickering(VectorField):
+    """y' = θ cos 40t: at θ = 0 neither y nor a moves at all, and f_θ = cos 40t does."""
+
+    dim = n_params = 1
+
+    def __call__(self, t, y, theta):
+        return theta * np.cos(40 * np.asarray(t))[..., None] + 0 * y
+
+    def vjp(self, t, y, theta, a):
+        return 0 * a, np.cos(40 * t) * a
+
+    jvp = None
+
+
+@pytest.mark.eq("17.7")
+def test_left_out_of_the_norm_b_itself_may_be_wrong_and_nothing_says_so():
+    def error(norm):
+        pulled = pullback(Flickering(), [1.0], [0.0, 1.0], [0.0], [1.0], gradient="backsolve", rtol=1e-8, atol=1e-8,
+                          backward={"norm": norm})
+        return abs(pulled.theta[0] - np.sin(40) / 40)
+    assert error(None) <= ERRORS_OF_STEPS * 1e-8 and error(seminorm) > 10 * np.sin(40) / 40

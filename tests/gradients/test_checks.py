@@ -1,5 +1,7 @@
 """The witnesses are as good as they say, pass what is right, and name what is wrong."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -76,7 +78,7 @@ def test_the_shipped_fields_and_one_of_the_readers_own_pass_both_checks(f, y, th
 def test_every_smooth_network_passes_the_check_of_its_gradients(data, network, t):
     f, theta = network
     report = check_gradients(f, data.draw(arrays((2, f.dim))), t, theta, method="heun")
-    assert len(report) == 4 and all(row.ok for row in report)
+    assert len(report) == 5 and all(row.ok for row in report)
 
 
 class Transposed(ForcedPendulum):
@@ -124,13 +126,13 @@ class MeanOverTheBatch(ForcedPendulum):
 F_Y, F_THETA, F_T = "f_y, jacobian", "f_θ, param_jacobian", "f_t, time_derivative"
 JVP, VJP = "f_y w + f_θ Δθ, jvp", "a f_y, a f_θ, vjp against jvp"
 FORWARD, BACK_Y0, BACK_THETA = "pushforward, along Δy0 and Δθ", "pullback, dL/dy0", "pullback, dL/dθ"
-DUAL = "pullback against pushforward"
+DUAL, TIME = "pullback against pushforward", "f_t along the solution"
 BATCH = np.array([[0.4, -0.3], [1.0, 0.2], [-0.7, 0.5]])      # three trajectories and three parameters
 
 MISTAKES = {
     Transposed: ({F_Y, JVP}, {FORWARD, BACK_Y0, BACK_THETA}),
     WrongSign: ({F_THETA, JVP}, {FORWARD, BACK_THETA}),
-    LostTimeDerivative: ({F_T}, set()),
+    LostTimeDerivative: ({F_T}, {TIME}),
     LostParameters: ({JVP, VJP}, {FORWARD, DUAL}),
     TransposedProduct: ({VJP}, {BACK_Y0, BACK_THETA, DUAL}),
     StoppedClock: ({VJP}, {BACK_THETA, DUAL}),
@@ -160,6 +162,110 @@ def test_check_field_says_no_in_the_rows_of_a_planted_mistake_and_no_others(mist
 def test_check_gradients_says_no_in_the_rows_of_a_planted_mistake_and_no_others(mistake):
     found = rows_that_say_no(check_gradients, mistake(), BATCH, [0.3, 0.7, 1.0], PENDULUM_THETA, method="rk4")
     assert found == MISTAKES[mistake][1]
+
+
+JVP_Y, JVP_THETA = ("jvp: the term f_y w of (1.2), and so of (16.2)",
+                    "jvp: the term f_θ Δθ of (1.2), and so of (16.2)")
+VJP_Y, VJP_THETA = ("vjp: the term a f_y of (1.3), and so of (17.2) and (18.2)",
+                    "vjp: the term Σ a f_θ of (1.3), and so of (17.3) and (18.4)")
+
+
+class WrongSignInTheProduct(ForcedPendulum):
+    def vjp(self, t, y, theta, a):
+        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
+        return -a_f_y, a_f_theta
+
+
+class FirstOfTheBatch(ForcedPendulum):
+    def vjp(self, t, y, theta, a):
+        each = a[..., None, :] @ self.param_jacobian(t, y, theta)
+        return super().vjp(t, y, theta, a)[0], each.reshape(-1, 3)[0]
+
+
+class LastOfTheBatch(ForcedPendulum):
+    def vjp(self, t, y, theta, a):
+        each = a[..., None, :] @ self.param_jacobian(t, y, theta)
+        return super().vjp(t, y, theta, a)[0], each.reshape(-1, 3)[-1]
+
+
+class WrongFriction(ForcedPendulum):
+    def jacobian(self, t, y, theta):
+        f_y = super().jacobian(t, y, theta)
+        f_y[..., 1, 1] = 7.0
+        return f_y
+
+
+IN_WORDS = {
+    Transposed: ["jacobian: f_y, in (1.2), (1.3) and (18.2) is transposed", f"{JVP_Y} has f_y transposed",
+                 f"{VJP_Y} has f_y transposed"],
+    WrongSign: ["param_jacobian: f_θ, in (1.2), (1.3) and (18.4) has the wrong sign",
+                f"{JVP_THETA} has the wrong sign", f"{VJP_THETA} has the wrong sign"],
+    WrongSignInTheProduct: [f"{VJP_Y} has the wrong sign"],
+    LostTimeDerivative: ["time_derivative: f_t is missing: it is zero"],
+    LostParameters: [f"{JVP_THETA} is missing: it is zero"],
+    TransposedProduct: [f"{VJP_Y} has f_y transposed"],
+    SumOverTheParameters: [f"{VJP_THETA} is summed over θ, not over the batch"],
+    MeanOverTheBatch: [f"{VJP_THETA} is averaged over the batch, not summed"],
+    FirstOfTheBatch: [f"{VJP_THETA} is that of the first trajectory alone"],
+    LastOfTheBatch: [f"{VJP_THETA} is that of the last trajectory alone"],
+}
+
+
+def words_of(check, *args, **options):
+    """What the AssertionError says below its table."""
+    with pytest.raises(AssertionError) as caught:
+        check(*args, **options)
+    lines = str(caught.value).splitlines()
+    return [line for line in lines[2:] if not line.endswith(("yes", "NO"))]
+
+
+@pytest.mark.eq("1.2", "1.3")
+@pytest.mark.parametrize("mistake", IN_WORDS)
+def test_both_checks_say_in_words_which_term_of_which_formula_is_off(mistake):
+    expected = IN_WORDS[mistake]
+    assert words_of(check_field, mistake(), 0.4, BATCH, PENDULUM_THETA) == expected
+    assert words_of(check_gradients, mistake(), BATCH, [0.3, 0.7, 1.0], PENDULUM_THETA, method="rk4") == expected
+
+
+@pytest.mark.parametrize("mistake, term, entry", [
+    (StoppedClock, VJP_THETA, r"is wrong: entry \(2\) is [-.\d]+, and by differences [-.\d]+"),
+    (WrongFriction, "jacobian: f_y", r"is wrong: entry \(\d, 1, 1\) is 7, and by differences -0.2$")])
+def test_a_mistake_that_is_none_of_the_usual_ones_is_shown_by_its_worst_entry(mistake, term, entry):
+    first, *_ = words_of(check_field, mistake(), 0.4, BATCH, PENDULUM_THETA)
+    assert first.startswith(term) and re.search(entry, first)
+
+
+def test_a_field_that_is_right_with_a_bind_that_is_not_is_told_so():
+    class Halved(ForcedPendulum):
+        def bind(self, theta, y):
+            return super().bind(0.5 * theta, y)
+    words, = words_of(check_gradients, Halved(), BATCH, [0.3, 0.7, 1.0], PENDULUM_THETA, method="rk4")
+    assert words.startswith("each term of (1.2) and (1.3) agrees with differences at these states")
+    assert "a bind of its own" in words
+
+
+@pytest.mark.eq("1.3")
+@pytest.mark.parametrize("mistake", [MeanOverTheBatch, TransposedProduct, LostParameters])
+def test_one_trajectory_is_told_of_its_mistakes_but_has_no_batch_to_sum_over(mistake):
+    if mistake is MeanOverTheBatch:
+        assert all(row.ok for row in check_field(mistake(), 0.4, BATCH[0], PENDULUM_THETA))
+    else:
+        assert words_of(check_field, mistake(), 0.4, BATCH[0], PENDULUM_THETA) == IN_WORDS[mistake]
+
+
+@pytest.mark.parametrize("check", [
+    lambda f, y: check_field(f, 0.4, y, PENDULUM_THETA),
+    lambda f, y: check_gradients(f, y, [0.0, 1.0], PENDULUM_THETA, method="rk4")],
+    ids=["check_field", "check_gradients"])
+def test_both_checks_name_a_sum_over_the_wrong_axis_that_shows_in_the_shape(check):
+    message = r"vjp must return shapes \(2, 2\) and \(3,\), not \(2, 2\) and \(2,\): .* is summed over the batch"
+    with pytest.raises(AssertionError, match=message):
+        check(SumOverTheParameters(), BATCH[:2])
+
+
+@pytest.mark.parametrize("t", [0.4, 1845.0, 1e6])
+def test_a_right_field_passes_however_late_it_is(t):
+    assert all(row.ok for row in check_field(PENDULUM, t, BATCH, PENDULUM_THETA))
 
 
 @pytest.mark.parametrize("method, shape, message", [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Gradients, Linear, odeint, pullback, pushforward, reversible, value_and_gradients
+from minode import Gradients, Linear, SolverError, odeint, pullback, pushforward, reversible, value_and_gradients
 from tests.gradients.problems import (EXACT, PROBLEMS, ROUND_OFF, ForcedPendulum, Silent,
                                       complex_step_gradients, relative_error, repeated_grids, solves)
 from tests.strategies import arrays, grids
@@ -173,6 +173,23 @@ def test_the_pullback_refuses_unusable_input_before_calling_f(bad, error, messag
         pullback(**{**GOOD, "method": "rk4", **bad})
 
 
+@pytest.mark.parametrize("gradient", ["discrete", "checkpoint", "reversible"])
+def test_keywords_of_a_backward_solve_are_refused_by_the_routes_that_have_none(gradient):
+    message = f"backward is for gradient='backsolve' or 'interpolate', which solve backwards, not '{gradient}'"
+    with pytest.raises(ValueError, match=message):
+        pullback(**GOOD, **by(gradient, "rk4"), backward={})
+
+
+@pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
+@pytest.mark.parametrize("backward, error, message", [
+    ([("rtol", 1e-3)], TypeError, "backward must be a dict of keywords of solve, not list"),
+    ({"rtoll": 1e-3}, ValueError, "unknown keyword 'rtoll' in backward; known: method, rtol, atol, step_size, "),
+])
+def test_a_backward_solve_that_could_not_be_run_is_refused_before_the_forward_one(gradient, backward, error, message):
+    with pytest.raises(error, match=message):
+        pullback(**GOOD, gradient=gradient, backward=backward)
+
+
 @pytest.mark.parametrize("dL_dys, error, message", [
     (np.ones((2, 2)), ValueError, r"dL_dys must have shape \(3, 2\), not \(2, 2\)"),
     (np.full((3, 2), np.nan), ValueError, "dL_dys must be finite"),
@@ -207,3 +224,30 @@ def test_a_field_that_returns_something_else_than_a_velocity_is_refused(f, error
         pushforward(f, np.ones(2), [0.0, 1.0], np.ones(3), method="rk4")
     with pytest.raises(error, match=message):
         pullback(f, np.ones(2), [0.0, 1.0], np.ones(3), np.ones(2), method="rk4")
+
+
+class Steep(ForcedPendulum):
+    """A pendulum whose velocity is tame and whose derivatives are as large as numbers get."""
+
+    def jacobian(self, t, y, theta):
+        return np.full((*y.shape, 2), 1e300)
+
+
+@pytest.mark.eq("20.1")
+@pytest.mark.parametrize("gradient", ROUTES)
+@pytest.mark.parametrize("steps", [4, 40], ids=["in turn", "at once"])
+def test_a_sweep_back_that_overflows_is_a_solver_error_with_the_states_and_never_nan(gradient, steps):
+    f, t = Steep(), np.linspace(0.0, 1.0, steps + 1)
+    options = by(gradient, "rk4")
+    with pytest.raises(SolverError, match="no longer finite") as caught:
+        pullback(f, np.ones(2), t, np.ones(3), np.ones(2), **options)
+    if gradient not in ("backsolve", "interpolate"):             # they are told by the solver, going back
+        assert "on the way back from t = 1.0 to 0.0" in str(caught.value) and caught.value.t == 0.0
+        assert np.array_equal(caught.value.solution.t, t)
+        expected = odeint(f.bind(np.ones(3), np.ones(2)), np.ones(2), t, method=options["method"])
+        assert np.array_equal(caught.value.solution.ys, expected)
+
+
+def test_an_overflow_in_the_time_gradient_alone_is_a_solver_error():
+    with pytest.raises(SolverError, match="the gradient is no longer finite"):
+        pullback(Linear(1), [10.0], [0.0, 1e-300], [1.0], [1e308], method="euler")

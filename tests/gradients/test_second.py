@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import (MLP, CubicSpiral, Gradients, Linear, LotkaVolterra, VanDerPol, VectorField,
+from minode import (MLP, CubicSpiral, Gradients, Linear, LotkaVolterra, SolverError, VanDerPol, VectorField,
                     hessian_vector_product, odeint, tangent_rhs, value_and_gradients)
 from minode.gradients.checks import DIFFERENCE_TOLERANCE, central_difference, complex_step
 from minode.solvers.solve import run
@@ -190,6 +190,14 @@ def test_along_nothing_nothing_changes_and_twice_as_far_is_twice_as_much():
         assert np.array_equal(two, 2 * one)
 
 
+@pytest.mark.parametrize("options", [{"step_size": 0.02}, {"rtol": 1e-12, "atol": 1e-14}], ids=["fixed", "adaptive"])
+def test_the_steps_that_were_allowed_once_are_taken_a_second_time(options, monkeypatch):
+    monkeypatch.setitem(run.__kwdefaults__, "max_steps", 10)
+    f, theta, y0 = Bent(), PENDULUM_THETA, np.array([0.5, -0.3])
+    Hv = hessian_vector_product(quartic(np.ones((2, 2))), f, y0, [0.0, 1.0], theta, y0, theta, max_steps=1000, **options)
+    assert np.isfinite(Hv.y0).all()
+
+
 # -- what is refused ----------------------------------------------------------------------------------
 
 
@@ -247,3 +255,14 @@ def test_the_inputs_are_not_written_to():
     for array in arguments:
         array.flags.writeable = False
     hessian_vector_product(quartic(np.ones((3, 2, 2))), f, *arguments)
+
+
+def test_a_second_derivative_that_overflows_is_a_solver_error_with_the_states():
+    class Kinked(Bent):
+        def vjp_derivative(self, t, y, theta, a, w, dtheta):
+            return np.full(y.shape, 1e300) * a, np.full(3, 1e300) * 1e300
+
+    with pytest.raises(SolverError, match="the gradient is no longer finite") as caught:
+        hessian_vector_product(quartic(np.ones((2, 2))), Kinked(), np.ones(2), [0.0, 1.0], np.ones(3),
+                               np.ones(2), np.ones(3), method="rk4")
+    assert np.array_equal(caught.value.solution.t, [0.0, 1.0])

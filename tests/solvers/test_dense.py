@@ -259,3 +259,13 @@ def test_outside_the_span_nothing_is_known(span, outside):
         solution.interpolate(outside)
     with pytest.raises(ValueError, match="t must be finite"):
         solution.interpolate(np.nan)
+
+
+@pytest.mark.eq("11.1")
+@pytest.mark.parametrize("span", [(0.0, 3.0), (3.0, 0.0)], ids=["forwards", "backwards"])
+def test_one_time_is_answered_as_it_is_among_many_at_the_ends_of_steps_and_between(span):
+    solution = solve(pendulum, [0.5, -0.3], np.linspace(*span, 31), method="rk4")
+    t = np.concatenate([solution.t, solution.t[:-1] + np.diff(solution.t) / 3])[::-1]
+    alone = np.array([solution.interpolate(time) for time in t.tolist()])
+    assert np.array_equal(alone, solution.interpolate(t))
+    assert solution.interpolate([]).shape == (0, 2)

@@ -1,5 +1,6 @@
 """One step function runs every explicit table: stage by stage, as R(hλ), at its order, along its grid."""
 
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,7 +10,7 @@ from hypothesis import given, strategies as st
 from scipy.integrate import solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, odeint_euler, odeint_rk4, solve
-from minode.solvers.explicit import fixed_grid
+from minode.solvers.explicit import Grid
 from tests.strategies import arrays, assert_agree, grids
 
 EPS = np.finfo(float).eps
@@ -154,20 +155,29 @@ def test_the_error_falls_at_the_order_of_the_table(tableau, n, span):
 
 # -- the grid ---------------------------------------------------------------------------------
 
+def times_of(t, step_size=None):
+    """All times of a grid, one after the other; the steps back are the same steps."""
+    grid = Grid(np.array(t), step_size)
+    steps = list(grid)
+    assert list(reversed(grid)) == steps[::-1]
+    assert all(last[1] == first[0] for last, first in zip(steps, steps[1:]))
+    return np.array([float(t[0])] + [t_new for _, t_new in steps])
+
+
 @pytest.mark.eq("9.4")
 @given(st.floats(-2, 2), st.integers(1, 200), st.sampled_from([0.1, 0.2, 0.3, 0.7, 1/3, 1e-3]),
        st.sampled_from([1, -1]))
 def test_an_interval_of_m_steps_is_m_steps_in_spite_of_round_off(t_a, m, step_size, sign):
     t_b = t_a + sign * m * step_size
     expected = [t_a + j * (t_b - t_a) / m for j in range(m)] + [t_b]
-    assert np.array_equal(fixed_grid(np.array([t_a, t_b]), step_size), expected)
+    assert np.array_equal(times_of([t_a, t_b], step_size), expected)
 
 
 @pytest.mark.eq("9.4")
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=5), st.floats(0.05, 20), st.booleans())
 def test_the_grid_has_the_fewest_equal_steps_that_are_not_too_long(times, step_size, down):
     t = np.sort(times)[::-1] if down else np.sort(times)
-    grid = fixed_grid(t, step_size)
+    grid = times_of(t, step_size)
     ends = [np.flatnonzero(grid == time).item() for time in dict.fromkeys(t.tolist())]      # met once
     assert ends[0] == 0 and ends[-1] == len(grid) - 1
     for first, last in zip(ends, ends[1:]):
@@ -179,14 +189,22 @@ def test_the_grid_has_the_fewest_equal_steps_that_are_not_too_long(times, step_s
 
 
 @pytest.mark.eq("9.4")
+def test_a_grid_ends_at_the_last_time_and_not_beside_it():
+    tenths = np.arange(-20, 21) / 10
+    pairs = [(t_a, t_b) for t_a in tenths.tolist() for t_b in tenths.tolist() if t_a != t_b]
+    assert any(t_a + (t_b - t_a) != t_b for t_a, t_b in pairs)                 # what the formula would give
+    assert all(list(Grid(np.array(pair), abs(pair[1] - pair[0]) / 3))[-1][1] == pair[1] for pair in pairs)
+
+
+@pytest.mark.eq("9.4")
 def test_times_on_the_grid_are_computed_and_not_accumulated():
     n = 100_000
-    grid = fixed_grid(np.array([0.0, n / 10]), 0.1)
+    grid = times_of([0.0, n / 10], 0.1)
     accumulated = np.add.accumulate(np.full(n, 0.1))
     assert len(grid) == n + 1 and sum([0.1] * 10) == 0.9999999999999999
     assert np.abs(grid - np.arange(n + 1) / 10).max() <= 2 * EPS * n / 10
     assert abs(accumulated[-1] - n / 10) > 1000 * EPS * n / 10
-    assert len(fixed_grid(np.array([0.0, 0.3]), 0.1)) == len(fixed_grid(np.array([0.1, 0.4]), 0.1)) == 4
+    assert len(times_of([0.0, 0.3], 0.1)) == len(times_of([0.1, 0.4], 0.1)) == 4
 
 
 @pytest.mark.eq("9.4")
@@ -243,3 +261,30 @@ def test_a_solve_gives_up_after_max_steps():
     with pytest.raises(SolverError, match=r"t = 0\.5.*max_steps = 5") as caught:
         odeint(f, [0.4, -0.3], [0.0, 0.3, 1.0], method="rk4", step_size=0.1, max_steps=5)
     assert caught.value.t == 0.5 and caught.value.solution.t.tolist() == [0.0, 0.3]
+
+
+@pytest.mark.eq("9.4")
+@pytest.mark.parametrize("t, spacing", [([0.0, 1.0], "2.2e-16"), ([5.0, -1000.0], "1.1e-13")])
+@pytest.mark.parametrize("step_size", [1e-300, 5e-324, 1e-17])
+@pytest.mark.parametrize("method", ["rk4", "dopri5", "reversible_heun"])
+def test_a_step_that_would_not_move_the_clock_is_refused_before_any_work(t, spacing, step_size, method):
+    message = f"step_size must be at least the spacing of numbers at t, {spacing}, not {step_size}"
+    with pytest.raises(ValueError, match=message):
+        odeint(never_called, [0.4, -0.3], t, method=method, step_size=step_size)
+
+
+def never_called(t, y):
+    raise AssertionError("f was called before step_size was looked at")
+
+
+@pytest.mark.eq("9.4")
+@pytest.mark.parametrize("method", ["rk4", "reversible_heun"])
+def test_more_steps_than_fit_into_memory_stop_at_max_steps_and_take_none(method):
+    tracemalloc.start()
+    try:
+        with pytest.raises(SolverError, match="max_steps = 100 were not enough") as caught:
+            odeint(f, [0.4, -0.3], [0.0, 1.0], method=method, step_size=1e-14, max_steps=100)
+        assert tracemalloc.get_traced_memory()[1] < 100_000             # and not the 8e14 bytes of their times
+    finally:
+        tracemalloc.stop()
+    assert 0 < caught.value.t < 1.1e-12 and caught.value.solution.t.tolist() == [0.0]

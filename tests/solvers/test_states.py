@@ -1,10 +1,13 @@
 """States of any shape come out as they went in; what cannot be solved is refused by name, before any work."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import SolverError, odeint, odeint_euler, odeint_rk4, solve
+from minode import SolverError, methods, odeint, odeint_euler, odeint_rk4, reversible, solve
 from minode.solvers.states import as_positive, as_real, pose
 from tests.strategies import arrays, assert_agree, batches, grids
 
@@ -224,6 +227,53 @@ def test_a_velocity_that_does_not_fit_the_state_is_refused(door, y0, velocity, e
         door(lambda t, y: velocity, y0, [0.0, 1.0])
 
 
+def under_a_root(t, y):
+    """y' = −y √(1/2 − t), which numpy's own root of negative numbers makes complex for t > 1/2."""
+    return -y * np.emath.sqrt(0.5 - np.asarray(t))[..., None]
+
+
+TURNS_COMPLEX = "f returned complex values for a real state; make y0 complex to solve it so"
+
+
+@through_every_door
+@pytest.mark.parametrize("t", [[0.0, 0.3, 0.7, 1.0], np.linspace(0.0, 1.0, 11)], ids=["few", "many"])
+def test_a_velocity_that_turns_complex_on_the_way_is_refused_as_if_it_had_begun_so(door, t):
+    with pytest.raises(TypeError, match=TURNS_COMPLEX):
+        door(under_a_root, ARRAY, t)
+    with pytest.raises(TypeError, match=TURNS_COMPLEX):
+        door(lambda t, y: (y[0], under_a_root(t, y[1])), PAIR, t)
+    assert np.isfinite(door(under_a_root, ARRAY + 0j, t)).all()
+
+
+@pytest.mark.parametrize("step_size", [None, 0.1])
+@pytest.mark.parametrize("method", [*methods.values(), reversible("rk4")], ids=lambda method: method.name)
+def test_and_by_every_method_with_outputs_at_the_ends_of_steps_or_between(method, step_size):
+    options = {"method": method, "step_size": step_size, "jacobian": decay_of_the_root}
+    with pytest.raises(TypeError, match=TURNS_COMPLEX):
+        odeint(under_a_root, ARRAY, [0.0, 0.31, 0.62, 1.0], **options)
+
+
+def decay_of_the_root(t, y):
+    return -np.eye(3) * np.sqrt(abs(0.5 - t))
+
+
+@pytest.mark.parametrize("method", ["heun_euler", "bosh3", "dopri5", "dop853"])
+def test_and_by_trajectories_with_steps_of_their_own(method):
+    with pytest.raises(TypeError, match=TURNS_COMPLEX):
+        odeint(under_a_root, np.ones((2, 3)), [0.0, 1.0], method=method, per_trajectory=True)
+
+
+@pytest.mark.parametrize("error", [TypeError("the reader's own"), KeyError("another")])
+def test_what_f_itself_raises_is_handed_on(error):
+    def f(t, y):
+        if t > 0.5:
+            raise error
+        return y
+    with pytest.raises(type(error)) as caught:
+        odeint(f, ARRAY, [0.0, 1.0], method="rk4", step_size=0.1)
+    assert caught.value is error
+
+
 @pytest.mark.parametrize("step_size, error, message", [
     (0.0, ValueError, "step_size must be positive, not 0.0"),
     (-0.1, ValueError, "step_size must be positive, not -0.1"),
@@ -271,3 +321,17 @@ def test_a_field_that_stops_being_finite_is_reported_and_never_returned(door, ba
     assert caught.value.t == t[last] and solution.t.tolist() == t[:last + 1]
     for ys, expected in zip(solution.ys, door(same, (1.0, 2.0), t[:last + 1])):
         assert np.array_equal(ys, expected)
+
+
+@pytest.mark.parametrize("again", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy],
+                         ids=["pickle", "copy", "deepcopy"])
+@pytest.mark.parametrize("options", [{"method": "rk4", "step_size": 0.5}, {"method": "dopri5"},
+                                     {"method": "reversible_heun", "step_size": 0.5}], ids=lambda o: o["method"])
+def test_a_solver_error_goes_from_one_process_to_another_with_all_it_carries(again, options):
+    with pytest.raises(SolverError) as caught:
+        odeint(lambda t, y: y**2, [1.0, 0.5], np.linspace(0.0, 50.0, 101), **options)
+    error, other = caught.value, again(caught.value)
+    assert type(other) is SolverError and str(other) == str(error) and other.t == error.t
+    assert len(other.solution.t) > 1 and other.solution.stats == error.solution.stats
+    assert np.array_equal(other.solution.t, error.solution.t)
+    assert np.array_equal(other.solution.ys, error.solution.ys)
