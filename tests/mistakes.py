@@ -259,10 +259,10 @@ CONTROLS = {
 }
 
 
-def controls():
-    """The table as a list of `Mistake`s; UsageError names the rows whose fragment is not there just once."""
+def controls(table=CONTROLS):
+    """A table as a list of `Mistake`s; UsageError names the rows whose fragment is not there just once."""
     read, planted, wrong = {}, [], []
-    for number, rows in CONTROLS.items():
+    for number, rows in table.items():
         for module, fragment, replacement, what in rows:
             source = read.setdefault(module, Source(ROOT / "minode" / module))
             lines = source.text.splitlines(keepends=True)
