@@ -14,6 +14,7 @@ from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, Solution, SolverErr
                     VectorField, adjoint_rhs, check_field, check_gradients, hessian_vector_product, odeint,
                     odeint_euler, odeint_rk4, pullback, pushforward, reversible, solve, tangent_rhs,
                     value_and_gradients)
+from minode.solvers.solve import KEYWORDS
 from tests.book import CHAPTERS, ROOT
 
 SHAPE = re.compile(r"\((?:\.\.\.|[A-Zdpsn])(?:, [^()\n]+|,)?\)|\(\w × \w\)|\(d²,\)|\(\d,\)|\(\.\.\., ")
@@ -50,13 +51,21 @@ def test_a_page_says_what_shapes_it_is_about(name):
 def test_a_page_of_a_function_explains_each_argument_and_the_errors(name):
     words = page(name).replace("`", "")
     unsaid = [argument for argument in inspect.signature(PUBLIC[name]).parameters
-              if argument != "options" and not re.search(rf"\b{argument}\b", words)]
-    as_for = re.search(r"(?:errors|arguments)[^.]* as for (\w+)", words)
+              if not re.search(rf"\b{argument}\b", words)]
+    as_for = re.search(r"(?:errors|arguments)[^.]* (?:as for|those of) (\w+)", words)
     if as_for:
         words += page(as_for[1])
         unsaid = [argument for argument in unsaid if not re.search(rf"\b{argument}\b", words)]
     assert not unsaid, f"help(minode.{name}) does not explain {unsaid}"
     assert re.search(r"ValueError|TypeError", words), f"help(minode.{name}) names no error"
+
+
+def test_the_page_of_the_methods_lists_them_all_and_that_of_solve_the_keywords():
+    table, keywords = page("methods").split("A Runge–Kutta")[0], page("solve")
+    assert set(minode.methods) <= set(re.findall(r"\w+", table))
+    assert list(inspect.signature(solve).parameters)[3:] == KEYWORDS
+    for name in KEYWORDS:
+        assert re.search(rf"^(\w+, )?{name}(, \w+)? {{2,}}\w", keywords, re.M), f"help(minode.solve): no line for {name}"
 
 
 def test_the_page_of_the_package_has_the_contents_the_notation_and_an_example():

@@ -89,6 +89,7 @@ def test_the_reading_order_is_the_book_and_a_chapter_needs_only_chapters_before_
         assert chapter.docstring.startswith(f"{number}. {title}\n"), f"chapter {number} has another title"
         assert f"]({chapter.name})" in modules
         assert all(int(earlier) < int(number) for earlier in re.findall(r"\d+", needs))
+        assert 80 <= chapter.text.count("\n") <= 250              # as the README says
         assert int(time) == minutes(int(number)) == 5 * math.ceil(chapter.text.count("\n") / 40)
     assert f"about {hours(CHAPTERS)}." in section("Reading order")
 

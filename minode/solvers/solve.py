@@ -19,6 +19,7 @@ An implicit table takes the stepper of chapter 13 into the first two.
 Next: the derivatives (Part III, chapter 16).
 """
 
+import inspect
 from typing import NamedTuple
 
 import numpy as np
@@ -175,6 +176,9 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
 
 
 KEYWORDS = [name for name in run.__kwdefaults__ if name not in ("grid", "controller")]
+for front_door in (odeint, solve):                                  # so that help() lists the keywords
+    front_door.__signature__ = inspect.Signature(
+        [inspect.signature(run).parameters[name] for name in ("f", "y0", "t", *KEYWORDS)])
 
 
 def make_stepper(problem, y0, tableau, jacobian, tolerances, stats):
