@@ -40,12 +40,15 @@ Next: telling digits apart (chapter 25).
 
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 
 from ..solvers.states import as_positive, as_real
 from .optimisers import adam, clip
 from .records import Fit, FitError, History
+
+BETWEEN_LINES = 0.2                 # seconds from one line of progress to the next
 
 
 def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimiser=adam, learning_rate=1e-3,
@@ -82,54 +85,56 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     (array([3., 3.]), 'n_steps done', (200,))
     """
     check(n_steps, data, batch_size, validate_every, patience, weight_decay, largest_gradient, give_up)
+    rate = learning_rate if callable(learning_rate) else lambda step, rate=as_positive("learning_rate", learning_rate): rate
     draw, per_epoch = batches(data, batch_size, seed)
-    rate = learning_rate if callable(learning_rate) else lambda step: learning_rate
-    tell = teller(progress, n_steps)
     if isinstance(theta, Fit):
         now = theta._replace(stopped="n_steps done")
     else:
         theta = as_real("theta", theta).astype(np.float64)
-        loss = np.inf if validate is None else finite("the validation loss", validate(theta))
-        now = Fit(theta, loss, 0, "n_steps done", History(*[np.empty(0)] * 4), theta, None, 0.0)
-    done = len(now.history.loss)
-    history = np.full((4, max(n_steps, done)), np.nan)
-    history[:, :done] = now.history
+        now = Fit(theta, np.inf, 0, "n_steps done", History(*[np.empty(0)] * 4), 0, theta, None, 0.0)
+    history = np.full((4, max(n_steps, now.steps)), np.nan)
+    history[:, :now.steps] = now.history
 
-    def one_more(now, k):
-        before = getattr(counter, "n_f", 0)
+    def after_one_more(now):
+        k, before = now.steps, getattr(counter, "n_f", 0)
         value, gradient = objective(now.last, draw(k))
         n_f = getattr(counter, "n_f", np.nan) - before
         penalty, dL_dtheta = decay(now.last, weight_decay)
         value = finite("the loss", value + penalty)
         gradient = as_real("the gradient", gradient, now.last.shape) + dL_dtheta
         history[:, k] = value, np.linalg.norm(gradient), n_f, np.nan
-        if abs(value) > give_up * abs(history[0, 0]):
+        if abs(value) > give_up * abs(history[0, 0]) > 0:
             raise ArithmeticError(f"the loss diverges: it is {value:.3g} and was {history[0, 0]:.3g} at first")
         if largest_gradient is not None:
             gradient = clip(gradient, largest_gradient)
         theta, state = optimiser(now.last, gradient, now.state, rate(k))
         average = now.average + (value - now.average) / min(k + 1, per_epoch)      # (24.3)
-        judged, candidate = average, now.last
+        judged = average, now.last, k
         if validate is not None:
-            judged, candidate = np.inf, theta
+            judged = np.inf, theta, k + 1
             if (k + 1) % validate_every == 0 or k + 1 == n_steps:
-                judged = history[3, k] = finite("the validation loss", validate(theta))
-        now = now._replace(last=theta, state=state, average=average)
-        return now._replace(theta=candidate, loss=judged, best_step=k) if judged < now.loss else now
+                history[3, k] = finite("the validation loss", validate(theta))
+                judged = history[3, k], theta, k + 1
+        best = min((now.loss, now.theta, now.best_step), judged, key=lambda found: found[0])
+        return now._replace(loss=float(best[0]), theta=best[1], best_step=best[2],
+                            steps=k + 1, last=theta, state=state, average=average)
 
-    try:
-        while done < n_steps:
-            now, done = one_more(now, done), done + 1
-            tell(done, history[0, done - 1])
-            if patience is not None and done - 1 - now.best_step >= patience:
-                now = now._replace(stopped=f"nothing better in {patience} steps")
-                break
-    except KeyboardInterrupt:
-        now = now._replace(stopped="interrupted")
-    except Exception as error:
-        now = now._replace(stopped="failed", history=History(*history[:, :done]))
-        raise FitError(f"stopped in step {done}: {error}", now) from error
-    return now._replace(history=History(*history[:, :done]))
+    with telling(progress, n_steps) as tell:
+        try:
+            if validate is not None and now.steps == 0:
+                now = now._replace(loss=finite("the validation loss", validate(theta)))
+            while now.steps < n_steps:
+                now = after_one_more(now)
+                tell(now.steps, history[0, now.steps - 1])
+                if patience is not None and now.steps - now.best_step >= patience:
+                    now = now._replace(stopped=f"nothing better in {patience} steps")
+                    break
+        except KeyboardInterrupt:
+            now = now._replace(stopped="interrupted")
+        except Exception as error:
+            now = now._replace(stopped="failed", history=History(*history[:, :now.steps]))
+            raise FitError(f"stopped after {now.steps} steps: {error}", now) from error
+    return now._replace(history=History(*history[:, :now.steps]))
 
 
 def decay(theta, rate):
@@ -159,30 +164,6 @@ def batches(data, batch_size, seed):
         rows = order[j * batch_size:(j + 1) * batch_size]                          # (24.1)
         return tuple(array[rows] for array in arrays) if isinstance(data, tuple) else arrays[0][rows]
     return draw, per_epoch
-
-
-class Counted:
-    """A field that counts in `n_f` how often f is evaluated, and is otherwise that field.
-
-    >>> from minode import Linear, odeint
-    >>> field = Counted(Linear(1))
-    >>> ys = odeint(field.bind(np.ones(1), np.ones(1)), [1.0], [0.0, 1.0, 2.0], method="rk4")
-    >>> field.n_f
-    8
-    """
-
-    def __init__(self, field, owner=None):
-        self.field, self.n_f, self.owner = field, 0, owner or self
-
-    def __getattr__(self, name):
-        return getattr(self.field, name)
-
-    def __call__(self, *arguments):
-        self.owner.n_f += 1
-        return self.field(*arguments)
-
-    def bind(self, theta, y):
-        return Counted(self.field.bind(theta, y), self.owner)
 
 
 def finite(what, value):
@@ -217,24 +198,27 @@ def check(n_steps, data, batch_size, validate_every, patience, weight_decay, lar
             raise ValueError(f"data must be finite, but holds NaN or infinity in rows {rows}")
 
 
-def teller(progress, n_steps):
+@contextmanager
+def telling(progress, n_steps):
     """tell(done, loss): the reader's own, or a line on stderr with the loss and the time left."""
-    if callable(progress):
-        return lambda done, loss: progress(done, n_steps, loss)
-    if progress not in (None, True, False):
+    if progress not in (None, True, False) and not callable(progress):
         raise TypeError(f"progress must be True, False, None or callable, not {progress!r}")
+    if callable(progress):
+        yield lambda done, loss: progress(done, n_steps, loss)
+        return
     if not (sys.stderr.isatty() if progress is None else progress):
-        return lambda done, loss: None
-    started = {"at": time.monotonic(), "from": None, "told": -np.inf}
+        yield lambda done, loss: None
+        return
+    first, started, told = None, time.monotonic(), -np.inf
 
     def tell(done, loss):
+        nonlocal first, told
         now = time.monotonic()
-        if started["from"] is None:
-            started["from"] = done - 1
-        if now - started["told"] < 0.1 and done < n_steps:
-            return
-        started["told"] = now
-        left = (now - started["at"]) / (done - started["from"]) * (n_steps - done)
-        print(f"\rstep {done}/{n_steps}   loss {loss:.6g}   {left:.0f} s left   ", end="\n" if done == n_steps else "",
-              file=sys.stderr, flush=True)
-    return tell
+        first = done - 1 if first is None else first
+        if now - told >= BETWEEN_LINES or done == n_steps:
+            left, told = (now - started) / (done - first) * (n_steps - done), now
+            print(f"\rstep {done}/{n_steps}   loss {loss:.6g}   {left:.0f} s left   ", end="", file=sys.stderr, flush=True)
+    try:
+        yield tell
+    finally:
+        print(file=sys.stderr)

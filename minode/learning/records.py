@@ -21,6 +21,7 @@ import numpy as np
 from ..solvers.states import as_real
 
 FORMAT = "minode, format 1"
+SCALARS = ("loss", "best_step", "stopped", "steps", "average")
 DESCRIBED = ("dim", "dim_out", "n_params", "widths", "names")
 
 
@@ -38,10 +39,10 @@ class History(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """The best θ (p,), its loss, and in which step it was found; why the fit stopped; its `History`.
+    """The best θ (p,), its loss, and after how many steps it was met; why the fit stopped; its `History`.
 
-    The rest is where to go on from: `last`, the θ after the last step, the optimiser's state, the
-    average (24.3) of the losses.
+    The rest is where to go on from: how many steps were done, `last`, the θ after them, the
+    optimiser's state, and the average (24.3) of the losses.
     """
 
     theta: np.ndarray
@@ -49,6 +50,7 @@ class Fit(NamedTuple):
     best_step: int
     stopped: str
     history: History
+    steps: int
     last: np.ndarray
     state: tuple | None
     average: float
@@ -62,6 +64,30 @@ class FitError(RuntimeError):
         self.fit = fit
 
 
+class Counted:
+    """A field that counts in `n_f` how often f is evaluated, and is otherwise that field.
+
+    >>> from minode import Linear, odeint
+    >>> field = Counted(Linear(1))
+    >>> ys = odeint(field.bind(np.ones(1), np.ones(1)), [1.0], [0.0, 1.0, 2.0], method="rk4")
+    >>> field.n_f
+    8
+    """
+
+    def __init__(self, field, owner=None):
+        self.field, self.n_f, self.owner = field, 0, owner or self
+
+    def __getattr__(self, name):
+        return getattr(self.field, name)
+
+    def __call__(self, *arguments):
+        self.owner.n_f += 1
+        return self.field(*arguments)
+
+    def bind(self, theta, y):
+        return Counted(self.field.bind(theta, y), self.owner)
+
+
 def save(path, field, theta):
     """Write θ (p,) of a field, or a whole `Fit`, to a file that only `load` for such a field accepts.
 
@@ -73,7 +99,7 @@ def save(path, field, theta):
     if fit:
         arrays |= {f"history_{name}": value for name, value in fit.history._asdict().items()}
         arrays |= {f"state_{i}": np.asarray(part) for i, part in enumerate(fit.state or ())}
-        arrays |= {name: np.asarray(getattr(fit, name)) for name in ("loss", "best_step", "stopped", "last", "average")}
+        arrays |= {name: np.asarray(getattr(fit, name)) for name in SCALARS + ("last",)}
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".part", dir=path.parent)
     try:
@@ -122,8 +148,8 @@ def restored(theta, found):
     history = History(*(found[f"history_{name}"] for name in History._fields))
     parts = [found[f"state_{i}"] for i in range(sum(name.startswith("state_") for name in found))]
     state = tuple(part if part.ndim else part.item() for part in parts) or None
-    return Fit(theta, found["loss"].item(), found["best_step"].item(), found["stopped"].item(), history,
-               as_real("last", found["last"], theta.shape), state, found["average"].item())
+    return Fit(theta=theta, history=history, last=as_real("last", found["last"], theta.shape), state=state,
+               **{name: found[name].item() for name in SCALARS})
 
 
 def describe(field):
