@@ -30,7 +30,8 @@ and numbers them, and the lines of code that carry the same numbers are those eq
          22  Is it right?                               checks
     IV.  What it is for                             learning/
          23  Steps downhill                             optimisers
-         24  A loop that learns                         fit
+         24  A loop that learns                         fit, records
+         25  Telling digits apart                       classify
 
 One notation throughout. States, tangents and cotangents are rows.
 
@@ -63,6 +64,7 @@ from .gradients.checks import check_field, check_gradients
 from .gradients.pullback import Gradients, pullback, value_and_gradients
 from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs
+from .learning.classify import Classifier, Layered
 from .learning.fit import fit
 from .learning.optimisers import adam, sgd
 from .learning.records import Fit, FitError, load, save
@@ -76,5 +78,5 @@ __all__ = [
     "odeint_euler", "odeint_rk4", "odeint", "solve", "methods", "reversible", "Tableau", "Solution", "SolverError",
     "tangent_rhs", "adjoint_rhs", "pushforward", "pullback", "value_and_gradients", "Gradients",
     "hessian_vector_product", "check_field", "check_gradients",
-    "adam", "sgd", "fit", "Fit", "FitError", "save", "load",
+    "adam", "sgd", "fit", "Fit", "FitError", "save", "load", "Classifier", "Layered",
 ]

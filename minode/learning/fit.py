@@ -30,7 +30,7 @@ which it is least, and `patience` steps without a better one end the fit. Withou
 loss itself; but that of a batch is noisy, and the least of many is least by luck. So θ_k is
 judged by an average over about one epoch, of the losses L_0, …, L_k that were met on the way,
 
-    s_k = s_{k−1} + (L_k − s_{k−1}) / min(k + 1, J),                     (24.3)
+    s_k = (1 − w) s_{k−1} + w L_k,   w = 1 / min(k + 1, J),              (24.3)
 
 which is L_k itself where each step sees all the data, J = 1. A fit has failed when a loss is no number,
 or |L_k| is more than `give_up` times |L_0|. Then the best θ is in the `FitError`.
@@ -108,7 +108,8 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
         if largest_gradient is not None:
             gradient = clip(gradient, largest_gradient)
         theta, state = optimiser(now.last, gradient, now.state, rate(k))
-        average = now.average + (value - now.average) / min(k + 1, per_epoch)      # (24.3)
+        weight = 1 / min(k + 1, per_epoch)                                         # (24.3)
+        average = (1 - weight) * now.average + weight * value                      # (24.3)
         judged = average, now.last, k
         if validate is not None:
             judged = np.inf, theta, k + 1
@@ -122,7 +123,7 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     with telling(progress, n_steps) as tell:
         try:
             if validate is not None and now.steps == 0:
-                now = now._replace(loss=finite("the validation loss", validate(theta)))
+                now = now._replace(loss=finite("the validation loss", validate(now.last)))
             while now.steps < n_steps:
                 now = after_one_more(now)
                 tell(now.steps, history[0, now.steps - 1])

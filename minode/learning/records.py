@@ -5,8 +5,8 @@ it is to go on as if nothing had happened. It may be kept in a file. A file is w
 another name in the same folder, and then takes the place of the old one in a single step, so that
 at any time there is either the old file or the new one. It holds arrays and text alone: `np.load`
 could also bring back arbitrary objects ("pickles"), which may run any code; it is told not
-to. And with θ goes a description of the field that it belongs to, since 64 numbers that fit 4–8–3
-by their count would otherwise pass for the θ of any other field that has 64.
+to. And with θ goes a description of the field that it belongs to, since it would otherwise pass
+for the θ of any other field with as many parameters.
 """
 
 import json
@@ -153,6 +153,9 @@ def restored(theta, found):
 
 
 def describe(field):
-    """A field's class and sizes as text: what θ must be told to belong to."""
+    """A field's class and sizes as text, and those of the fields that it is made of: whose θ this is."""
+    if isinstance(field, Counted):
+        return describe(field.field)
     sizes = {name: getattr(field, name) for name in DESCRIBED if hasattr(field, name)}
-    return f"{type(field).__name__} {json.dumps(sizes)}"
+    inner = "".join(f" of {describe(getattr(field, name))}" for name in ("field", "block") if hasattr(field, name))
+    return f"{type(field).__name__} {json.dumps(sizes)}{inner}"
