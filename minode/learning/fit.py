@@ -32,8 +32,9 @@ judged by an average over about one epoch, of the losses L_0, …, L_k that were
 
     s_k = (1 − w) s_{k−1} + w L_k,   w = 1 / min(k + 1, J),              (24.3)
 
-which is L_k itself where each step sees all the data, J = 1. A fit has failed when a loss is no number,
-or |L_k| is more than `give_up` times |L_0|. Then the best θ is in the `FitError`.
+which is L_k itself where each step sees all the data, J = 1. (A stream of batches has no epochs;
+there J is 20.) A fit has failed when a loss is no number, or |L_k| is more than `give_up` times
+|L_0|. Then the best θ is in the `FitError`.
 
 Next: telling digits apart (chapter 25).
 """
@@ -48,6 +49,7 @@ from ..solvers.states import as_positive, as_real
 from .optimisers import adam, clip
 from .records import Fit, FitError, History
 
+OF_A_STREAM = 20                    # batches of a stream that stand for an epoch in (24.3)
 BETWEEN_LINES = 0.2                 # seconds from one line of progress to the next
 
 
@@ -152,7 +154,7 @@ def batches(data, batch_size, seed):
     if data is None:
         return lambda k: None, 1
     if callable(data):
-        return lambda k: data(np.random.default_rng([seed, k])), 1
+        return lambda k: data(np.random.default_rng([seed, k])), OF_A_STREAM
     arrays = tuple(map(np.asarray, data)) if isinstance(data, tuple) else (np.asarray(data),)
     n = len(arrays[0])
     per_epoch = 1 if batch_size is None else n // batch_size

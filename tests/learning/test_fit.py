@@ -125,7 +125,7 @@ def recorded(objective):
 
 
 @pytest.mark.eq("24.3")
-@pytest.mark.parametrize("name, window", [("batches", 3), ("all data", 1), ("a stream", 1)])
+@pytest.mark.parametrize("name, window", [("batches", 3), ("all data", 1), ("a stream", 20)])
 def test_without_validation_theta_is_judged_by_the_average_loss_of_about_an_epoch(name, window):
     objective, asked = recorded(mismatch)
     found = fit(objective, THETA, **SMALL | VARIANTS[name])
