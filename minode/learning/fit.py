@@ -87,7 +87,8 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     (array([3., 3.]), 'n_steps done', (200,))
     """
     check(n_steps, data, batch_size, validate_every, patience, weight_decay, largest_gradient, give_up)
-    rate = learning_rate if callable(learning_rate) else lambda step, rate=as_positive("learning_rate", learning_rate): rate
+    if not callable(learning_rate):
+        as_positive("learning_rate", learning_rate)
     draw, per_epoch = batches(data, batch_size, seed)
     if isinstance(theta, Fit):
         now = theta._replace(stopped="n_steps done")
@@ -109,7 +110,8 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
             raise ArithmeticError(f"the loss diverges: it is {value:.3g} and was {history[0, 0]:.3g} at first")
         if largest_gradient is not None:
             gradient = clip(gradient, largest_gradient)
-        theta, state = optimiser(now.last, gradient, now.state, rate(k))
+        rate = learning_rate(k) if callable(learning_rate) else learning_rate
+        theta, state = optimiser(now.last, gradient, now.state, rate)
         weight = 1 / min(k + 1, per_epoch)                                         # (24.3)
         average = (1 - weight) * now.average + weight * value                      # (24.3)
         judged = average, now.last, k
@@ -127,11 +129,11 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
             if validate is not None and now.steps == 0:
                 now = now._replace(loss=finite("the validation loss", validate(now.last)))
             while now.steps < n_steps:
-                now = after_one_more(now)
-                tell(now.steps, history[0, now.steps - 1])
                 if patience is not None and now.steps - now.best_step >= patience:
                     now = now._replace(stopped=f"nothing better in {patience} steps")
                     break
+                now = after_one_more(now)
+                tell(now.steps, history[0, now.steps - 1])
         except KeyboardInterrupt:
             now = now._replace(stopped="interrupted")
         except Exception as error:

@@ -240,6 +240,21 @@ def test_an_interrupted_validation_loses_nothing_either():
     assert bits(fit(mismatch, half, **options)) == bits(fit(mismatch, THETA, **options))
 
 
+@pytest.mark.parametrize("at", range(1, 9))
+def test_an_interrupt_between_two_steps_changes_neither_the_numbers_nor_where_patience_ends(at):
+    def validate(theta):
+        return abs(theta[0] - 0.25)
+    def press(step, n_steps, loss):
+        if step == at:
+            raise KeyboardInterrupt
+    options = {"n_steps": 50, "validate": validate, "validate_every": 1, "patience": 4, "learning_rate": 0.06}
+    whole = fit(parabola, np.zeros(1), progress=False, **options)
+    half = fit(parabola, np.zeros(1), progress=press, **options)
+    assert (half.stopped, half.steps) == ("interrupted", at) and (whole.best_step, whole.steps) == (4, 8)
+    assert bits(fit(parabola, half, progress=False, **options)) == bits(whole)
+    assert bits(fit(parabola, whole, progress=False, **options)) == bits(whole)
+
+
 def test_ctrl_c_may_come_at_any_line_of_a_step():
     def objective(theta, batch):
         return 0.5 * np.sum((theta - batch) ** 2), np.sum(theta - batch, axis=0)
