@@ -1,17 +1,18 @@
 """Figure 33. One dimension more
 
-Points of a disc, and of a ring around it, are to be told apart by the sign of a read-out v · y(1) + c, linear
-in where an ODE has carried them (Dupont, Doucet and Teh, 2019). Solutions do not cross, so a flow of the plane only
-bends it: the image of the ring still goes all round that of the disc, and no line has one on
-each side. With a third component, 0 at the start, the disc can be lifted out. Each field is a network with 32
-hidden units; loss ½ mean (v · y(1) + c ∓ 1)² on 300 points, RK4 with h = 0.1, 300 steps of Adam, three
-seeds. The figure shows (4.1), (18.4), (20.1) and (23.4).
+Points of a disc, and of a ring around it, are to be told apart by the sign of a read-out v · y(1) +
+c, linear in where an ODE has carried them (Dupont, Doucet and Teh, 2019). Solutions do not cross,
+so a flow of the plane only bends it: the image of the ring still goes all round that of the disc,
+and no line has one on each side. With a third component, 0 at the start, the disc can be lifted
+out. Each field is a network with 32 hidden units; loss ½ mean (v · y(1) + c ∓ 1)² on 300 points,
+RK4 with h = 1/8, 250 steps of Adam, three seeds. The figure shows (4.1), (18.4), (20.1) and (23.4).
 
-Caption. Left: the points, and the classes of the plane by one seed. Middle: where points and edges are at
-t = 1, drawn across the read-out, which is to be ∓1; grey is 0. In the plane the flow pulls the disc out
-through a gap between points of the ring, and the edges of the ring follow it. Right: losses, and dots on 4,000 fresh points.
-Of those, each flow of the plane has at least 5 on the wrong side; with one dimension more there is none. On the points
-shown, whose gaps a flow of the plane can use, all losses end below 0.01.
+Caption. Left: the points, and the classes of the plane by one seed. Middle: where points and edges
+are at t = 1, drawn across the read-out, which is to be ∓1; grey is 0. In the plane the flow pulls
+the disc out through a gap between points of the ring, and the edges of the ring follow it. Right:
+losses, and dots on 4,000 fresh points. Of those, the three flows of the plane have 56, 10 and 24 on
+the wrong side; with one dimension more there are none. On the points shown, whose gaps a flow of
+the plane can use, all losses end below 0.01.
 """
 
 import numpy as np
@@ -22,9 +23,9 @@ from minode.learning.optimisers import cosine
 
 from . import style
 
-SECONDS = 11
+SECONDS = 9
 SIZE, DPI = (8.0, 5.2), 100
-SEEDS, SHOWN, POINTS, FRESH, STEPS, RATE = (0, 1, 2), 1, 300, 4000, 300, 0.03
+SEEDS, SHOWN, POINTS, FRESH, STEPS, RATE = (0, 1, 2), 1, 300, 4000, 250, 0.03
 T = [0.0, 1.0]
 CLASSES = {-1: style.BLUE, 1: style.VERMILION}
 FIELDS = {extra: MLP([2 + extra, 32, 2 + extra], ["tanh", "identity"]) for extra in (0, 1)}
@@ -69,7 +70,7 @@ class Classifier:
             return 0.5 * np.mean(r**2), np.stack([np.zeros_like(ys[0]), r[:, None] * v / len(r)])
 
         value, gradients = value_and_gradients(loss, self.field, raised(x, self.extra), T, theta, method="rk4",
-                                               step_size=0.1)
+                                               step_size=0.125)
         return value, np.concatenate([gradients.theta, readout["gradient"]])
 
     def carried(self, u, x):
@@ -95,7 +96,7 @@ def compute():
     for extra in FIELDS:
         model, rows = Classifier(extra), []
         for seed in SEEDS:
-            found = fit(model.objective, model.start(np.random.default_rng(seed)), n_steps=STEPS, data=lambda rng: shown,
+            found = fit(model.objective, model.start(np.random.default_rng(seed)), n_steps=STEPS, data=shown,
                         learning_rate=lambda step: cosine(step, RATE, STEPS), progress=False)
             _, readout, n_f = model.carried(found.last, fresh[0])
             rows.append({"loss": found.history.loss, "fresh": 0.5 * np.mean((readout - fresh[1]) ** 2),
@@ -128,6 +129,6 @@ def draw(fig, data):
         for row in data[extra]:
             ax.semilogy(np.arange(1, STEPS + 1), row["loss"], color=colour, lw=1)
             ax.semilogy(STEPS * 1.05, row["fresh"], "o", color=colour, clip_on=False)
-    ax.text(90, 0.12, "in the plane", color=style.PURPLE)
+    ax.text(105, 0.24, "in the plane", color=style.PURPLE)
     ax.text(20, 1.2, "one dimension more", color=style.GREEN)
     ax.set(xlabel="steps of Adam", ylabel="loss", ylim=(1e-3, 2), title="loss (fresh points: ●)", xlim=(0, STEPS * 1.1))

@@ -1,20 +1,22 @@
 """Figure 30. Hare and lynx, 1900 to 1920
 
-Lotka–Volterra fitted to the pelts that the Hudson's Bay Company collected. Sought is u, the logarithms
-of α, β, γ, δ and of the two populations in 1900; errors are log-normal, and L = ½ Σ r² with
-r = log(y(t_i) / count_i). From eight starts, α and γ drawn from 0.2 to 2, β and δ from 0.005 to
-0.1, evenly in the logarithm, and the populations those counted in 1900, Adam takes 250 steps: either
-on all 21 years, or 50 each on the first 5, 8, 12, 16 and 21 counts. The growing horizon of the first
-start is finished by Newton's method, six products Hv a step. Standard errors are the roots of the diagonal
-of σ² H⁻¹, with H in u and σ² = Σ r² / (42 − 6). The figure shows (2.2), (20.1), (21.1) and (23.4).
+Lotka–Volterra fitted to the pelts that the Hudson's Bay Company collected. Sought is u, the
+logarithms of α, β, γ, δ and of the two populations in 1900; errors are log-normal, and L = ½ Σ r²
+with r = log(y(t_i) / count_i). From eight starts, α and γ drawn from 0.2 to 2, β and δ from 0.005
+to 0.1, evenly in the logarithm, and the populations those counted in 1900, Adam takes 250 steps:
+either on all 21 years, or 50 each on the first 5, 8, 12, 16 and 21 counts. The growing horizon of
+the first start is finished by Newton's method, six products Hv a step. Standard errors are the
+roots of the diagonal of σ² H⁻¹, with H in u and σ² = Σ r² / (42 − 6). The figure shows (2.2),
+(20.1), (21.1) and (23.4).
 
 Caption. Top: counts (dots), the fit (lines), and where all years at once end from the first start
-(dotted). Bottom left: the residual over the horizon in use. All years at once find the optimum from 5 of
-the eight starts, and a flat curve with a residual of 0.62 or more from 3; a growing horizon finds it from
-all eight. Newton's method then takes the norm of the gradient from 0.73 to 0.12, 2.9e-4, 3.6e-8 and to
-round-off. Bottom right: α 0.540 ± 0.059, β 0.0272 ± 0.0038, γ 0.796 ± 0.084, δ 0.0237 ± 0.0033, and in 1900
-34.6 ± 2.8 thousand hares and 5.8 ± 0.5 thousand lynx, within 0.22 standard errors of the posterior means
-that Carpenter (2018) published, 0.55, 0.028, 0.80, 0.024, 34.0 and 5.9. σ is 0.24, and 0.25 there.
+(dotted). Bottom left: the residual over the horizon in use. All years at once find the optimum from
+5 of the eight starts, and a flat curve with a residual of 0.62 or more from 3; a growing horizon
+finds it from all eight. Newton's method then takes the norm of the gradient from 0.73 to 0.12,
+2.9e-4, 3.6e-8 and to round-off. Bottom right: α 0.540 ± 0.059, β 0.0272 ± 0.0038, γ 0.796 ± 0.084,
+δ 0.0237 ± 0.0033, and in 1900 34.6 ± 2.8 thousand hares and 5.8 ± 0.5 thousand lynx, within 0.22
+standard errors of the posterior means that Carpenter (2018) published, 0.55, 0.028, 0.80, 0.024,
+34.0 and 5.9. σ is 0.24, and 0.25 there.
 """
 
 import numpy as np
@@ -32,7 +34,7 @@ T = YEARS - YEARS[0]
 NAMES = ("$α$", "$β$", "$γ$", "$δ$", "hares", "lynx")
 PUBLISHED = np.array([0.55, 0.028, 0.80, 0.024, 34.0, 5.9])          # posterior means, Carpenter (2018)
 LOWEST, HIGHEST = np.array([0.2, 0.005, 0.2, 0.005]), np.array([2.0, 0.1, 2.0, 0.1])
-STARTS, STEPS, RATE, NEWTON = 8, 50, 0.05, 5
+STARTS, STEPS, RATE, NEWTON = 8, 50, 0.05, 4
 HORIZONS = (5, 8, 12, 16, 21)
 WAYS = {"whole": {21: STEPS * len(HORIZONS)}, "growing": dict.fromkeys(HORIZONS, STEPS)}     # {years: steps}
 FREE = 2 * len(T) - 6                                    # degrees of freedom
@@ -139,4 +141,5 @@ def draw(fig, data):
     ratio, height = data["estimates"] / PUBLISHED, -np.arange(6)
     ratios.errorbar(ratio, height, xerr=ratio * data["relative errors"], fmt="o", color=style.BLACK, capsize=3, lw=1.5)
     ratios.axvline(1.0, color=style.GREY, lw=1)
-    ratios.set(yticks=height, yticklabels=NAMES, xlabel="estimate / published posterior mean", title="estimates ± one standard error")
+    ratios.set(yticks=height, yticklabels=NAMES, xlabel="estimate / published posterior mean",
+               title="estimates ± one standard error")
