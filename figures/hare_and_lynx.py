@@ -9,14 +9,14 @@ the first start is finished by Newton's method, six products Hv a step. Standard
 roots of the diagonal of σ² H⁻¹, with H in u and σ² = Σ r² / (42 − 6). The figure shows (2.2),
 (20.1), (21.1) and (23.4).
 
-Caption. Top: counts (dots), the fit (lines), and where all years at once end from the first start
-(dotted). Bottom left: the residual over the horizon in use. All years at once find the optimum from
-5 of the eight starts, and a flat curve with a residual of 0.62 or more from 3; a growing horizon
-finds it from all eight. Newton's method then takes the norm of the gradient from 0.73 to 0.12,
-2.9e-4, 3.6e-8 and to round-off. Bottom right: α 0.540 ± 0.059, β 0.0272 ± 0.0038, γ 0.796 ± 0.084,
-δ 0.0237 ± 0.0033, and in 1900 34.6 ± 2.8 thousand hares and 5.8 ± 0.5 thousand lynx, within 0.22
-standard errors of the posterior means that Carpenter (2018) published, 0.55, 0.028, 0.80, 0.024,
-34.0 and 5.9. σ is 0.24, and 0.25 there.
+Caption. Top: counts (dots), the fit (lines), and where all years at once end from the first start,
+nearly flat (dotted). Bottom left: the residual over the horizon in use. All years at once find the
+optimum from 5 of the eight starts, and are stuck at a residual of 0.62 or more from 3; a growing
+horizon finds it from all eight. Newton's method then takes the norm of the gradient from 0.73 to
+0.12, 2.9e-4, 3.6e-8 and to round-off. Bottom right: α 0.540 ± 0.059, β 0.0272 ± 0.0038, γ 0.796 ±
+0.084, δ 0.0237 ± 0.0033, and in 1900 34.6 ± 2.8 thousand hares and 5.8 ± 0.5 thousand lynx, within
+0.22 standard errors of the posterior means that Carpenter (2018) published, 0.55, 0.028, 0.80,
+0.024, 34.0 and 5.9. σ is 0.24, and 0.25 there.
 """
 
 import numpy as np
