@@ -9,6 +9,8 @@ A wide batch has another reason to work in the same arrays again: fresh memory o
 has to be mapped page by page when it is first touched, which can take longer than the
 arithmetic that fills it. So the way back has arrays of its own; and the passes that are kept for
 it, so that no layer is computed again, lie in arrays that the MLP keeps from one gradient to the next.
+They go through the layers a part of the batch at a time, so that a layer finds what the one before it
+wrote still in the processor's cache.
 """
 
 from math import prod
@@ -17,10 +19,13 @@ from typing import NamedTuple
 import numpy as np
 
 
+PART = 2**15            # numbers of a layer that are worked on at a time, 256 kB
+
+
 class Room(NamedTuple):
     """The arrays of a pass: views for t and y in x̃_0; and layer by layer, first to last,
 
-    way_in: a product with x̃_{l−1}, W̃_lᵀ, z_l, where x_l goes (None: to a new array), and σ_l;
+    way_in: a product with x̃_{l−1}, z_l, where x_l goes (None: to a new array), and σ_l;
     way_out: a product with x̃_{l−1}ᵀ, z_l and x_l.
     """
 
@@ -33,9 +38,9 @@ class Room(NamedTuple):
 class Network:
     """An MLP with θ filled in: f(t, y), and its vector-Jacobian product.
 
-    It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y) in a room that
-    is kept on the list `log`, and `pull(room, a)` is what `vjp` is there; `give_back` takes rooms
-    that are not needed any more.
+    It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y), and leaves
+    the rooms it was computed in on the list `log`; `pull(note, a)` is what `vjp` is there;
+    `give_back` takes notes that are not needed any more.
 
     >>> from minode import MLP
     >>> f, theta = MLP([2, 2], ["sin"]), np.arange(6.0)
@@ -55,17 +60,15 @@ class Network:
 
     def noted(self, t, y):
         idle = self.mlp.idle.get((y.shape, self.dtype))
-        if idle:
-            room = idle.pop()                    # with the weights of the network that left it
-            room.way_in[:] = [(times, Wt, *rest) for (times, _, *rest), Wt in zip(room.way_in, self.weights)]
-        else:
-            room = self.room_to_keep(y.shape)
-        self.log.append(room)
-        return self.forward(room, t, y).reshape(y.shape)
+        rooms, value = note = idle.pop() if idle else self.rooms_to_keep(y.shape)
+        for room, part in zip(rooms, parts(y.reshape(-1, self.mlp.dim), len(rooms))):
+            self.forward(room, t, part)
+        self.log.append(note)
+        return value
 
-    def give_back(self, rooms):
-        for room in rooms:
-            self.mlp.idle.setdefault((room.state.shape, self.dtype), []).append(room)
+    def give_back(self, notes):
+        for note in notes:
+            self.mlp.idle.setdefault((note[1].shape, self.dtype), []).append(note)
 
     def new_room(self, shape):
         """The room in which all passes of this shape are made; x_m alone is new each time."""
@@ -75,26 +78,31 @@ class Network:
         self.rooms[shape] = self.furnish(shape, inputs, sums, None)
         return self.rooms[shape]
 
-    def room_to_keep(self, shape):
-        """A room with an x_m, and with a z_l of its own only where a slope reads it."""
-        rows = prod(shape[:-1])
-        inputs = [np.empty((rows, len(Wt)), self.dtype) for Wt in self.weights]
-        sums = [np.empty_like(delta) if sigma.reads_z else delta
-                for sigma, (_, _, _, delta, _, _) in zip(self.mlp.sigmas, self.desk(shape))]
-        return self.furnish(shape, inputs, sums, np.empty((rows, self.mlp.dim), self.dtype))
+    def rooms_to_keep(self, shape):
+        """Rooms for a part of the batch each, and x_m; they have a z_l of their own only where a slope reads it."""
+        value = np.empty(shape, self.dtype)
+        widest, rooms = max(len(Wt) for Wt in self.weights), []
+        for last in parts(value.reshape(-1, self.mlp.dim), -(-prod(shape[:-1]) * widest // PART)):
+            inputs = [np.empty((len(last), len(Wt)), self.dtype) for Wt in self.weights]
+            sums = [np.empty_like(delta) if sigma.reads_z else delta
+                    for sigma, (_, _, _, delta, _, _) in zip(self.mlp.sigmas, self.desk(last.shape))]
+            rooms.append(self.furnish(last.shape, inputs, sums, last))
+        return rooms, value
 
     def furnish(self, shape, inputs, sums, last):
-        """The `Room` of these arrays. The batch is one axis in them, for products are fastest of matrices."""
+        """The `Room` of these arrays. The batch is one axis in them: products are fastest of matrices."""
         for x in inputs:
             x[..., -1] = 1.0
         first = inputs[0].reshape(*shape[:-1], len(self.weights[0]))
         outputs = [x[..., :-1] for x in inputs[1:]] + [last]
-        way_in = [*zip([x.dot for x in inputs], self.weights, sums, outputs, [s.value for s in self.mlp.sigmas])]
-        way_out = [(x.reshape(-1, x.shape[-1]).T.dot, z, x_next) for x, z, x_next in zip(inputs, sums, outputs)]
-        return Room(first[..., 0] if self.mlp.sees_time else None, first[..., -1 - self.mlp.dim:-1], way_in, way_out)
+        way_in = [*zip([x.dot for x in inputs], sums, outputs, [sigma.value for sigma in self.mlp.sigmas])]
+        way_out = [(x.reshape(-1, x.shape[-1]).T.dot, z, x_next)
+                   for x, z, x_next in zip(inputs, sums, outputs)]
+        clock, state = first[..., 0] if self.mlp.sees_time else None, first[..., -1 - self.mlp.dim:-1]
+        return Room(clock, state, way_in, way_out)
 
     def desk(self, shape):
-        """The arrays of the way back, for each layer: (σ_l', W_l, the sums (4.4), δ_l, a term of them, g_{l−1})."""
+        """The arrays of the way back, for each layer (σ_l', W_l, the sums (4.4), δ_l, a term of them, g_{l−1})."""
         if self.totals is None:
             self.totals = [np.zeros(Wt.shape, self.dtype) for Wt in self.weights]
         if shape not in self.desks:
@@ -111,7 +119,7 @@ class Network:
         if clock is not None:
             clock[...] = t
         state[...] = y
-        for times, Wt, z, x_next, sigma in layers:
+        for (times, z, x_next, sigma), Wt in zip(layers, self.weights):
             times(Wt, z)                                                           # (4.1)
             value = sigma(z, x_next)                                               # (4.1)
         return value
@@ -120,7 +128,7 @@ class Network:
         """[(x̃_{l−1}, z_l, x_l), ...] of the evaluation at (t, y), in the room of its shape."""
         room = self.rooms.get(y.shape) or self.new_room(y.shape)
         value = self.forward(room, t, y)
-        return [(times.__self__, z, value if x is None else x) for times, _, z, x, _ in room.way_in]
+        return [(times.__self__, z, value if x is None else x) for times, z, x, _ in room.way_in]
 
     def vjp(self, t, y, a):
         """a f_y; a f_θ, (4.4), is added to what `a_f_theta` returns."""
@@ -128,13 +136,18 @@ class Network:
         value, (times, z, _) = self.forward(room, t, y), room.way_out[-1]
         return self.back([*room.way_out[:-1], (times, z, value)], a).copy()
 
-    def pull(self, room, a):
-        """`vjp` where `noted` was; the answer lasts until the next."""
-        return self.back(room.way_out, a)
+    def pull(self, note, a):
+        """`vjp` where `noted` was."""
+        rooms, a_f_y = note[0], np.empty(a.shape)
+        rows = [parts(x.reshape(-1, self.mlp.dim), len(rooms)) for x in (a, a_f_y)]
+        for room, a_part, part in zip(rooms, *rows):
+            part[...] = self.back(room.way_out, a_part)
+        return a_f_y
 
     def back(self, layers, a):
         g = a.reshape(-1, self.mlp.dim)
-        for (times, z, x), (slope, W, total, delta, term, g_before) in [*zip(layers, self.desk(a.shape))][::-1]:
+        desk = self.desk(a.shape)
+        for (times, z, x), (slope, W, total, delta, term, g_before) in zip(layers[::-1], desk[::-1]):
             slope(z, x, delta)
             delta *= g                                                             # (4.3)
             times(delta, term)                                                     # (4.4)
@@ -147,6 +160,11 @@ class Network:
         if self.totals is None:
             return np.zeros(self.mlp.n_params)
         return flat(self.totals)
+
+
+def parts(rows, n):
+    """The rows in n parts of about the same number of them."""
+    return [rows] if n < 2 else np.array_split(rows, n)
 
 
 def homogeneous(layers):

@@ -42,6 +42,8 @@ nothing, a mean over the batch for the sum.
 The trap. Agreeing with finite differences is not being right: with an adaptive
 solver the differences also see the steps change, and at a loose tolerance they can
 confirm a wrong gradient. Compare along frozen steps, as fixed-step methods do.
+
+Next: what the gradients are for (Part IV, chapter 23).
 """
 
 from typing import NamedTuple
@@ -129,7 +131,7 @@ def check_field(f, t, y, theta):
     y is (..., d), a batch included, t a number or of the batch's shape, theta (p,). Returns a
     `Report`, whose `str` is a table; AssertionError with it, and with the term that is off in words,
     where something is wrong; ValueError or TypeError for unusable input. Choose y off the kinks of
-    a field that has any.
+    a field that has any. A map whose answers are of another size than y has it in `f.dim_out`.
 
     >>> from minode import LotkaVolterra
     >>> print(check_field(LotkaVolterra(), 0.0, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02])))
@@ -144,8 +146,9 @@ def check_field(f, t, y, theta):
     if np.shape(t) not in ((), y.shape[:-1]):
         raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {np.shape(t)}")
     value = np.asarray(f(t, y, theta))
-    if value.shape != y.shape:
-        raise AssertionError(f"f(t, y, theta) must have the shape of y, {y.shape}, not {value.shape}")
+    expected = (*y.shape[:-1], getattr(f, "dim_out", f.dim))
+    if value.shape != expected:
+        raise AssertionError(f"f(t, y, theta) must have shape {expected}, not {value.shape}")
 
     rows = []
 
@@ -160,7 +163,7 @@ def check_field(f, t, y, theta):
     compare("f_θ", "param_jacobian", f.param_jacobian(t, y, theta), f_theta)
     compare("f_t", "time_derivative", f.time_derivative(t, y, theta), f_t)
 
-    w, dtheta, a = directions(y, theta)
+    w, dtheta, a = directions(y, theta, value.shape)
     forward = f.jvp(t, y, theta, w, dtheta)
     compare("f_y w + f_θ Δθ", "jvp", forward,
             central_difference(lambda s: f(t, y + s * w, theta + s * dtheta), 0.0, 1.0))
@@ -197,7 +200,7 @@ def check_gradients(f, y0, t, theta, **solver):
     ('pullback against pushforward', True)
     """
     y0, theta, t = *as_point(f, y0, theta), as_times(t)
-    dy0, dtheta, a = directions(y0, theta)
+    dy0, dtheta, a = directions(y0, theta, y0.shape)
 
     def states(y0, theta):
         return odeint(lambda t, y: f(t, y, theta), y0, t, **solver)

@@ -48,7 +48,7 @@ what is left to do in turn is
 
     a_n = a_{n+1} ∂y_{n+1}/∂y_n + what the outputs add.                  (18.6)
 
-With all a_n known, (18.1) and (18.2) give every λ_i at once, and (18.4) is one product over
+With all a_n known, the same rows give every λ_i at once, and (18.4) is one product over
 all of them. For a large system the Jacobians would cost more than they save, and the
 steps are taken back one by one.
 
@@ -151,29 +151,26 @@ def sweep_at_once(f, tape, tables, theta, t, h, arrivals, shares):
     (A, b, c), shape = tables, arrivals.shape[1:]
     s, N, d = len(b), len(tape), shape[-1]
     y, hK = np.array([step[2] for step in tape]), np.zeros((s, N, tape[0][2].size))
-    for n, step in enumerate(tape):
-        hK[:len(step[3]), n] = step[3][:s]
+    for n, (_, _, _, rows) in enumerate(tape):
+        hK[:len(rows), n] = rows[:s]
     Y = (y + (A @ hK.reshape(s, -1)).reshape(hK.shape)).reshape(s, N, *shape)                         # (9.1)
     clock = np.broadcast_to((t + np.multiply.outer(c, h)).reshape(s, N, *[1] * (len(shape) - 1)), Y.shape[:-1])
     f_y = f.jacobian(clock, Y, theta)
-    share = np.zeros((s, N, *shape))
-    for n, rows in shares.items():
-        share[:, n] = rows[:s]
-    unit = np.zeros((N, *shape[:-1], d + bool(shares), d))
+    unit, unit_share = np.zeros((N, *shape[:-1], d + bool(shares), d)), None       # a row more for the outputs
     unit[..., :d, :] = np.eye(d)
-    unit_share = None
     if shares:
         unit_share = np.zeros((s, *unit.shape))
-        unit_share[..., d, :] = share
+        for n, rows in shares.items():
+            unit_share[:, n, ..., d, :] = rows[:s]
     h = h.reshape(N, *[1] * (len(shape) + 1))
-    back, _ = step_back(A, b, h, unit, unit_share, lambda i, lam: lam @ f_y[i])
+    back, lam = step_back(A, b, h, unit, unit_share, lambda i, lam: lam @ f_y[i])
     back += unit                                                                   # (18.3)
     gain = arrivals[:N, ..., None, :] + back[..., d:, :] if shares else arrivals[:N, ..., None, :]
     a, a_next = arrivals[N][..., None, :], np.empty((N, *shape[:-1], 1, d))
     for a_here, step_n, gain_n in zip(a_next[::-1], back[::-1, ..., :d, :], gain[::-1]):
         a_here[...] = a
         a = a @ step_n + gain_n                                                    # (18.6)
-    _, lam = step_back(A, b, h, a_next, share[..., None, :], lambda i, lam: lam @ f_y[i])
+    lam = a_next @ lam[..., :d, :] + lam[..., d:, :].sum(axis=-2, keepdims=True)
     return a[..., 0, :], f.vjp(clock, Y, theta, lam[..., 0, :])[1]                 # (18.4)
 
 

@@ -8,10 +8,10 @@ differences, and where they disagree, against what the usual mistakes would have
 import numpy as np
 
 
-def directions(y, theta):
-    """A tangent w, Δθ and a cotangent a, always the same."""
+def directions(y, theta, shape):
+    """A tangent w, Δθ and a cotangent a of the shape of f, always the same."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=y.shape), rng.normal(size=theta.shape), rng.normal(size=y.shape)
+    return rng.normal(size=y.shape), rng.normal(size=theta.shape), rng.normal(size=shape)
 
 
 def faults(f, t, y, theta, differences, tolerance):
@@ -21,8 +21,9 @@ def faults(f, t, y, theta, differences, tolerance):
     `tolerance` times the size of what was differenced.
     """
     f_y, f_theta, f_t = differences
-    w, dtheta, a = directions(y, theta)
-    transposed, each = np.swapaxes(f_y, -1, -2), (a[..., None, :] @ f_theta)[..., 0, :]
+    w, dtheta, a = directions(y, theta, f_y.shape[:-1])
+    transposed = np.swapaxes(f_y, -1, -2) if f_y.shape[-1] == f_y.shape[-2] else f_y
+    each = (a[..., None, :] @ f_theta)[..., 0, :]
     rows = each.reshape(-1, f.n_params)
     a_f_y, a_f_theta = f.vjp(t, y, theta, a)
     terms = [            # where, computed, expected, what differences are multiplied by, known mistakes
@@ -34,12 +35,12 @@ def faults(f, t, y, theta, differences, tolerance):
          f.time_derivative(t, y, theta), f_t, 1.0, {}),
         ("jvp: the term f_y w of (1.2), and so of (16.2)",
          f.jvp(t, y, theta, w, 0 * dtheta), (f_y @ w[..., None])[..., 0], np.abs(w).sum(),
-         {"has f_y transposed": (w[..., None, :] @ f_y)[..., 0, :]}),
+         {"has f_y transposed": (transposed @ w[..., None])[..., 0]}),
         ("jvp: the term f_θ Δθ of (1.2), and so of (16.2)",
          f.jvp(t, y, theta, 0 * w, dtheta), f_theta @ dtheta, np.abs(dtheta).sum(), {}),
         ("vjp: the term a f_y of (1.3), and so of (17.2) and (18.2)",
          a_f_y, (a[..., None, :] @ f_y)[..., 0, :], np.abs(a).sum(),
-         {"has f_y transposed": (f_y @ a[..., None])[..., 0]}),
+         {"has f_y transposed": (a[..., None, :] @ transposed)[..., 0, :]}),
         ("vjp: the term Σ a f_θ of (1.3), and so of (17.3) and (18.4)",
          a_f_theta, rows.sum(axis=0), np.abs(a).sum(),
          {"is averaged over the batch, not summed": rows.mean(axis=0),

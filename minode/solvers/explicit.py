@@ -83,13 +83,13 @@ def explicit_stepper(f, tableau, y, stats):
 
     def step(t, h, y, k):
         try:
-            multiply(h, k, first)
-            Y_i = y
+            h_array, Y_i = np.asarray(h), y      # quicker to multiply with than a number is
+            multiply(k, h_array, first)
             for c_i, a_i_dot, hK_before, hk_i in rows:
                 a_i_dot(hK_before, flat_change)
                 Y_i = y + change                                                   # (9.1)
                 k = f(t + c_i * h, Y_i)                                            # (9.2)
-                multiply(h, k, hk_i)
+                multiply(k, h_array, hk_i)
         except TypeError:                                    # of a complex k, or the reader's own
             as_real_as(y.dtype, k)
             raise
@@ -128,16 +128,18 @@ class Grid:
     def pairs(self, direction):
         """The pairs, in the direction of the solve, 1, or against it, −1."""
         for t_a, t_b in zip(map(float, self.t[:-1][::direction]), map(float, self.t[1:][::direction])):
-            if t_a != t_b:
-                m = self.count(t_a, t_b)
+            m = self.count(t_a, t_b)
+            if m == 1:
+                yield t_a, t_b
+            else:
                 for j in range(m)[::direction]:
                     yield (t_a + j * (t_b - t_a) / m,                              # (9.4)
                            t_a + (j + 1) * (t_b - t_a) / m if j + 1 < m else t_b)  # (9.4)
 
     def count(self, t_a, t_b):
         """How many steps there are from t_a to t_b."""
-        if self.step_size is None:
-            return 1
+        if self.step_size is None or t_a == t_b:
+            return int(t_a != t_b)
         return max(1, int(np.ceil(abs(t_b - t_a) / self.step_size * (1 - ROUND_OFF))))  # (9.4)
 
 

@@ -1,5 +1,6 @@
 """A network with θ filled in works in its own arrays, and nobody outside can tell."""
 
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minode import MLP
-from minode.fields.network import Network, flat, homogeneous
+from minode.fields.network import PART, Network, flat, homogeneous
 from tests.strategies import KINKED, SMOOTH, arrays, assert_agree, batches, clocks, mlps
 
 ROUND_OFF = 200 * np.finfo(float).eps
@@ -90,3 +91,32 @@ def test_it_works_in_the_dtype_of_the_states(dtype):
     f, y = MLP([4, 5, 3], ["swish", "tanh"]), np.ones((2, 3), dtype)
     bound = f.bind(f.init(np.random.default_rng(0)).astype(np.float32), y)
     assert bound(0.5, y).dtype == bound.vjp(0.5, y, y).dtype == dtype
+
+
+@pytest.mark.eq("4.1", "4.3", "4.4")
+@pytest.mark.parametrize("names", [["tanh", "identity"], ["sin", "swish"], ["leaky_relu", "softplus"]])
+@pytest.mark.parametrize("batch", [(), (4,), (3, 200)])
+def test_a_pass_that_is_kept_is_pulled_back_without_another(names, batch):
+    f, rng = MLP([4, 100, 3], names), np.random.default_rng(1)
+    assert (np.prod(batch) * 101 > PART) == (batch == (3, 200))                # which goes in two parts
+    for theta in (f.init(rng), f.init(rng)):                                   # the second in arrays of the first
+        y, a = rng.normal(size=(2, 2, *batch, 3))
+        bound, plain = f.bind(theta, y[0]), f.bind(theta, y[0])
+        values = [bound.noted(t, y[t]) for t in (0, 1)]
+        notes = list(bound.log)
+        for t in (1, 0):
+            assert_agree(values[t], plain(t, y[t]), ROUND_OFF)
+            assert_agree(bound.pull(notes[t], a[t]), plain.vjp(t, y[t], a[t]), ROUND_OFF)
+        assert_agree(bound.a_f_theta(), plain.a_f_theta(), 10 * ROUND_OFF)
+        assert f.idle == {} or all(len(notes) == 0 for notes in f.idle.values())
+        bound.give_back(notes)
+        assert [len(idle) for idle in f.idle.values()] == [2]
+
+
+def test_an_mlp_is_copied_and_pickled_without_the_arrays_it_keeps():
+    f = MLP([2, 2], ["tanh"])
+    bound = f.bind(np.ones(6), np.ones(2))
+    bound.noted(0.0, np.ones(2))
+    bound.give_back(bound.log)
+    other = pickle.loads(pickle.dumps(f))
+    assert f.idle and not other.idle and repr(other) == repr(f)

@@ -270,7 +270,7 @@ def test_a_right_field_passes_however_late_it_is(t):
 
 
 @pytest.mark.parametrize("method, shape, message", [
-    ("__call__", (3,), r"f\(t, y, theta\) must have the shape of y, \(3, 2\), not \(3,\)"),
+    ("__call__", (3,), r"f\(t, y, theta\) must have shape \(3, 2\), not \(3,\)"),
     ("jacobian", (2, 2), r"jacobian must have shape \(3, 2, 2\), not \(2, 2\)"),
     ("param_jacobian", (3, 3, 2), r"param_jacobian must have shape \(3, 2, 3\), not \(3, 3, 2\)"),
     ("time_derivative", (2,), r"time_derivative must have shape \(3, 2\), not \(2,\)"),

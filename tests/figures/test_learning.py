@@ -1,0 +1,151 @@
+"""What the captions of the figures about learning from gradients say is what compute() finds."""
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+from scipy.optimize import least_squares
+
+from figures import annuli, coarse_to_fine, hare_and_lynx, hare_and_lynx_learnt, long_oscillation, spiral
+from minode import check_field, odeint
+
+from . import computed, says, scientific
+
+ROUND_OFF = 1e-13                                       # of a gradient, of a matrix after sixteen steps
+TO_TOLERANCE = 1e-6                                     # two optima of one function, solved to 1e-10 each
+GAUSS_NEWTON = 0.1                                      # J'J against the whole Hessian, residuals of 0.2
+
+
+@pytest.mark.eq("2.2", "20.1", "21.1", "23.4")
+def test_newton_finds_the_optimum_that_least_squares_finds_and_the_published_means_are_near():
+    data = computed("hare_and_lynx")
+    counts, T = hare_and_lynx.COUNTS, hare_and_lynx.T
+    reference = least_squares(lambda u: np.log(hare_and_lynx.curves(u, T) / counts).ravel(),
+                              np.log(hare_and_lynx.PUBLISHED), xtol=1e-12, ftol=1e-12, gtol=1e-12)
+    assert np.abs(reference.x - data["u"]).max() < TO_TOLERANCE
+    curvature = np.diag(np.linalg.inv(reference.jac.T @ reference.jac))
+    assert np.abs(data["sigma"] * np.sqrt(curvature) / data["relative errors"] - 1).max() < GAUSS_NEWTON
+    estimates, errors = data["estimates"], data["estimates"] * data["relative errors"]
+    assert says("hare_and_lynx", "α {:.3f} ± {:.3f}, β {:.4f} ± {:.4f}, γ {:.3f} ± {:.3f}, δ {:.4f} ± {:.4f}, and in "
+                "1900 {:.1f} ± {:.1f} thousand hares and {:.1f} ± {:.1f} thousand lynx".format(
+                    *np.stack([estimates, errors], axis=-1).ravel()))
+    published = hare_and_lynx.PUBLISHED
+    assert says("hare_and_lynx", "published, {:.2f}, {:.3f}, {:.2f}, {:.3f}, {:.1f} and {:.1f}".format(*published))
+    away = np.abs(estimates - published) / errors
+    assert says("hare_and_lynx", f"within {np.ceil(100 * away.max()) / 100:.2f} standard errors")
+    assert says("hare_and_lynx", f"σ is {data['sigma']:.2f}, and 0.25 there")
+    assert np.abs(data["H"] - data["H"].T).max() < 1e-9 * np.abs(data["H"]).max()
+
+
+@pytest.mark.eq("20.1", "21.1", "23.4")
+def test_a_growing_horizon_finds_the_cycle_from_every_start_and_all_years_at_once_do_not():
+    data = computed("hare_and_lynx")
+    assert data["norms"][4:].max() < ROUND_OFF * 10
+    steps = [f"{data['norms'][0]:.2f}", f"{data['norms'][1]:.2f}", *map(scientific, data["norms"][2:4])]
+    assert says("hare_and_lynx", "norm of the gradient from {} to {}, {}, {} and to round-off".format(*steps))
+    least, whole, growing = np.sqrt(np.mean(data["rms"] ** 2)), data["whole", "rms"], data["growing", "rms"]
+    assert (growing < 1.02 * least).all() and len(growing) == 8
+    found = int(np.sum(whole < 1.1 * least))
+    stuck = whole[whole >= 1.1 * least]
+    assert says("hare_and_lynx", f"find the optimum from {found} of the eight starts, and are stuck at a residual "
+                                 f"of {np.floor(100 * stuck.min()) / 100:.2f} or more from {len(stuck)}")
+    swing = np.ptp(np.log(data["stuck"]), axis=0) / np.ptp(np.log(hare_and_lynx.COUNTS), axis=0)
+    assert swing.max() < 0.2                            # nearly flat
+
+
+def test_the_fields_of_the_figures_have_the_derivatives_that_differences_find():
+    rng = np.random.default_rng(0)
+    for field in (hare_and_lynx_learnt.PHYSICS, hare_and_lynx_learnt.BOTH, spiral.FIELD):
+        check_field(field, 0.0, rng.normal(size=(3, 2)), 0.5 * rng.normal(size=field.n_params))
+    theta, y, a = rng.normal(size=spiral.FIELD.n_params), rng.normal(size=(3, 2)), rng.normal(size=(3, 2))
+    bound, (a_f_y, a_f_theta) = spiral.FIELD.bind(theta, y), spiral.FIELD.vjp(0.0, y, theta, a)
+    np.testing.assert_array_equal(bound(0.0, y), spiral.FIELD(0.0, y, theta))
+    np.testing.assert_array_equal(bound.vjp(0.0, y, a), a_f_y)
+    np.testing.assert_array_equal(bound.a_f_theta(), a_f_theta)
+
+
+@pytest.mark.eq("2.2", "4.1", "20.1", "24.2")
+def test_a_network_fits_the_years_it_is_shown_better_and_forecasts_worse():
+    data = computed("hare_and_lynx_learnt")
+    known, ahead = data["alone"]["residuals"][hare_and_lynx_learnt.SHOWN]
+    rows = {model: {rate: np.array([found for (decay, _), found in data[model]["residuals"].items() if decay == rate])
+                    for rate in hare_and_lynx_learnt.DECAYS} for model in ("both", "network")}
+    figure = "hare_and_lynx_learnt"
+    assert says(figure, f"has {known:.2f} in the years fitted and {ahead:.2f} in the forecast")
+    assert says(figure, "ten years before would have had {ten years before:.2f}, the mean {mean:.2f}".format(
+        **data["guesses"]))
+    assert says(figure, f"σ = {computed('hare_and_lynx')['sigma']:.2f} in figure 30")
+    both, network = rows["both"][0.03], rows["network"][0.03]
+    for found in both:
+        assert says(figure, "at decay 0.03 it is {:.2f} in the years fitted and {:.2f} in the forecast".format(*found))
+    assert says(figure, "the network alone {:.2f} to {:.2f} and {:.2f} to {:.2f}".format(
+        *np.stack([network.min(axis=0), network.max(axis=0)], axis=-1).ravel()))
+    for found in rows["both"][3.0]:
+        assert says(figure, "At decay 3 the sum has {:.2f} and {:.2f}".format(*found))
+    assert (rows["network"][3.0] > 3 * known).any(axis=1).all()
+    for model in rows:
+        assert (rows[model][0.03][:, 0] < known).all() and (rows[model][0.03][:, 1] > ahead).all()
+        assert (rows[model][0.3][:, 1] > ahead).all()
+
+
+@pytest.mark.eq("2.4", "4.1", "18.4", "23.4", "23.6")
+def test_the_network_learns_to_spiral_where_there_are_data():
+    data = computed("spiral")
+    away = list(data["away"].values())
+    assert says("spiral", "they are {:.0f}, {:.2f}, {:.2f} and {:.3f} apart".format(*away))
+    radius = np.linalg.norm(data["plane"], axis=-1)
+    speed = np.linalg.norm(data["true"], axis=-1)
+    apart = np.linalg.norm(data["learnt"] - data["true"], axis=-1)
+    between = (radius >= 0.5) & (radius <= 2.0)
+    assert (apart[between] < 0.2 * speed[between]).all()
+    assert (apart[radius > 2] > 0.4 * speed[radius > 2]).any()
+
+
+@pytest.mark.eq("4.1", "18.4", "20.1", "23.4")
+def test_a_flow_of_the_plane_leaves_points_of_the_ring_on_the_wrong_side_and_one_in_space_none():
+    data = computed("annuli")
+    plane, space = ([row["wrong"] for row in data[extra]] for extra in (0, 1))
+    assert says("annuli", "have {}, {} and {} on the wrong side".format(*plane))
+    assert max(space) == 0 and says("annuli", "with one dimension more there are none")
+    assert max(row["loss"][-1] for extra in (0, 1) for row in data[extra]) < 0.01
+    for row in (data[extra][annuli.SHOWN] for extra in (0, 1)):      # the sides are those that are drawn
+        assert ((row["ends"][:, 1] > 0) == (data["shown"][1] > 0)).all()
+    assert min(row["edges"][1:, :, 1].min() for row in data[0] if "edges" in row) < 0
+
+
+@pytest.mark.eq("4.1", "20.1", "23.4", "23.5", "23.6")
+def test_one_long_solve_goes_flat_and_the_other_ways_follow_the_oscillation():
+    data = computed("long_oscillation")
+    error = {name: data[name]["error"] for name in long_oscillation.WAYS}
+    assert says("long_oscillation", f"one solve {error['long']:.1f}, next to a variance of {data['variance']:.1f}")
+    assert np.ptp(data["long"]["ys"][100:], axis=0).max() < 0.01
+    assert error["clipped"] < 0.3 and says("long_oscillation", "with clipped gradients less than 0.3")
+    assert says("long_oscillation", f"a growing horizon {error['growing']:.3f}, pieces {error['pieces']:.3f}")
+    assert min(long_oscillation.WAYS, key=lambda name: data[name]["loss"][-1]) == "pieces"
+    assert error["growing"] < error["pieces"]
+
+
+@pytest.mark.eq("2.1", "6.1", "20.1", "21.1", "23.4")
+def test_what_is_learnt_through_coarse_steps_is_the_closed_form_and_no_flow():
+    data, h = computed("coarse_to_fine"), coarse_to_fine.H
+    A, I = coarse_to_fine.A, np.eye(2)
+    learnt = {method: data[method]["A"] for method in coarse_to_fine.TRAINED}
+    assert np.abs(learnt["euler"] - (expm(A * h) - I) / h).max() < ROUND_OFF
+    for method, terms in (("midpoint", 2), ("rk4", 4)):               # R(A_h h) = exp(A h)
+        z, term, R = learnt[method] * h, I, I
+        for k in range(1, terms + 1):
+            term = term @ z / k
+            R = R + term
+        assert np.abs(R - expm(A * h)).max() < ROUND_OFF
+    errors = {method: data[method]["errors"] for method in learnt}
+    assert max(row[0] for row in errors.values()) < ROUND_OFF
+    assert says("coarse_to_fine", f"of rms {data['size']:.2f}")
+    euler, midpoint, rk4 = errors.values()
+    assert says("coarse_to_fine", f"Euler's is {euler[1]:.2f} and in 64 times as many {euler[-1]:.2f}; the midpoint "
+                                  f"method's is {midpoint[1]:.3f} and {midpoint[-1]:.3f}, that of RK4 "
+                                  f"{scientific(rk4[1])} and {scientific(rk4[-1])}")
+    off = {method: np.abs(learnt[method] - A).max() for method in learnt}
+    assert says("coarse_to_fine", f"off A by up to {off['euler']:.2f}; that of RK4 by {scientific(off['rk4'])}")
+    for method in learnt:                                             # finer steps tend to the flow of A_h
+        assert abs(errors[method][-1] / data[method]["of the flow"] - 1) < 0.02
+    ys = odeint(lambda t, y: y @ learnt["euler"].T, data["truth"][0], data["t"], method="euler")
+    assert np.abs(ys - data["truth"]).max() < ROUND_OFF
