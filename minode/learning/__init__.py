@@ -1,0 +1,1 @@
+"""Part IV. What for: training, and flows of probability."""
