@@ -25,9 +25,9 @@ The trace. With rows v_r for which Σ_r v_rᵀ v_r = 1,
     tr f_y = Σ_r v_r · (f_y v_r).                                        (26.3)
 
 The d unit vectors are such rows, and give the exact trace for d Jacobian-vector products. Where
-d is large, take a random row v with independent entries ±1 instead: v_i v_j is 1 on average for i = j and
-0 otherwise, so that the one product v · f_y v is the trace on average (Hutchinson 1990). Its
-variance is that of Σ_{i<j} (f_ij + f_ji) v_i v_j, whose terms are uncorrelated:
+d is large, take a random row v with independent entries ±1 instead: v_i v_j is 1 on average for
+i = j and 0 otherwise, so that the one product v · f_y v is the trace on average (Hutchinson 1990).
+Its variance is that of Σ_{i<j} (f_ij + f_ji) v_i v_j, whose terms are uncorrelated:
 
     var v · f_y v = Σ_{i<j} (f_ij + f_ji)².                              (26.4)
 
@@ -45,13 +45,14 @@ it, if it can say how the trace moves with y and θ. It can: second derivatives 
     ∂(v · f_y v) = v (f_yy v, f_θy v),                                   (26.6)
 
 which is `vjp_derivative` of chapter 1 with the cotangent v and the direction v. For a network
-it is one reverse pass. Weigh f with g_m and the trace with c; let γ_{l,r} be the cotangent of the
-tangent dx_{l,r} of (4.2) that started from v_r, and η_{l,r} that of dz_{l,r}. Then (4.2), read backwards, is
+it is one reverse pass. Weigh f with g_m and the trace with c. Let γ_{l,r} be the cotangent of the
+tangent dx_{l,r} of (4.2) that started from v_r, so that γ_{m,r} = c v_r, and η_{l,r} that of
+dz_{l,r}. Then (4.1) and (4.2), read backwards, with what W̃_l gets at the end of each line, are
 
-    δ_l = g_l σ_l' + σ_l'' Σ_r γ_{l,r} dz_{l,r},  g_{l−1} = δ_l W_l,  Σ δ_lᵀ x̃_{l−1},   (26.7)
-    η_{l,r} = γ_{l,r} σ_l',  γ_{l−1,r} = η_{l,r} W_l,  γ_{m,r} = c v_r,  Σ η_{l,r}ᵀ dx_{l−1,r}.   (26.8)
+    δ_l = g_l σ_l' + σ_l'' Σ_r γ_{l,r} dz_{l,r},   g_{l−1} = δ_l W_l,   Σ δ_lᵀ x̃_{l−1},   (26.7)
+    η_{l,r} = γ_{l,r} σ_l',   γ_{l−1,r} = η_{l,r} W_l,   Σ_r Σ η_{l,r}ᵀ dx_{l−1,r}.       (26.8)
 
-The last term of each is what W_l gets. The appendix, probes.py, is these two lines.
+The code of these two is in the appendix, probes.py. It never forms f_y.
 
 Likelihood. The base density is the standard normal N at t₀. Carry data x from T back to z, with
 ℓ(T) = 0. Then ℓ(t₀) is (26.2), and by (26.1)
@@ -212,6 +213,8 @@ def sample(f, n, t, theta, rng, **solver):
     >>> points.shape, bool(0.3 < points.std() < 0.45)         # e⁻¹ = 0.37
     ((1000, 2), True)
     """
+    if not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"n must be a positive integer, not {n!r}")
     z, theta = as_point(f, rng.normal(size=(n, f.dim)), theta)
     return odeint(f.bind(theta, z), z, t, **solver)[-1]
 
@@ -232,11 +235,13 @@ def noise_variance(f_y):
 
 def pose_backwards(f, y, t, theta, noise, solver):
     """The augmented field, its state at t[-1], the times from there back to t[0], and θ."""
-    flow = Flow(f, noise)
-    y, theta = as_point(f, y, theta)
+    flow, y = Flow(f, noise), as_real("y", y)
+    if y.ndim == 0 or y.shape[-1] != f.dim:
+        raise ValueError(f"y must have shape (..., {f.dim}) for this field, not {y.shape}")
+    s, theta = as_point(flow, beside(y, 0.0), theta)
     if noise is not None and np.shape(noise)[1:] != y.shape:
         raise ValueError(f"noise must have shape (K, *y.shape), here (K, {', '.join(map(str, y.shape))}), "
                          f"not {np.shape(noise)}")
     if noise is not None and solver.get("per_trajectory"):
         raise ValueError("noise needs joint steps, not per_trajectory: each row of it belongs to a row of y")
-    return flow, beside(y, 0.0), as_times(t)[::-1], theta
+    return flow, s, as_times(t)[::-1], theta
