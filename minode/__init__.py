@@ -28,6 +28,12 @@ and numbers them, and the lines of code that carry the same numbers are those eq
          20  From a loss to its gradients               pullback
          21  Second derivatives                         second
          22  Is it right?                               checks
+    IV.  What it is for                             learning/
+         23  Steps downhill                             optimisers
+         24  A loop that learns                         fit, records
+         25  Telling digits apart                       classify
+         26  The continuous normalizing flow            flows, probes
+         27  From a stochastic to an ordinary equation  diffusion
 
 One notation throughout. States, tangents and cotangents are rows.
 
@@ -60,6 +66,10 @@ from .gradients.checks import check_field, check_gradients
 from .gradients.pullback import Gradients, pullback, value_and_gradients
 from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs
+from .learning.classify import Classifier, Layered
+from .learning.fit import fit
+from .learning.optimisers import adam, sgd
+from .learning.records import Fit, FitError, load, save
 from .solvers.solve import methods, odeint, reversible, solve
 from .solvers.states import Solution, SolverError
 from .solvers.tableaus import Tableau
@@ -70,4 +80,5 @@ __all__ = [
     "odeint_euler", "odeint_rk4", "odeint", "solve", "methods", "reversible", "Tableau", "Solution", "SolverError",
     "tangent_rhs", "adjoint_rhs", "pushforward", "pullback", "value_and_gradients", "Gradients",
     "hessian_vector_product", "check_field", "check_gradients",
+    "adam", "sgd", "fit", "Fit", "FitError", "save", "load", "Classifier", "Layered",
 ]

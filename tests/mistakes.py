@@ -20,6 +20,7 @@ STATES, TEXTBOOK, TABLEAUS, EXPLICIT, ADAPTIVE, DENSE, BATCH, IMPLICIT, REVERSIB
 TANGENT, ADJOINT, DISCRETE, MEMORY, PULLBACK, SECOND, CHECKS = (
     f"gradients/{name}.py" for name in
     ("tangent", "adjoint", "discrete", "memory", "pullback", "second", "checks"))
+OPTIMISERS, FIT, CLASSIFY = (f"learning/{name}.py" for name in ("optimisers", "fit", "classify"))
 
 CONTROLS = {
     "1.1": [(BASE, "self.field(t, y, self.theta)", "self.field(0 * t, y, self.theta)", "the clock stopped")],
@@ -251,6 +252,49 @@ CONTROLS = {
     "22.5": [(CHECKS, "np.vdot(cotangent, ws) - to_y0 - to_theta", "0.0 * to_y0",
               "a check that sees nothing"),
              (CHECKS, "np.vdot(cotangent, ws)", "np.vdot(cotangent, ys)", "states for tangents")],
+    "23.1": [(OPTIMISERS, "momentum * v + gradient", "momentum * v + (1 - momentum) * gradient",
+              "a mean of the gradients for their sum"),
+             (OPTIMISERS, "theta - learning_rate * v", "theta + learning_rate * v", "uphill")],
+    "23.2": [(OPTIMISERS, "(1 - beta1) * gradient", "gradient", "a sum of the gradients for their mean"),
+             (OPTIMISERS, "(1 - beta2) * gradient**2", "(1 - beta1) * gradient**2", "β₁ for β₂"),
+             (OPTIMISERS, "beta2 * v", "beta2 * v**2", "the square of what is squares already")],
+    "23.3": [(OPTIMISERS, "m / (1 - beta1**k)", "m", "m̂ = m"),
+             (OPTIMISERS, "v / (1 - beta2**k)", "v", "v̂ = v"),
+             (OPTIMISERS, "v / (1 - beta2**k)", "v / (1 - beta2)**k", "(1 − β)^k for 1 − β^k")],
+    "23.4": [(OPTIMISERS, "(np.sqrt(v_hat) + epsilon)", "np.sqrt(v_hat + epsilon)", "ε under the root"),
+             (OPTIMISERS, "theta - learning_rate", "theta + learning_rate", "uphill")],
+    "23.5": [(OPTIMISERS, "largest / norm", "largest / norm**2", "too short"),
+             (OPTIMISERS, "if norm > largest", "if norm < largest", "the short ones clipped")],
+    "23.6": [(OPTIMISERS, "(step + 1) / warm_up", "step / warm_up", "a first step of no length"),
+             (OPTIMISERS, "math.pi * step / n_steps", "2 * math.pi * step / n_steps", "down and up again"),
+             (OPTIMISERS, "rate * rise", "rate", "no rise")],
+    "23.7": [(OPTIMISERS, "step // every", "step / every", "a ramp for stairs")],
+    "24.1": [(FIT, "[seed, epoch]", "[seed, 0]", "one order for all epochs"),
+             (FIT, "[seed, epoch]", "[0, epoch]", "a seed that does nothing"),
+             (FIT, "(j + 1) * batch_size", "(j + 2) * batch_size", "batches that overlap"),
+             (FIT, "divmod(k, per_epoch)", "divmod(k, per_epoch + 1)", "an epoch with an empty batch")],
+    "24.2": [(FIT, "0.5 * rate * float", "rate * float", "a penalty without its half"),
+             (FIT, "rate * theta ", "-rate * theta ", "a sign")],
+    "24.3": [(FIT, "1 / min(k + 1, per_epoch)", "1 / (k + 1)", "a mean over all of the past"),
+             (FIT, "1 / min(k + 1, per_epoch)", "1 / per_epoch", "an average that starts from zero"),
+             (FIT, "weight * value", "value", "a sum")],
+    "25.1": [(CLASSIFY, "y @ W.T + b", "y @ W.T", "the bias forgotten"),
+             (CLASSIFY, "self.outward(0.0, ys[-1], theta_out)", "self.outward(0.0, ys[0], theta_out)",
+              "the first state for the last")],
+    "25.2": [(CLASSIFY, "np.mean(-log_p[rows, labels])", "np.mean(log_p[rows, labels])", "a sign"),
+             (CLASSIFY, "np.mean(-log_p[rows, labels])", "np.sum(-log_p[rows, labels])", "the sum for the mean")],
+    "25.3": [(CLASSIFY, " - z.real.max(axis=-1, keepdims=True)", "", "the largest left in"),
+             (CLASSIFY, "- np.log(", "+ np.log(", "a sign")],
+    "25.4": [(CLASSIFY, "-= 1.0", "+= 1.0", "a sign"),
+             (CLASSIFY, "dL_dz / len(z)", "dL_dz", "the sum for the mean")],
+    "25.5": [(CLASSIFY, "rows.T @ y.reshape(-1, self.dim)", "rows[:1].T @ y.reshape(-1, self.dim)[:1]",
+              "the first of the batch alone"),
+             (CLASSIFY, "rows.sum(axis=0)", "rows.mean(axis=0)", "the mean over the batch for the sum"),
+             (CLASSIFY, "theta_in, gradients.y0", "theta_in, 2 * gradients.y0", "twice the cotangent")],
+    "25.6": [(CLASSIFY, "np.floor(t)", "np.ceil(t)", "the layer after"),
+             (CLASSIFY, "self.bound[self.field.layer(t)](t, y)", "self.bound[0](t, y)", "one θ for all layers"),
+             (CLASSIFY, "self.bound[self.field.layer(t)].vjp(t, y, a)", "self.bound[0].vjp(t, y, a)",
+              "one θ for all layers on the way back")],
 }
 
 

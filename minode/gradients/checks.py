@@ -38,6 +38,8 @@ differences cannot see the last six digits. Together they leave little room.
 The trap. Agreeing with finite differences is not being right: with an adaptive
 solver the differences also see the steps change, and at a loose tolerance they can
 confirm a wrong gradient. Compare along frozen steps, as fixed-step methods do.
+
+Next: what the gradients are for (Part IV, chapter 23).
 """
 
 from typing import NamedTuple
@@ -108,7 +110,7 @@ def check_field(f, t, y, theta):
 
     y is (..., d), a batch included, t a number, theta (p,). Returns a `Report`;
     AssertionError with its table where something is wrong. Choose y off the kinks
-    of a field that has any.
+    of a field that has any. A map whose answers are of another size than y has it in `f.dim_out`.
 
     >>> from minode import LotkaVolterra
     >>> print(check_field(LotkaVolterra(), 0.0, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02])))
@@ -122,8 +124,9 @@ def check_field(f, t, y, theta):
     y, theta = as_point(f, y, theta)
     rng = np.random.default_rng(0)
     value = np.asarray(f(t, y, theta))
-    if value.shape != y.shape:
-        raise AssertionError(f"f(t, y, theta) must have the shape of y, {y.shape}, not {value.shape}")
+    expected = (*y.shape[:-1], getattr(f, "dim_out", f.dim))
+    if value.shape != expected:
+        raise AssertionError(f"f(t, y, theta) must have shape {expected}, not {value.shape}")
 
     rows = []
 
@@ -140,7 +143,7 @@ def check_field(f, t, y, theta):
     compare("f_t", "time_derivative", f.time_derivative(t, y, theta),
             central_difference(lambda t: f(t, y, theta), t, 1.0))
 
-    w, dtheta, a = rng.normal(size=y.shape), rng.normal(size=theta.shape), rng.normal(size=y.shape)
+    w, dtheta, a = rng.normal(size=y.shape), rng.normal(size=theta.shape), rng.normal(size=value.shape)
     forward = f.jvp(t, y, theta, w, dtheta)
     compare("f_y w + f_θ Δθ", "jvp", forward,
             central_difference(lambda s: f(t, y + s * w, theta + s * dtheta), 0.0, 1.0))

@@ -1,1 +1,1 @@
-"""Part IV. What for: training, and flows of probability."""
+"""Part IV. What it is for."""

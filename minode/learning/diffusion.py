@@ -1,4 +1,4 @@
-"""27. From a stochastic differential equation to an ordinary one
+"""27. From a stochastic to an ordinary differential equation
 
 Shake a particle while it moves. Over a short time h it drifts by f h and is pushed at random, by a
 normal vector of variance h in each component:

@@ -163,7 +163,7 @@ def test_check_gradients_says_no_in_the_rows_of_a_planted_mistake_and_no_others(
 
 
 @pytest.mark.parametrize("method, shape, message", [
-    ("__call__", (3,), r"f\(t, y, theta\) must have the shape of y, \(3, 2\), not \(3,\)"),
+    ("__call__", (3,), r"f\(t, y, theta\) must have shape \(3, 2\), not \(3,\)"),
     ("jacobian", (2, 2), r"jacobian must have shape \(3, 2, 2\), not \(2, 2\)"),
     ("param_jacobian", (3, 3, 2), r"param_jacobian must have shape \(3, 2, 3\), not \(3, 3, 2\)"),
     ("time_derivative", (2,), r"time_derivative must have shape \(3, 2\), not \(2,\)"),

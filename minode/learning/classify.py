@@ -1,0 +1,236 @@
+"""25. Telling digits apart
+
+A neural ODE as the middle of a classifier: a map into the space of the states, the flow there,
+and a map out to one number z_c for each class c. With θ = (θ_in, θ_f, θ_out),
+
+    y₀ = x W_inᵀ + b_in,   y' = f(t, y, θ_f),   z = y(T) W_outᵀ + b_out.   (25.1)
+
+A flow keeps the dimension and never tears or glues; the maps at its ends are there to
+change the dimension, and are all else there is.
+
+The loss. Probabilities from z, and minus the logarithm of that of the right class c*, as a mean
+over the batch:
+
+    p_c = exp z_c / Σ_j exp z_j,     L = −(1/B) Σ ln p_c*.               (25.2)
+
+The trap: exp z overflows from z = 710, and ln p is −∞ where p underflows. Take out the largest first,
+
+    ln p_c = z_c − M − ln Σ_j exp(z_j − M),   M = max_j z_j,             (25.3)
+
+and no exponent is positive, the sum is at least 1. Since ∂ ln Σ_j exp z_j / ∂z_c = p_c,
+
+    ∂L/∂z_c = (p_c − [c = c*]) / B:                                      (25.4)
+
+what was said too loud or too softly. M is no part of the derivative, as it drops out of (25.3).
+
+Back through the maps. For z = x Wᵀ + b and the cotangent g of z, (1.3) is
+
+    g W  to x,     Σ gᵀ x  to W,     Σ g  to b,                          (25.5)
+
+the sums over the batch. So g of (25.4) becomes the cotangent of y(T), `pullback` takes it to y₀
+and θ_f, and (25.5) again to θ_in.
+
+The residual network. Let the block be g(y, θ), and θ a different one for each of n layers:
+
+    y_{i+1} = y_i + g(y_i, θ_i),     f(t, y, θ) = g(y, θ_⌊t⌋).           (25.6)
+
+The first is Euler's method with h = 1 for the second, a field whose parameters change at every whole
+t: so it needs no code of its own. The classifier below is a residual network with the field
+`Layered(g, n)`, t = (0, n), Euler and step_size = 1, and its discrete gradient is backpropagation; an
+ODE-Net is what is left when all layers share one θ and a solver chooses where to stop.
+"""
+
+import numpy as np
+
+from ..fields.base import VectorField
+from ..gradients.pullback import value_and_gradients
+from ..solvers.solve import odeint
+from ..solvers.states import as_real
+
+
+class Affine(VectorField):
+    """The map x Wᵀ + b from `dim` to `dim_out` numbers, θ = (W, b) with W row by row; it has no clock.
+
+    >>> Affine(2, 1)(0.0, np.array([3.0, 4.0]), np.array([1.0, 2.0, 0.5]))
+    array([11.5])
+    """
+
+    def __init__(self, dim, dim_out):
+        self.dim, self.dim_out, self.n_params = dim, dim_out, dim_out * (dim + 1)
+
+    def parts(self, theta):
+        """W (dim_out, dim) and b (dim_out,), views into θ."""
+        return theta[:-self.dim_out].reshape(self.dim_out, self.dim), theta[-self.dim_out:]
+
+    def init(self, rng):
+        """A random θ, uniform in ±1/√dim."""
+        return rng.uniform(-1.0, 1.0, self.n_params) * self.dim**-0.5
+
+    def __call__(self, t, y, theta):
+        W, b = self.parts(theta)
+        return y @ W.T + b                                                         # (25.1)
+
+    def jacobian(self, t, y, theta):
+        return np.broadcast_to(self.parts(theta)[0], (*y.shape[:-1], self.dim_out, self.dim))
+
+    def param_jacobian(self, t, y, theta):
+        unit = np.eye(self.dim_out)
+        by_W = (unit[:, :, None] * y[..., None, None, :]).reshape(*y.shape[:-1], self.dim_out, -1)
+        return np.concatenate([by_W, np.broadcast_to(unit, (*y.shape[:-1], *unit.shape))], axis=-1)
+
+    def time_derivative(self, t, y, theta):
+        return np.zeros((*y.shape[:-1], self.dim_out))
+
+    def jvp(self, t, y, theta, w, dtheta):
+        return w @ self.parts(theta)[0].T + self(t, y, dtheta)
+
+    def vjp(self, t, y, theta, a):
+        rows = a.reshape(-1, self.dim_out)
+        dW = rows.T @ y.reshape(-1, self.dim)                                      # (25.5)
+        return a @ self.parts(theta)[0], np.concatenate([dW.ravel(), rows.sum(axis=0)])  # (25.5)
+
+
+class Layered(VectorField):
+    """n layers of one block, each with a θ of its own, as a field: layer i where ⌊t⌋ = i (25.6).
+
+    θ is that of layer 0, of layer 1, ...; `block` is a field. Before t = 0 it is layer 0, and from
+    t = n on layer n − 1.
+    """
+
+    def __init__(self, block, n_layers):
+        self.block, self.n_layers = block, n_layers
+        self.dim, self.n_params = block.dim, n_layers * block.n_params
+
+    def init(self, rng):
+        """A random θ: the block's own, once for each layer."""
+        return np.concatenate([self.block.init(rng) for _ in range(self.n_layers)])
+
+    def layer(self, t):
+        """The number of the layer at t."""
+        return np.clip(np.floor(t), 0, self.n_layers - 1).astype(int)              # (25.6)
+
+    def gather(self, t, y, theta, shape, what):
+        """what(i, t, y, θ_i, rows) for the rows of the batch that are in layer i, put together again."""
+        layer, thetas = np.broadcast_to(self.layer(t), y.shape[:-1]), theta.reshape(self.n_layers, -1)
+        clock, result = np.broadcast_to(t, layer.shape), np.zeros(shape, np.result_type(y, theta))
+        for i in np.unique(layer):
+            rows = layer == i
+            result[rows] = what(i, clock[rows], y[rows], thetas[i], rows)
+        return result
+
+    def __call__(self, t, y, theta):
+        return self.gather(t, y, theta, y.shape, lambda i, t, y, theta, rows: self.block(t, y, theta))
+
+    def jacobian(self, t, y, theta):
+        return self.gather(t, y, theta, (*y.shape, self.dim),
+                           lambda i, t, y, theta, rows: self.block.jacobian(t, y, theta))
+
+    def param_jacobian(self, t, y, theta):
+        def own(i, t, y, theta_i, rows):
+            whole = np.zeros((*y.shape, self.n_layers, len(theta_i)), np.result_type(y, theta_i))
+            whole[..., i, :] = self.block.param_jacobian(t, y, theta_i)
+            return whole.reshape(*y.shape, -1)
+        return self.gather(t, y, theta, (*y.shape, self.n_params), own)
+
+    def time_derivative(self, t, y, theta):
+        return self.gather(t, y, theta, y.shape,
+                           lambda i, t, y, theta, rows: self.block.time_derivative(t, y, theta))
+
+    def jvp(self, t, y, theta, w, dtheta):
+        moves = dtheta.reshape(self.n_layers, -1)
+        return self.gather(t, y, theta, y.shape,
+                           lambda i, t, y, theta, rows: self.block.jvp(t, y, theta, w[rows], moves[i]))
+
+    def vjp(self, t, y, theta, a):
+        a_f_theta = np.zeros((self.n_layers, self.block.n_params))
+
+        def pull(i, t, y, theta_i, rows):
+            a_f_y, a_f_theta[i] = self.block.vjp(t, y, theta_i, a[rows])
+            return a_f_y
+        return self.gather(t, y, theta, y.shape, pull), a_f_theta.ravel()
+
+    def bind(self, theta, y):
+        return BoundLayers(self, theta, y)
+
+
+class BoundLayers:
+    """A `Layered` field with θ filled in, for times that are numbers: what `bind` returns."""
+
+    def __init__(self, field, theta, y):
+        self.field = field
+        self.bound = [field.block.bind(part, y) for part in theta.reshape(field.n_layers, -1)]
+
+    def __call__(self, t, y):
+        return self.bound[self.field.layer(t)](t, y)                               # (25.6)
+
+    def vjp(self, t, y, a):
+        return self.bound[self.field.layer(t)].vjp(t, y, a)                        # (25.6)
+
+    def a_f_theta(self):
+        return np.concatenate([bound.a_f_theta() for bound in self.bound])
+
+
+def cross_entropy(z, labels):
+    """The loss (25.2) of logits z (B, K) for the right classes (B,), and ∂L/∂z (B, K), (25.4).
+
+    >>> value, dL_dz = cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]))
+    >>> float(value), dL_dz
+    (1000.0, array([[ 1., -1.]]))
+    """
+    rows = np.arange(len(z))
+    shifted = z - z.real.max(axis=-1, keepdims=True)                               # (25.3)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))          # (25.3)
+    dL_dz = np.exp(log_p)                                                          # (25.2)
+    dL_dz[rows, labels] -= 1.0                                                     # (25.4)
+    return np.mean(-log_p[rows, labels]), dL_dz / len(z)                             # (25.2) (25.4)
+
+
+class Classifier:
+    """A map in, the flow of `field` along t, a map out (25.1); θ = (θ_in, θ_f, θ_out) flat.
+
+    n_in numbers come in and n_out logits go out; `solver` are the keywords of `solve`.
+
+    >>> from minode import MLP
+    >>> model = Classifier(64, MLP([8, 16, 8], ["tanh", "identity"]), 10, method="rk4")
+    >>> model.n_params, model.logits(np.zeros((5, 64)), model.init(np.random.default_rng(0))).shape
+    (890, (5, 10))
+    """
+
+    def __init__(self, n_in, field, n_out, t=(0.0, 1.0), **solver):
+        self.inward, self.field, self.outward = Affine(n_in, field.dim), field, Affine(field.dim, n_out)
+        self.dim, self.dim_out, self.t, self.solver = n_in, n_out, t, solver
+        self.pieces = self.inward, self.field, self.outward
+        self.n_params = sum(piece.n_params for piece in self.pieces)
+
+    def init(self, rng):
+        """A random θ, each piece's own."""
+        return np.concatenate([piece.init(rng) for piece in self.pieces])
+
+    def split(self, theta):
+        """θ_in, θ_f and θ_out, views into θ (p,)."""
+        return np.split(theta, np.cumsum([piece.n_params for piece in self.pieces])[:-1])
+
+    def logits(self, x, theta):
+        """z (B, n_out) for x (B, n_in), by (25.1)."""
+        theta_in, theta_f, theta_out = self.split(theta)
+        y0 = self.inward(0.0, x, theta_in)                                         # (25.1)
+        ys = odeint(self.field.bind(theta_f, y0), y0, self.t, **self.solver)       # (25.1)
+        return self.outward(0.0, ys[-1], theta_out)                                # (25.1)
+
+    def value_and_gradient(self, x, labels, theta, gradient="discrete"):
+        """The loss (25.2) of a batch, x (B, n_in) and labels (B,), and dL/dθ (p,) by the route `gradient`."""
+        theta_in, theta_f, theta_out = self.split(as_real("theta", theta, (self.n_params,)))
+        dL_dtheta = np.zeros(self.n_params)
+        by_in, by_f, by_out = self.split(dL_dtheta)
+
+        def loss(ys):
+            value, dL_dz = cross_entropy(self.outward(0.0, ys[-1], theta_out), labels)
+            dL_dys = np.zeros_like(ys)
+            dL_dys[-1], by_out[:] = self.outward.vjp(0.0, ys[-1], theta_out, dL_dz)  # (25.5)
+            return value, dL_dys
+        y0 = self.inward(0.0, x, theta_in)                                         # (25.1)
+        value, gradients = value_and_gradients(loss, self.field, y0, self.t, theta_f, gradient=gradient,
+                                               **self.solver)
+        by_f[:] = gradients.theta
+        by_in[:] = self.inward.vjp(0.0, x, theta_in, gradients.y0)[1]              # (25.5)
+        return value, dL_dtheta

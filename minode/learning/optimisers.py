@@ -1,0 +1,128 @@
+"""23. Steps downhill
+
+The chapters before this one end in a gradient g = dL/dθ. What follows is the same for every
+model: change θ a little against g, and again. One such step is a function: θ, g and what
+the method remembers go in, θ and what it remembers come out. Nothing is changed in
+place, so a step can be undone, repeated, or continued elsewhere.
+
+Momentum (Polyak, 1964). Plain descent in a long valley jumps from wall to wall and creeps
+along the floor. Let the gradients add up in a velocity v that forgets at rate μ,
+
+    v ← μ v + g,     θ ← θ − η v.                                        (23.1)
+
+What alternates cancels in v, and what persists grows: under a constant g, v tends to
+g / (1 − μ), ten times g at μ = 0.9. That is also the trap: with the same learning rate η, the
+steps are ten times as long. With μ = 0 it is plain descent.
+
+Adam (Kingma and Ba, 2015) divides each component by its own size. It averages g and g²,
+
+    m ← β₁ m + (1 − β₁) g,     v ← β₂ v + (1 − β₂) g².                   (23.2)
+
+Both start from zero, and after k steps the weights in m add up to (1 − β₁) Σ β₁^j, j < k, which is
+1 − β₁^k and not 1: early averages are too small. So they are divided by that sum,
+
+    m̂ = m / (1 − β₁^k),     v̂ = v / (1 − β₂^k),     k = 1, 2, …,         (23.3)
+    θ ← θ − η m̂ / (√v̂ + ε).                                              (23.4)
+
+Under a constant g, m̂ = g and v̂ = g² from the first step on, and every component moves by η
+against the sign of its gradient, however small that is. Without (23.3) the first step would
+be (1 − β₁) / √(1 − β₂) = 3.2 times as long. Multiply L by a constant and, but for ε,
+nothing changes: η is a length in θ, where in (23.1) it is one divided by a curvature.
+
+Clipping (Pascanu, Mikolov and Bengio, 2013). A loss on a long solve has cliffs, where one
+gradient is a thousand times the usual one. Its direction is kept and its length bounded by G:
+
+    g ← g min(1, G / ‖g‖₂).                                              (23.5)
+
+Schedules. The noise of minibatches keeps θ moving by about η for ever, so η should end small; and
+the first steps, on averages of few gradients, should not be the longest. In step k = 0, 1, …, of n,
+the first n_w of them to warm up,
+
+    η_k = η min(1, (k + 1) / n_w) (1 + cos π k/n) / 2,                   (23.6)
+
+or, in stairs of n steps, each lower by a factor γ,
+
+    η_k = η γ^⌊k/n⌋.                                                     (23.7)
+
+Next: the loop around them (chapter 24).
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Momentum(NamedTuple):
+    """What `sgd` remembers: the velocity v (p,)."""
+
+    v: np.ndarray
+
+
+class Moments(NamedTuple):
+    """What `adam` remembers: the averages m and v, both (p,), and the number k of steps behind them."""
+
+    m: np.ndarray
+    v: np.ndarray
+    k: int
+
+
+def sgd(theta, gradient, state, learning_rate, momentum=0.9):
+    """One step of gradient descent with momentum (23.1): the new θ, and the state for the next step.
+
+    theta and gradient are (p,), state is None in the first step. Polyak (1964).
+
+    >>> theta, state = sgd(np.array([1.0]), np.array([2.0]), None, 0.1)
+    >>> theta, state = sgd(theta, np.array([2.0]), state, 0.1)
+    >>> theta, state.v
+    (array([0.42]), array([3.8]))
+    """
+    v = np.zeros_like(theta) if state is None else state[0]
+    v = momentum * v + gradient                                                    # (23.1)
+    return theta - learning_rate * v, Momentum(v)                                  # (23.1)
+
+
+def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """One step of Adam, (23.2) to (23.4): the new θ, and the state for the next step.
+
+    theta and gradient are (p,), state is None in the first step. Kingma and Ba (2015).
+
+    >>> theta, state = adam(np.array([1.0, 1.0]), np.array([2.0, -1e-3]), None, 0.1)
+    >>> theta.round(4), state.k
+    (array([0.9, 1.1]), 1)
+    """
+    m, v, k = (np.zeros_like(theta), np.zeros_like(theta), 0) if state is None else state
+    k = int(k) + 1
+    m = beta1 * m + (1 - beta1) * gradient                                         # (23.2)
+    v = beta2 * v + (1 - beta2) * gradient**2                                      # (23.2)
+    m_hat, v_hat = m / (1 - beta1**k), v / (1 - beta2**k)                          # (23.3)
+    return theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), Moments(m, v, k)  # (23.4)
+
+
+def clip(gradient, largest):
+    """The gradient, made shorter where its 2-norm exceeds `largest` (23.5). Pascanu and others (2013).
+
+    >>> clip(np.array([3.0, 4.0]), 1.0), clip(np.array([0.3, 0.4]), 1.0)
+    (array([0.6, 0.8]), array([0.3, 0.4]))
+    """
+    norm = np.linalg.norm(gradient)
+    return gradient * (largest / norm) if norm > largest else gradient             # (23.5)
+
+
+def cosine(step, rate, n_steps, warm_up=0):
+    """The learning rate (23.6) in this step of n_steps, which starts at 0. Loshchilov and Hutter (2017).
+
+    >>> [round(cosine(k, 0.1, 4), 4) for k in range(4)]
+    [0.1, 0.0854, 0.05, 0.0146]
+    """
+    rise = min(1.0, (step + 1) / warm_up) if warm_up else 1.0                      # (23.6)
+    return rate * rise * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))              # (23.6)
+
+
+def stairs(step, rate, every, factor=0.5):
+    """The learning rate (23.7), lower by `factor` after `every` steps.
+
+    >>> [stairs(k, 0.1, 2) for k in range(5)]
+    [0.1, 0.1, 0.05, 0.05, 0.025]
+    """
+    return rate * factor ** (step // every)                                        # (23.7)

@@ -1,0 +1,220 @@
+"""Pieces of a classifier: each derivative by hand, then all of them together, against the complex step."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from minode import MLP, VectorField, check_field, fit
+from minode.gradients.checks import complex_step
+from minode.learning.classify import Affine, Classifier, Layered, cross_entropy
+from tests.gradients.problems import EXACT, ROUND_OFF, relative_error
+from tests.strategies import arrays, assert_agree, batches, clocks, complex_columns
+
+BLOCK = MLP([3, 5, 3], ["tanh", "identity"])
+CLOCKED = MLP([4, 5, 3], ["softplus", "tanh"])
+RESNET = {"t": (0, 3), "method": "euler", "step_size": 1.0}
+ODE = {"method": "heun", "step_size": 0.25}
+CHECKPOINTED = 1e-10                                 # a gradient of 12 steps by another route
+MODELS = {
+    "residual network": Classifier(4, Layered(BLOCK, 3), 5, **RESNET),
+    "ODE-Net": Classifier(4, BLOCK, 5, **ODE),
+    "ODE-Net with a clock": Classifier(4, CLOCKED, 5, t=[0.5, 1.0, 2.0], method="dopri5", step_size=0.5),
+}
+
+
+def images(n, rng=np.random.default_rng(8)):
+    return rng.normal(size=(n, 4)), rng.integers(5, size=n)
+
+
+# -- the maps ---------------------------------------------------------------------------------
+
+
+@pytest.mark.eq("25.1", "25.5")
+@given(st.integers(1, 4), st.integers(1, 4), batches, st.data())
+def test_the_derivatives_of_an_affine_map_are_those_of_the_complex_step(n_in, n_out, batch, data):
+    f = Affine(n_in, n_out)
+    theta, x = data.draw(arrays(f.n_params)), data.draw(arrays((*batch, n_in)))
+    assert check_field(f, 0.3, x, theta)
+    assert_agree(f.jacobian(0.0, x, theta), complex_columns(lambda x: f(0.0, x, theta), x), ROUND_OFF)
+    assert_agree(f.param_jacobian(0.0, x, theta), complex_columns(lambda theta: f(0.0, x, theta), theta), ROUND_OFF)
+    a, w, dtheta = data.draw(arrays((*batch, n_out))), data.draw(arrays(x.shape)), data.draw(arrays(theta.shape))
+    for got, expected in zip(f.vjp(0.0, x, theta, a), VectorField.vjp(f, 0.0, x, theta, a)):
+        assert_agree(got, expected, ROUND_OFF)
+    assert_agree(f.jvp(0.0, x, theta, w, dtheta), VectorField.jvp(f, 0.0, x, theta, w, dtheta), ROUND_OFF)
+
+
+@pytest.mark.eq("25.1")
+def test_an_affine_map_reads_its_weights_row_by_row_and_then_its_bias():
+    f, theta = Affine(3, 2), np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.5, -0.5])
+    assert np.array_equal(f(0.0, np.eye(3), theta), [[1.5, 3.5], [2.5, 4.5], [3.5, 5.5]])
+    drawn = np.concatenate([f.init(np.random.default_rng(seed)) for seed in range(200)])
+    assert abs(drawn).max() <= 3**-0.5 and drawn.max() > 0.57 and drawn.min() < -0.57
+
+
+# -- the layers -------------------------------------------------------------------------------
+
+
+@pytest.mark.eq("25.6")
+@pytest.mark.parametrize("block", [BLOCK, CLOCKED], ids=["autonomous", "with a clock"])
+@given(data=st.data(), batch=batches)
+def test_layers_are_the_block_with_the_theta_of_the_floor_of_the_time(block, data, batch):
+    f = Layered(block, 3)
+    theta, y = data.draw(arrays(f.n_params, bound=1.0)), data.draw(arrays((*batch, 3)))
+    t = 1.5 * data.draw(clocks(batch))
+    check_field(f, 1.25, y, theta)
+    layer = np.clip(np.floor(np.broadcast_to(t, batch)), 0, 2).astype(int)
+    value, f_y, f_theta = f(t, y, theta), f.jacobian(t, y, theta), f.param_jacobian(t, y, theta)
+    for at in np.ndindex(*batch):
+        part = slice(layer[at] * block.n_params, (layer[at] + 1) * block.n_params)
+        own = np.broadcast_to(t, batch)[at], y[at], theta[part]
+        assert_agree(value[at], block(*own), ROUND_OFF)
+        assert_agree(f_y[at], block.jacobian(*own), ROUND_OFF)
+        whole = np.zeros((3, f.n_params))
+        whole[:, part] = block.param_jacobian(*own)
+        assert_agree(f_theta[at], whole, ROUND_OFF)
+    a, w, dtheta = data.draw(arrays(y.shape)), data.draw(arrays(y.shape)), data.draw(arrays(theta.shape))
+    for got, expected in zip(f.vjp(t, y, theta, a), VectorField.vjp(f, t, y, theta, a)):
+        assert_agree(got, expected, ROUND_OFF)
+    assert_agree(f.jvp(t, y, theta, w, dtheta), VectorField.jvp(f, t, y, theta, w, dtheta), ROUND_OFF)
+
+
+@pytest.mark.eq("25.6")
+@pytest.mark.parametrize("t", [-0.5, 0.0, 0.999, 1.0, 2.5, 3.0, 17.0])
+def test_layers_with_theta_filled_in_are_the_same(t):
+    f, rng = Layered(BLOCK, 3), np.random.default_rng(2)
+    theta, y, a = f.init(rng), rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
+    bound = f.bind(theta, y)
+    assert_agree(bound(t, y), f(t, y, theta), ROUND_OFF)
+    by_y, by_theta = f.vjp(t, y, theta, a)
+    assert_agree(bound.vjp(t, y, a), by_y, ROUND_OFF)
+    assert_agree(bound.a_f_theta(), by_theta, ROUND_OFF)
+
+
+@pytest.mark.eq("6.1", "25.6")
+def test_a_residual_network_is_eulers_method_and_its_backpropagation_the_discrete_gradient():
+    model, (x, labels), rng = MODELS["residual network"], images(7), np.random.default_rng(1)
+    theta = model.init(rng)
+    (W_in, b_in), (W_out, b_out) = (piece.parts(part) for piece, part in zip(
+        (model.inward, model.outward), model.split(theta)[::2]))
+    layers = model.split(theta)[1].reshape(3, -1)
+    states = [x @ W_in.T + b_in]
+    for own in layers:
+        states.append(states[-1] + BLOCK(0.0, states[-1], own))
+    z = states[-1] @ W_out.T + b_out
+    assert_agree(model.logits(x, theta), z, ROUND_OFF)
+
+    value, dL_dz = cross_entropy(z, labels)
+    a, shares = dL_dz @ W_out, []
+    for own, y in zip(layers[::-1], states[-2::-1]):
+        back, share = BLOCK.vjp(0.0, y, own, a)
+        a, shares = a + back, [share, *shares]
+    expected = np.concatenate([(a.T @ x).ravel(), a.sum(axis=0), *shares,
+                               (dL_dz.T @ states[-1]).ravel(), dL_dz.sum(axis=0)])
+    got, gradient = model.value_and_gradient(x, labels, theta)
+    assert abs(got - value) <= ROUND_OFF and relative_error(gradient, expected) <= EXACT
+
+
+# -- the loss ---------------------------------------------------------------------------------
+
+logits = st.tuples(st.integers(1, 4), st.integers(1, 5)).flatmap(lambda shape: arrays(shape, bound=20.0))
+
+
+@pytest.mark.eq("25.2", "25.3", "25.4")
+@given(logits, st.data())
+def test_cross_entropy_and_its_derivative_are_as_printed_and_as_the_complex_step_says(z, data):
+    B, K = z.shape
+    labels = np.array(data.draw(st.lists(st.integers(0, K - 1), min_size=B, max_size=B)))
+    value, dL_dz = cross_entropy(z, labels)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    printed = -sum(np.log(p[i, labels[i]]) for i in range(B)) / B
+    assert abs(value - printed) <= ROUND_OFF * (1 + np.abs(z).max())
+    assert_agree(dL_dz, (p - np.eye(K)[labels]) / B, ROUND_OFF)
+    along = [complex_step(lambda s: cross_entropy(z + s * unit.reshape(B, K), labels)[0], 0.0, 1.0)
+             for unit in np.eye(B * K)]
+    assert_agree(dL_dz.ravel(), along, EXACT)
+
+
+@pytest.mark.eq("25.3")
+def test_the_loss_of_any_finite_logits_is_finite_and_does_not_see_what_is_added_to_all():
+    z = np.array([[1e4, -1e4, 0.0], [710.0, 800.0, 5.0], [-800.0, -900.0, -750.0]])
+    value, dL_dz = cross_entropy(z, np.array([1, 0, 1]))
+    assert abs(value - (2e4 + 90.0 + 150.0) / 3) <= ROUND_OFF * value
+    assert np.isfinite(dL_dz).all() and np.abs(dL_dz.sum(axis=1)).max() <= ROUND_OFF
+    again, _ = cross_entropy(z + 1e3, np.array([1, 0, 1]))
+    assert abs(again - value) <= ROUND_OFF * value
+
+
+class PerRow(VectorField):
+    """The losses of single rows as a map from K numbers to one, for `check_field`; its one parameter does nothing."""
+
+    dim, dim_out, n_params, label = 4, 1, 1, 2
+
+    def __call__(self, t, y, theta):
+        rows = y.reshape(-1, 4)
+        return np.array([cross_entropy(row[None], [self.label])[0] for row in rows]).reshape(*y.shape[:-1], 1)
+
+    def jacobian(self, t, y, theta):
+        rows = y.reshape(-1, 4)
+        return cross_entropy(rows, [self.label] * len(rows))[1].reshape(*y.shape[:-1], 1, 4) * len(rows)
+
+    def param_jacobian(self, t, y, theta):
+        return np.zeros((*y.shape[:-1], 1, 1))
+
+    def time_derivative(self, t, y, theta):
+        return np.zeros((*y.shape[:-1], 1))
+
+
+@pytest.mark.eq("25.4")
+def test_check_field_reaches_the_loss_as_well():
+    y = np.random.default_rng(5).normal(size=(3, 2, 4))
+    check_field(PerRow(), 0.0, y, np.zeros(1))
+    wrong = type("Wrong", (PerRow,), {"jacobian": lambda self, t, y, theta: -PerRow.jacobian(self, t, y, theta)})()
+    with pytest.raises(AssertionError, match="f_y, jacobian .* NO"):
+        check_field(wrong, 0.0, y, np.zeros(1))
+
+
+# -- the whole --------------------------------------------------------------------------------
+
+
+@pytest.mark.eq("25.1", "25.2", "25.4", "25.5", "25.6")
+@pytest.mark.parametrize("name", MODELS)
+def test_the_gradient_of_the_whole_is_that_of_the_complex_step_in_every_parameter(name):
+    model, (x, labels) = MODELS[name], images(6)
+    theta = model.init(np.random.default_rng(7))
+    value, gradient = model.value_and_gradient(x, labels, theta)
+    assert abs(value - cross_entropy(model.logits(x, theta), labels)[0]) <= ROUND_OFF * value
+    expected = [complex_step(lambda theta: cross_entropy(model.logits(x, theta), labels)[0], theta, unit)
+                for unit in np.eye(model.n_params)]
+    assert relative_error(gradient, np.array(expected)) <= EXACT
+    assert all(np.abs(part).max() > 1e-3 for part in model.split(gradient))
+
+
+@pytest.mark.eq("25.5", "20.1")
+@pytest.mark.parametrize("name", MODELS)
+def test_it_takes_the_other_routes_too(name):
+    model, (x, labels) = MODELS[name], images(6)
+    theta = model.init(np.random.default_rng(7))
+    _, exact = model.value_and_gradient(x, labels, theta)
+    _, same = model.value_and_gradient(x, labels, theta, gradient="checkpoint")
+    assert relative_error(same, exact) <= CHECKPOINTED
+
+
+def test_theta_is_the_pieces_one_after_the_other_and_has_to_have_their_length():
+    model = MODELS["residual network"]
+    assert [len(part) for part in model.split(np.zeros(model.n_params))] == [15, 3 * 38, 20]
+    assert model.n_params == 149 and model.logits(np.zeros((2, 4)), model.init(np.random.default_rng(0))).shape == (2, 5)
+    with pytest.raises(ValueError, match=r"theta must have shape \(149,\), not \(148,\)"):
+        model.value_and_gradient(*images(2), np.zeros(148))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_learns_to_tell_apart_what_a_line_cannot(name):
+    """Four clusters at the corners of a square, opposite ones of the same class."""
+    rng = np.random.default_rng(11)
+    corners = rng.integers(4, size=80)
+    x = np.concatenate([np.stack([corners // 2, corners % 2], axis=1), np.zeros((80, 2))], axis=1) * 2 - 1.0
+    x, labels = x + 0.1 * rng.normal(size=x.shape), (corners // 2 + corners) % 2
+    model = MODELS[name]
+    found = fit(lambda theta, batch: model.value_and_gradient(*batch, theta), model.init(rng), n_steps=150,
+                data=(x, labels), batch_size=20, learning_rate=0.03, progress=False)
+    assert (model.logits(x, found.theta).argmax(axis=1) == labels).all()

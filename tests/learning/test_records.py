@@ -1,0 +1,166 @@
+"""What a fit leaves in a file: whole or not at all, for the field that it belongs to, and never code."""
+
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from minode import MLP, Linear, fit, load, save
+from minode.learning.records import Counted
+from tests.learning.test_fit import SMALL, THETA, VARIANTS, F, bits, mismatch
+
+KEPT = "was here before"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "theta.npz"
+
+
+def only(path):
+    """Whether the file is alone in its folder: no temporary one is left."""
+    return [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_theta_comes_back_as_it_was_to_the_last_bit(path):
+    theta = THETA.copy()
+    theta[:3] = -0.0, 5e-324, np.nextafter(1, 2)
+    for name in (path, str(path)):
+        save(name, F, theta)
+        assert load(name, F).tobytes() == theta.tobytes() and only(path)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_fit_comes_back_as_it_was_to_the_last_bit(name, path):
+    found = fit(mismatch, THETA, **SMALL | VARIANTS[name])
+    save(path, F, found)
+    assert bits(load(path, F)) == bits(found)
+    for part in load(path, F).state:
+        assert isinstance(part, (int, np.ndarray))
+
+
+def test_a_fit_that_took_no_step_comes_back_too(path):
+    def stop(theta, batch):
+        raise KeyboardInterrupt
+    found = fit(stop, THETA, **SMALL)
+    save(path, F, found)
+    assert bits(load(path, F)) == bits(found) and found.steps == 0 and found.loss == np.inf
+
+
+def test_counting_is_not_a_property_of_the_field(path):
+    save(path, Counted(F), THETA)
+    assert np.array_equal(load(path, F), THETA)
+
+
+@pytest.mark.parametrize("other", [
+    MLP([3, 4, 2], ["tanh", "tanh"]), MLP([2, 5, 2], ["tanh", "identity"]), Linear(2),
+    MLP([3, 3, 2], ["tanh", "identity"]),
+])
+def test_theta_of_another_field_is_refused_and_both_are_named(other, path):
+    save(path, F, THETA)
+    with pytest.raises(ValueError, match=rf"holds θ for MLP .*\[3, 4, 2\].*, not for {type(other).__name__} "):
+        load(path, other)
+    assert np.array_equal(load(path, F), THETA)
+
+
+def test_a_file_cut_short_anywhere_is_refused(path):
+    save(path, F, THETA)
+    whole = path.read_bytes()
+    for length in [*range(0, len(whole), 37), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="is not a file that `save` wrote, or is damaged"):
+            load(path, F)
+        assert path.read_bytes() == whole[:length]
+
+
+def test_a_file_with_a_byte_changed_is_refused_or_has_the_right_theta(path):
+    save(path, F, THETA)
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 13):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1:])
+        try:
+            assert np.array_equal(load(path, F), THETA)        # a date, or another name for the whole
+        except ValueError:
+            refused += 1
+    assert refused > len(whole) / 13 / 2
+
+
+class Code:
+    """What runs when it is unpickled."""
+
+    ran = False
+
+    def __reduce__(self):
+        return exec, ("import tests.learning.test_records as here; here.Code.ran = True",)
+
+
+def npy(path):
+    with path.open("wb") as file:
+        np.save(file, THETA)
+
+
+def zipped(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("theta", "1 2 3")
+
+
+def pickled(path):
+    np.savez(path, format="minode, format 1", field=np.array([Code()], dtype=object), theta=THETA)
+
+
+FOREIGN = {
+    "text": lambda path: path.write_text("θ = 1, 2, 3", encoding="utf-8"),
+    "empty": lambda path: path.write_bytes(b""),
+    "npy": npy,
+    "npz of another": lambda path: np.savez(path, theta=THETA),
+    "another format": lambda path: np.savez(path, format="minode, format 0", field="MLP", theta=THETA),
+    "another zip": zipped,
+    "pickle": lambda path: path.write_bytes(pickle.dumps(Code())),
+    "pickle inside": pickled,
+    "NaN": lambda path: np.savez(path, format="minode, format 1", field="MLP", theta=np.nan * THETA),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_file_that_comes_from_elsewhere_is_refused_and_no_code_in_it_is_run(kind, path):
+    FOREIGN[kind](path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="is not a file that `save` wrote, or is damaged"):
+        load(path, F)
+    assert path.read_bytes() == before and not Code.ran
+
+
+def test_a_file_that_is_not_there_or_a_folder_that_is_not_is_the_systems_own_error(path):
+    with pytest.raises(FileNotFoundError):
+        load(path, F)
+    with pytest.raises(FileNotFoundError):
+        save(path / "below" / "theta.npz", F, THETA)
+
+
+@pytest.mark.parametrize("theta, message", [
+    (np.full(26, np.nan), "theta must be finite"), (THETA[:-1], r"theta must have shape \(26,\), not \(25,\)")])
+def test_theta_that_cannot_be_used_is_not_saved(theta, message, path):
+    path.write_text(KEPT)
+    with pytest.raises(ValueError, match=message):
+        save(path, F, theta)
+    assert path.read_text() == KEPT and only(path)
+
+
+@pytest.mark.parametrize("where", ["savez", "chmod", "replace"])
+@pytest.mark.parametrize("what", [OSError("the disk is full"), KeyboardInterrupt()])
+def test_a_save_that_fails_leaves_the_old_file_and_no_other(where, what, path, monkeypatch):
+    def fail(*arguments, **more):
+        raise what
+    path.write_text(KEPT)
+    monkeypatch.setattr(np if where == "savez" else os, where, fail)
+    with pytest.raises(type(what)):
+        save(path, F, THETA)
+    assert path.read_text() == KEPT and only(path)
+
+
+def test_the_file_of_the_last_save_is_the_one_that_counts(path):
+    save(path, F, THETA)
+    save(path, F, 2 * THETA)
+    assert np.array_equal(load(path, F), 2 * THETA) and only(path)
