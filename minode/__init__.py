@@ -67,7 +67,9 @@ from .gradients.pullback import Gradients, pullback, value_and_gradients
 from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs
 from .learning.classify import Classifier, Layered
+from .learning.diffusion import DiffusedMixture, euler_maruyama
 from .learning.fit import fit
+from .learning.flows import Flow, log_prob, negative_log_likelihood, rademacher, sample
 from .learning.optimisers import adam, sgd
 from .learning.records import Fit, FitError, load, save
 from .solvers.solve import methods, odeint, reversible, solve
@@ -81,4 +83,5 @@ __all__ = [
     "tangent_rhs", "adjoint_rhs", "pushforward", "pullback", "value_and_gradients", "Gradients",
     "hessian_vector_product", "check_field", "check_gradients",
     "adam", "sgd", "fit", "Fit", "FitError", "save", "load", "Classifier", "Layered",
+    "Flow", "log_prob", "sample", "negative_log_likelihood", "rademacher", "DiffusedMixture", "euler_maruyama",
 ]
