@@ -1,10 +1,16 @@
-"""Three densities in the plane: points of them from a generator, and their logarithm exactly
+"""Three densities in the plane, points of them from a generator, and a flow fitted to such points
 
 Eight Gaussians on a circle; two moons, half circles blurred by a Gaussian; a pinwheel, five Gaussian arms
-wound up by a rotation whose angle depends on the radius alone, so that it changes no area.
+wound up by a rotation whose angle depends on the radius alone, so that it changes no area. The logarithm
+of each density is known.
 """
 
+from functools import cache
+
 import numpy as np
+
+from minode import MLP, fit, negative_log_likelihood
+from minode.learning.optimisers import cosine
 
 CENTRES = 2 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
 SPREAD, BLUR = 0.2, 0.15                   # of a Gaussian of the eight, of a moon
@@ -38,6 +44,12 @@ def arms(x, sign):
                      np.multiply.outer(s, x[..., 0]) + np.multiply.outer(c, x[..., 1])], axis=-1)
 
 
+def shade(ax, x, y, density, top, levels=14):
+    """A density as bands of blue, from white at 0 to the darkest at `top`."""
+    ax.contourf(x, y, density, np.linspace(0.0, top, levels + 1), cmap="Blues", extend="max")
+    ax.grid(False)
+
+
 class Eight:
     def draw(n, rng):
         return CENTRES[rng.integers(8, size=n)] + SPREAD * rng.normal(size=(n, 2))
@@ -68,3 +80,21 @@ class Pinwheel:
 
 
 TARGETS = {"eight Gaussians": Eight, "two moons": Moons, "pinwheel": Pinwheel}
+
+POINTS, BATCH, STEPS, RATE = 5000, 128, 700, 0.04
+MODEL = MLP([3, 32, 32, 2], ["tanh", "tanh", "identity"])
+TRAINING = {"method": "rk4", "step_size": 1 / 7}
+
+
+@cache
+def trained(name, steps=STEPS):
+    """The points of a target that a flow is fitted to, and its θ after so many steps of Adam."""
+    rng = np.random.default_rng(1)
+    points, theta = TARGETS[name].draw(POINTS, rng), MODEL.init(rng)
+
+    def objective(theta, batch):
+        value, gradients = negative_log_likelihood(MODEL, batch, [0.0, 1.0], theta, **TRAINING)
+        return value, gradients.theta
+    found = fit(objective, theta, n_steps=steps, data=points, batch_size=BATCH,
+                learning_rate=lambda step: cosine(step, RATE, steps), progress=False)
+    return points, found.last

@@ -38,6 +38,8 @@ The first is Euler's method with h = 1 for the second, a field whose parameters 
 t: so it needs no code of its own. The classifier below is a residual network with the field
 `Layered(g, n)`, t = (0, n), Euler and step_size = 1, and its discrete gradient is backpropagation; an
 ODE-Net is what is left when all layers share one θ and a solver chooses where to stop.
+
+Next: what a flow does to a density (chapter 26).
 """
 
 import numpy as np

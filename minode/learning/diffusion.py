@@ -1,15 +1,15 @@
 """27. From a stochastic to an ordinary differential equation
 
-Shake a particle while it moves. Over a short time h it drifts by f h and is pushed at random, by a
-normal vector of variance h in each component:
+Shake a particle while it moves. Over a short time h it drifts by g h and is pushed at random, by a
+normal vector of variance 2h in each component:
 
     dx = g(t, x) dt + √2 dW,   here with   g = −x.                       (27.1)
 
-(The strength √2 makes the formulas short; the drift −x pulls to the origin.) Two particles from the same place part, and no
-path can be predicted, but the density p(t, ·) of many can. What the drift does to it is the
-continuity equation of chapter 26. The pushes spread it: over h they replace p(x) by the mean of
-p(x − √(2h) ξ), ξ standard normal, and in the Taylor series the first order of ξ averages out
-and the second leaves h Δp. Together that is the Fokker–Planck equation
+The drift −x pulls to the origin; the strength √2 makes the formulas short. Two particles from one
+place part, and no path can be foretold, but the density p(t, ·) of many can. What the drift does to
+it is the continuity equation of chapter 26. The pushes spread it: over h they replace p(x) by the
+mean of p(x − √(2h) ξ), ξ standard normal, and in the Taylor series the first order in ξ averages
+out and the second leaves h Δp. Together that is the Fokker–Planck equation
 
     ∂p/∂t = −∇ · (p g) + Δp.                                             (27.2)
 
@@ -36,32 +36,32 @@ So a mixture of K normal densities, of weights w_k, means μ_k and standard devi
 
     p(t, x) = Σ_k w_k N(x; m_k, v_k),  m_k = e⁻ᵗ μ_k,  v_k = e⁻²ᵗ s_k² + 1 − e⁻²ᵗ,   (27.5)
 
-which forgets where it came from and tends to the standard normal. Write ℓ_k for log(w_k N(x; m_k, v_k)),
-u_k for its gradient (m_k − x)/v_k, and r_k = e^{ℓ_k} / Σ_j e^{ℓ_j} for the share that
-component k has in the density at x. Then the score is
+which forgets where it came from and tends to the standard normal. Let ℓ_k be log(w_k N(x; m_k, v_k)),
+u_k its gradient (m_k − x)/v_k, and r_k = e^{ℓ_k} / Σ_j e^{ℓ_j} the share that component k has in
+the density at x. Then the score is
 
     ∇ log p = Σ_k r_k u_k.                                               (27.6)
 
-Whatever moves, x, t or a parameter, ∂r_k = r_k (∂ℓ_k − Σ_j r_j ∂ℓ_j), so with s for the score
+Whatever moves, x, t or a parameter, ∂r_k = r_k (∂ℓ_k − Σ_j r_j ∂ℓ_j). So, with s for the score,
 
     ∂s = Σ_k r_k ( ∂u_k + (u_k − s) ∂ℓ_k ),                              (27.7)
 
-and all the derivatives of the field are that line with (d the dimension, log s_k the parameter)
+and all derivatives of the field are this line with, in d dimensions,
 
     along x:       ∂u_k = −1/v_k             ∂ℓ_k = u_k,
     along m_k:     ∂u_k = 1/v_k              ∂ℓ_k = −u_k,
     along v_k:     ∂u_k = −u_k/v_k           ∂ℓ_k = ½ (|u_k|² − d/v_k),
     along log w_k: ∂u_k = 0                  ∂ℓ_k = 1.                   (27.8)
 
-In practice p is not known, and a network is trained to be the score; that is what is called a
-diffusion model. The simulation of (27.1) that it competes with is that of Euler and Maruyama,
+Time moves m_k and v_k by (27.4), and the parameters are log w_k, μ_k and log s_k. In practice p is
+not known, and a network is trained to be the score: a diffusion model.
+
+The shaken particle itself is simulated by the method of Euler and Maruyama, with ξ_n standard normal,
 
     x_{n+1} = x_n + h g(t_n, x_n) + √(2h) ξ_n,                           (27.9)
 
-whose density is right to first order in h.
-
-The trap: which way is backwards. Going back, the solver of (27.3) just takes h < 0. (27.9) with
-h < 0 would be nonsense; the pushes spread a density in either direction.
+whose density is right to first order in h. The trap: which way is backwards. A solver of dx/dt = f
+just takes h < 0. In (27.9) that is not possible, for noise is not undone by more noise.
 
 Here the book ends.
 """
@@ -73,11 +73,11 @@ from ..solvers.states import as_real, as_times
 
 
 class DiffusedMixture(VectorField):
-    """The probability flow (27.3) of a mixture of K normal densities in d dimensions under dx = −x dt + √2 dW.
+    """The probability flow (27.3) of a mixture of K normal densities in d dimensions.
 
-    θ is log w (K), the means (K × d, row by row) and log s (K); the weights need not sum to 1, for only
-    their ratios count. At t = 0 the density is the mixture itself, and t must not be
-    so far below 0 that a v_k is not positive. ValueError for sizes that are not positive.
+    θ is log w (K), the means (K × d, row by row) and log s (K), as `pack` lays them out; of the
+    weights only the ratios count. At t = 0 the density is the mixture itself. ValueError for
+    sizes that are not positive, and for a t so far below 0 that a v_k would not be.
 
     >>> f = DiffusedMixture(1, 2)
     >>> theta = f.pack([0.5, 0.5], [[-2.0], [2.0]], [0.5, 0.5])
@@ -115,7 +115,10 @@ class DiffusedMixture(VectorField):
         """m_k (..., K, d) and v_k (..., K) of (27.5); the leading axes are those of t."""
         _, mu, log_s = self.unpack(theta)
         decay = np.exp(-np.asarray(t))[..., None]
-        return decay[..., None] * mu, decay**2 * np.exp(2 * log_s) + 1 - decay**2  # (27.5)
+        m, v = decay[..., None] * mu, decay**2 * np.exp(2 * log_s) + 1 - decay**2  # (27.5)
+        if not (v.real > 0).all():
+            raise ValueError(f"t = {np.min(np.real(t))} is before any density that this mixture could come from")
+        return m, v
 
     def shares(self, t, y, theta):
         """ℓ_k (..., K), u_k (..., K, d) and r_k (..., K)."""
@@ -145,7 +148,8 @@ class DiffusedMixture(VectorField):
         def share(du, dl):
             return r[..., None, None] * (du + off[..., None] * dl[..., None, :])   # (27.7)
         along_m = share(np.eye(self.dim) / v[..., None], -u)                       # (27.8)
-        along_v = share((-u / v)[..., None], 0.5 * (np.sum(u * u, axis=-1, keepdims=True) - self.dim / v))  # (27.8)
+        stretch = np.sum(u * u, axis=-1, keepdims=True) - self.dim / v             # (27.8)
+        along_v = share((-u / v)[..., None], 0.5 * stretch)                        # (27.8)
         return along_m, along_v, share(0.0, np.ones_like(v))                       # (27.8)
 
     def score_jacobian(self, t, y, theta):
@@ -153,9 +157,9 @@ class DiffusedMixture(VectorField):
         return -self.score_moves(t, y, theta)[0].sum(axis=-3)                      # (27.8)
 
     def density_rate(self, t, y, theta):
-        """∂p/∂t as the Fokker–Planck equation has it, (...), with its right-hand side divided by p and multiplied again.
+        """∂p/∂t (...) by the Fokker–Planck equation (27.2).
 
-        ∇ · (p g) / p is ∇ · g + g · s, and Δp / p is the trace of the score's Jacobian + |s|².
+        ∇ · (p g) is p times ∇ · g + g · s, and Δp is p times the trace of the score's Jacobian + |s|².
         """
         s, g = self.score(t, y, theta), self.drift(t, y)
         spread = np.trace(self.score_jacobian(t, y, theta), axis1=-2, axis2=-1) + np.sum(s * s, axis=-1)
@@ -177,8 +181,9 @@ class DiffusedMixture(VectorField):
     def param_jacobian(self, t, y, theta):
         along_m, along_v, along_w = self.score_moves(t, y, theta)
         decay = np.exp(-np.asarray(t))[..., None, None, None]
-        along_s = along_v * decay**2 * 2 * np.exp(2 * theta[-self.components:])[:, None, None]  # (27.5)
-        blocks = [np.moveaxis(block, -3, -2).reshape(*y.shape, -1) for block in (along_w, along_m * decay, along_s)]
+        along_s = 2 * along_v * decay**2 * np.exp(2 * theta[-self.components:])[:, None, None]
+        blocks = along_w, along_m * decay, along_s                                 # (27.5)
+        blocks = [np.moveaxis(block, -3, -2).reshape(*y.shape, -1) for block in blocks]
         return -np.concatenate(blocks, axis=-1)
 
     def draw(self, n, t, theta, rng):
@@ -201,7 +206,8 @@ def euler_maruyama(g, y0, t, rng):
     g(t, y) is the drift and rng a NumPy Generator. ValueError or TypeError for unusable input: t must
     increase, for a path has no way back.
 
-    >>> paths = euler_maruyama(lambda t, y: -y, np.zeros((1000, 1)), np.linspace(0.0, 3.0, 301), np.random.default_rng(0))
+    >>> t, rng = np.linspace(0.0, 3.0, 301), np.random.default_rng(0)
+    >>> paths = euler_maruyama(lambda t, y: -y, np.zeros((1000, 1)), t, rng)
     >>> paths.shape, bool(0.9 < paths[-1].std() < 1.1)        # pulled and pushed: the standard normal
     ((301, 1000, 1), True)
     """

@@ -41,7 +41,10 @@ class ProbedNetwork(Network):
         return self.starts[batch]
 
     def push(self, t, y):
-        """(x̃_{l−1}, dx_{l−1}, dz_l, z_l, x_l, σ_l') of each layer; the last dz is Σ_r v_r ∘ dz_{m,r}, (n, d)."""
+        """(x̃_{l−1}, dx_{l−1}, dz_l, z_l, x_l, σ_l') of each layer.
+
+        Of the last layer dz is no tangent any more but Σ_r v_r ∘ dz_{m,r}, (n, d).
+        """
         (v, dz), layers = self.start(y.shape[:-1]), []
         dx = v
         for (x, z, x_next), Wt, sigma in zip(self.trace(t, y), self.weights, self.mlp.sigmas):

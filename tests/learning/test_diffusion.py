@@ -241,3 +241,10 @@ def test_a_path_is_refused_before_the_drift_is_called(bad, error, message):
         raise AssertionError("the drift was called before its arguments were checked")
     with pytest.raises(error, match=message):
         euler_maruyama(**{"g": silent, "y0": [0.0], "t": [0.0, 1.0], "rng": np.random.default_rng(0), **bad})
+
+
+@pytest.mark.parametrize("call", [lambda t: LINE(t, np.zeros(1), LINE_THETA), lambda t: LINE.log_density(t, np.zeros(1), LINE_THETA)])
+def test_a_time_before_the_mixture_could_have_been_one_is_refused(call):
+    assert np.isfinite(call(-0.01)).all()                      # the narrowest component has s = 0.2
+    with pytest.raises(ValueError, match="t = -0.1 is before any density"):
+        call(-0.1)

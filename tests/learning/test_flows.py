@@ -1,4 +1,4 @@
-"""The flow of densities: exact where a density is known, its derivatives by complex step, its estimate in the mean."""
+"""The flow of densities: exact where one is known, derivatives by complex step, the estimate in the mean."""
 
 import itertools
 
