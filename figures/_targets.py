@@ -81,7 +81,7 @@ class Pinwheel:
 
 TARGETS = {"eight Gaussians": Eight, "two moons": Moons, "pinwheel": Pinwheel}
 
-POINTS, BATCH, STEPS, RATE = 5000, 128, 700, 0.04
+POINTS, BATCH, STEPS, RATE = 2000, 128, 650, 0.05
 MODEL = MLP([3, 32, 32, 2], ["tanh", "tanh", "identity"])
 TRAINING = {"method": "rk4", "step_size": 1 / 7}
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from figures import _targets, carried_density, learnt_densities, same_marginals, trace_estimates
-from . import computed, fixed, listed, says
+from . import computed, listed, says
 
 SHARE = 0.02                  # four standard errors of a share of 0.9 among 4,000
+CLAIMED = {"flow": (0.04, 0.05, 0.05), "kernel": (0.81, 0.39, 0.53), "best kernel": (0.03, 0.05, 0.06)}
+TRAINED = 0.02                # nats: hundreds of steps of Adam make much of the last bit of an exponential
 CELL = 2e-3                   # a density summed over the cells of the grid
 
 
@@ -14,9 +16,9 @@ CELL = 2e-3                   # a density summed over the cells of the grid
 def test_the_particles_are_where_the_density_says_and_the_density_is_what_the_particle_carries():
     data = computed("carried_density")
     assert np.abs(np.array(data["inside"]) - carried_density.SHARE).max() <= SHARE
-    assert says("carried_density", f"such particles {listed(data['inside'], lambda x: f'{100 * x:.1f}')} per cent lie")
     path = data["log p"][:, data["marked"]]
-    assert says("carried_density", f"goes from {fixed(path[0], 2)} to {fixed(path[-1], 2)}")
+    assert says("carried_density", "about 90 per cent") and says("carried_density", "log p grows by about 2,")
+    assert abs(path[-1] - path[0] - 2) <= 0.5
     _, area = learnt_densities.cells()
     assert all(abs(p.sum() * area - 1) <= CELL for p in data["densities"])
 
@@ -27,15 +29,13 @@ def test_the_flows_come_near_the_targets_and_beat_the_kernel_estimate():
     rows = list(data.values())
     for row in rows:
         assert row["own"] < row["flow"] < row["kernel"]
-
-    def above(kind):
-        return listed([row[kind] - row["own"] for row in rows], lambda x: f"{x:.3f}")
-    assert says("learnt_densities", f"The flow is {above('flow')} above what is possible, the kernel estimate "
-                                    f"{above('kernel')}, and {above('best kernel')} with the bandwidth")
-    off = max(abs(row["coarse"] - row["flow"]) for row in rows)
-    mass = max(abs(row["mass"] - 1) for row in rows)
-    assert says("learnt_densities", f"is within {off:.4f} of the fine solve, and the flows' densities sum to 1 within "
-                                    f"{mass:.4f}")
+        assert abs(row["coarse"] - row["flow"]) <= 0.01 and abs(row["mass"] - 1) <= 1e-3
+    for kind, claimed in CLAIMED.items():
+        assert np.abs([row[kind] - row["own"] for row in rows] - np.array(claimed)).max() <= TRAINED
+    flow, kernel, best = (listed(claimed, lambda x: f"{x:.2f}") for claimed in CLAIMED.values())
+    assert says("learnt_densities", f"The flow is {flow} above what is possible, the kernel estimate {kernel}, "
+                                    f"and {best} with the bandwidth")
+    assert says("learnt_densities", "within 0.01 of the fine solve") and says("learnt_densities", "within 0.001 on")
 
 
 def test_the_targets_are_densities_and_their_points_are_drawn_from_them():
