@@ -1,1 +1,1 @@
-"""Part IV. What it is for."""
+"""Part IV. What it is for: learning from data, by the gradients of Part III."""

@@ -32,8 +32,9 @@ judged by an average over about one epoch, of the losses L_0, …, L_k that were
 
     s_k = (1 − w) s_{k−1} + w L_k,   w = 1 / min(k + 1, J),              (24.3)
 
-which is L_k itself where each step sees all the data, J = 1. A fit has failed when a loss is no number,
-or |L_k| is more than `give_up` times |L_0|. Then the best θ is in the `FitError`.
+which is L_k itself where each step sees all the data, J = 1. (A stream of batches has no epochs;
+there J is 20.) A fit has failed when a loss is no number, or |L_k| is more than `give_up` times
+|L_0|. Then the best θ is in the `FitError`.
 
 Next: telling digits apart (chapter 25).
 """
@@ -48,6 +49,7 @@ from ..solvers.states import as_positive, as_real
 from .optimisers import adam, clip
 from .records import Fit, FitError, History
 
+OF_A_STREAM = 20                    # batches of a stream that stand for an epoch in (24.3)
 BETWEEN_LINES = 0.2                 # seconds from one line of progress to the next
 
 
@@ -85,7 +87,8 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     (array([3., 3.]), 'n_steps done', (200,))
     """
     check(n_steps, data, batch_size, validate_every, patience, weight_decay, largest_gradient, give_up)
-    rate = learning_rate if callable(learning_rate) else lambda step, rate=as_positive("learning_rate", learning_rate): rate
+    if not callable(learning_rate):
+        as_positive("learning_rate", learning_rate)
     draw, per_epoch = batches(data, batch_size, seed)
     if isinstance(theta, Fit):
         now = theta._replace(stopped="n_steps done")
@@ -107,7 +110,8 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
             raise ArithmeticError(f"the loss diverges: it is {value:.3g} and was {history[0, 0]:.3g} at first")
         if largest_gradient is not None:
             gradient = clip(gradient, largest_gradient)
-        theta, state = optimiser(now.last, gradient, now.state, rate(k))
+        rate = learning_rate(k) if callable(learning_rate) else learning_rate
+        theta, state = optimiser(now.last, gradient, now.state, rate)
         weight = 1 / min(k + 1, per_epoch)                                         # (24.3)
         average = (1 - weight) * now.average + weight * value                      # (24.3)
         judged = average, now.last, k
@@ -125,11 +129,11 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
             if validate is not None and now.steps == 0:
                 now = now._replace(loss=finite("the validation loss", validate(now.last)))
             while now.steps < n_steps:
-                now = after_one_more(now)
-                tell(now.steps, history[0, now.steps - 1])
                 if patience is not None and now.steps - now.best_step >= patience:
                     now = now._replace(stopped=f"nothing better in {patience} steps")
                     break
+                now = after_one_more(now)
+                tell(now.steps, history[0, now.steps - 1])
         except KeyboardInterrupt:
             now = now._replace(stopped="interrupted")
         except Exception as error:
@@ -152,7 +156,7 @@ def batches(data, batch_size, seed):
     if data is None:
         return lambda k: None, 1
     if callable(data):
-        return lambda k: data(np.random.default_rng([seed, k])), 1
+        return lambda k: data(np.random.default_rng([seed, k])), OF_A_STREAM
     arrays = tuple(map(np.asarray, data)) if isinstance(data, tuple) else (np.asarray(data),)
     n = len(arrays[0])
     per_epoch = 1 if batch_size is None else n // batch_size

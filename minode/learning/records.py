@@ -85,7 +85,7 @@ class Counted:
         return self.field(*arguments)
 
     def bind(self, theta, y):
-        return Counted(self.field.bind(theta, y), self.owner)
+        return type(self)(self.field.bind(theta, y), self.owner)
 
 
 def save(path, field, theta):

@@ -125,7 +125,7 @@ def recorded(objective):
 
 
 @pytest.mark.eq("24.3")
-@pytest.mark.parametrize("name, window", [("batches", 3), ("all data", 1), ("a stream", 1)])
+@pytest.mark.parametrize("name, window", [("batches", 3), ("all data", 1), ("a stream", 20)])
 def test_without_validation_theta_is_judged_by_the_average_loss_of_about_an_epoch(name, window):
     objective, asked = recorded(mismatch)
     found = fit(objective, THETA, **SMALL | VARIANTS[name])
@@ -238,6 +238,21 @@ def test_an_interrupted_validation_loses_nothing_either():
     half = fit(mismatch, THETA, **options | {"validate": validate})
     assert half.steps == 5 and half.stopped == "interrupted"
     assert bits(fit(mismatch, half, **options)) == bits(fit(mismatch, THETA, **options))
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_an_interrupt_between_two_steps_changes_neither_the_numbers_nor_where_patience_ends(at):
+    def validate(theta):
+        return abs(theta[0] - 0.25)
+    def press(step, n_steps, loss):
+        if step == at:
+            raise KeyboardInterrupt
+    options = {"n_steps": 50, "validate": validate, "validate_every": 1, "patience": 4, "learning_rate": 0.06}
+    whole = fit(parabola, np.zeros(1), progress=False, **options)
+    half = fit(parabola, np.zeros(1), progress=press, **options)
+    assert (half.stopped, half.steps) == ("interrupted", at) and (whole.best_step, whole.steps) == (4, 8)
+    assert bits(fit(parabola, half, progress=False, **options)) == bits(whole)
+    assert bits(fit(parabola, whole, progress=False, **options)) == bits(whole)
 
 
 def test_ctrl_c_may_come_at_any_line_of_a_step():

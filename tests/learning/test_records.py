@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from minode import MLP, Linear, fit, load, save
+from minode import MLP, Classifier, Layered, Linear, fit, load, save
 from minode.learning.records import Counted
 from tests.learning.test_fit import SMALL, THETA, VARIANTS, F, bits, mismatch
 
@@ -63,6 +63,16 @@ def test_theta_of_another_field_is_refused_and_both_are_named(other, path):
     with pytest.raises(ValueError, match=rf"holds θ for MLP .*\[3, 4, 2\].*, not for {type(other).__name__} "):
         load(path, other)
     assert np.array_equal(load(path, F), THETA)
+
+
+def test_a_classifier_is_described_with_what_it_is_made_of(path):
+    def model(hidden, layers):
+        return Classifier(4, Layered(MLP([2, hidden, 2], ["tanh", "identity"]), layers), 3)
+    theta = model(4, 3).init(np.random.default_rng(0))
+    save(path, model(4, 3), theta)
+    assert np.array_equal(load(path, model(4, 3)), theta)
+    with pytest.raises(ValueError, match=r"of Layered .* of MLP .*\[2, 4, 2\].*, not for .*\[2, 5, 2\]"):
+        load(path, model(5, 3))
 
 
 def test_a_file_cut_short_anywhere_is_refused(path):

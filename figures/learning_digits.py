@@ -1,0 +1,84 @@
+"""Figure 29. Ten digits, carried apart
+
+The ODE-Net of figure 28, first seed: the images go through the affine map into 32 dimensions, flow from
+t = 0 to 1, and are read off by another affine map. The plane is the one in which the means of
+the ten classes lie furthest apart at t = 1; two paths may cross in it, but in 32 dimensions no two
+images are ever in the same place at the same time. The figure shows (25.1), and the training of (24.2) by (23.4) with the rate (23.6).
+
+Caption. Above: the 359 held-out digits on their way, each class with its number at its mean. The states
+move far, on average by 1.02 times the length that they start with, and the classes come apart: of
+the mean square distance from the centre, in all dimensions, the part that lies between the classes'
+means rises from 0.70 to 0.77. Below: the loss, weight decay included, on batches of 96; without a
+block it stays at 0.18 where the others reach 0.10 to 0.13. The seven digits that this net misreads, each
+with what it is and what it is read as.
+"""
+
+import numpy as np
+from matplotlib.patheffects import withStroke
+
+from minode import odeint
+
+from . import style
+from ._digits import data, models, trained
+from .digits import COLOURS
+
+SECONDS = 6
+SIZE, DPI = (8.0, 5.4), 100
+TIMES = np.linspace(0.0, 1.0, 9)
+SHOWN = (0, 4, 8)                          # of TIMES
+AVERAGED = 20                              # steps, for the loss
+TEN = (style.BLACK, style.ORANGE, style.SKY, style.GREEN, "#999900", style.BLUE, style.VERMILION, style.PURPLE,
+       style.GREY, "#7f4f24")
+
+
+def spread(states, labels):
+    """The mean square distance of the states from all others' mean that is not within their class: 0 to 1."""
+    means = np.array([states[labels == digit].mean(axis=0) for digit in range(10)])
+    within = np.mean(np.sum((states - means[labels])**2, axis=1))
+    return 1 - within / np.mean(np.sum((states - states.mean(axis=0))**2, axis=1))
+
+
+def compute():
+    _, held = data()
+    model, found = models()["ODE-Net"], trained("ODE-Net", 0)
+    theta_in, theta_f, _ = model.split(found.last)
+    y0 = model.inward(0.0, held.images, theta_in)
+    ys = odeint(model.field.bind(theta_f, y0), y0, TIMES, method="dopri5", rtol=1e-6, atol=1e-6)
+    means = np.array([ys[-1, held.labels == digit].mean(axis=0) for digit in range(10)])
+    plane = np.linalg.svd(means - means.mean(axis=0))[2][:2]
+    read = model.logits(held.images, found.last).argmax(axis=1)
+    wrong = np.flatnonzero(read != held.labels)
+    losses = {name: trained(name, 0).history.loss.reshape(-1, AVERAGED).mean(axis=1) for name in models()}
+    return {"states": (ys - ys[-1].mean(axis=0)) @ plane.T, "labels": held.labels, "wrong": wrong, "read": read,
+            "images": held.images[wrong], "apart": np.array([spread(y, held.labels) for y in ys]),
+            "moved": np.linalg.norm(ys[-1] - ys[0], axis=1).mean() / np.linalg.norm(ys[0], axis=1).mean(),
+            "losses": losses}
+
+
+def draw(fig, data):
+    top, bottom = fig.subfigures(2, 1, height_ratios=[1.5, 1])
+    states, labels = data["states"], data["labels"]
+    for i, ax in zip(SHOWN, top.subplots(1, 3, sharex=True, sharey=True)):
+        for digit, colour in enumerate(TEN):
+            here = labels == digit
+            if i == SHOWN[-1]:
+                ax.plot(*states[:, here].transpose(2, 0, 1), color=colour, lw=0.4, alpha=0.35)
+            ax.plot(*states[i, here].T, ".", color=colour, ms=2.5)
+        for digit, colour in enumerate(TEN):
+            ax.text(*states[i, labels == digit].mean(axis=0), str(digit), color=colour, size=13, weight="bold",
+                    ha="center", va="center", path_effects=[withStroke(linewidth=3, foreground="white")])
+        ax.grid(visible=False)
+        ax.set(title=f"$t = {TIMES[i]:g}$", xticklabels=[], yticklabels=[])
+        ax.tick_params(length=0)
+    loss, images = bottom.subplots(1, 2, width_ratios=[1, 1.35])
+    for name, values in data["losses"].items():
+        loss.semilogy(AVERAGED * (np.arange(len(values)) + 0.5), values, color=COLOURS[name], lw=1.4)
+    loss.set(xlabel="step", ylabel="loss", title="training, means of 20 steps")
+    for row, (name, colour) in enumerate(COLOURS.items()):
+        loss.text(0.98, 0.93 - 0.13 * row, name, color=colour, transform=loss.transAxes, ha="right", va="top", size=10)
+    images.axis("off")
+    images.set_title(f"the {len(data['wrong'])} of {len(labels)} held-out digits that are misread")
+    for n, (image, where) in enumerate(zip(data["images"], data["wrong"])):
+        images.imshow(image.reshape(8, 8), cmap="Greys", extent=(9 * n, 9 * n + 8, 8, 0), interpolation="nearest")
+        images.text(9 * n + 4, 10, f"{labels[where]} as {data['read'][where]}", ha="center", size=10)
+    images.set(xlim=(-0.6, 9 * len(data["wrong"]) - 0.4), ylim=(11, -1), aspect="equal")
