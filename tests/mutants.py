@@ -22,6 +22,9 @@ EXPLAINED = {                                                    # (file, change
     ("minode/gradients/checks.py", "dropped term: 1 + terms -> (1)"): BOUND,
     ("minode/gradients/checks.py", "dropped term: 1 + terms -> ((terms))"): BOUND,
     ("minode/gradients/checks.py", "coefficient in 1 + terms: 1 -> 2"): BOUND,
+    ("minode/learning/diffusion.py",
+     "sign: m[k] + np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)) -> "
+     "(m[k] - np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)))"): "the normal density is even",
 }
 
 OPPOSITE = {ast.Lt: ">=", ast.GtE: "<", ast.Gt: "<=", ast.LtE: ">", ast.Eq: "!=", ast.NotEq: "=="}

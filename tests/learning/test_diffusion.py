@@ -97,6 +97,16 @@ def test_and_the_continuity_equation_of_the_field_without_noise(data, mixture, b
     assert_agree(rate, -carried, ROUND_OFF)
 
 
+@pytest.mark.eq("27.3")
+def test_the_drift_is_asked_at_the_time_of_the_score():
+    class Driven(DiffusedMixture):
+        def drift(self, t, y):
+            return np.cos(t) * y
+
+    f, x = Driven(1, 3), np.array([[0.3], [-1.0]])
+    assert_agree(f(0.4, x, LINE_THETA), np.cos(0.4) * x - LINE.score(0.4, x, LINE_THETA), ROUND_OFF)
+
+
 def test_the_checks_of_chapter_22_pass():
     x = np.array([[0.3], [-2.1], [1.7]])
     assert all(row.ok for row in check_field(LINE, 0.4, x, LINE_THETA))

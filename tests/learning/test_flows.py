@@ -85,6 +85,16 @@ def test_the_derivatives_of_the_augmented_field_are_those_of_complex_steps(data,
     assert_agree(flow.time_derivative(t, s, theta), complex_step(lambda t: flow(t, s, theta), t, 1.0), ROUND_OFF)
 
 
+@pytest.mark.eq("26.6", "26.7", "26.8")
+@pytest.mark.parametrize("t", [0.3, np.array([-0.7, 0.3, 1.2])])
+def test_the_products_of_any_field_and_those_of_a_network_in_one_pass_agree(t):
+    flow, rng = Flow(PAIR), np.random.default_rng(9)
+    s, a = rng.normal(size=(2, 3, 3))
+    bound, (a_f_s, a_f_theta) = flow.bind(PAIR_THETA, s), flow.vjp(t, s, PAIR_THETA, a)
+    assert_agree(bound.vjp(t, s, a), a_f_s, ROUND_OFF)
+    assert_agree(bound.a_f_theta(), a_f_theta, ROUND_OFF)
+
+
 @pytest.mark.eq("26.7", "26.8")
 @given(st.data(), mlps(SMOOTH), st.lists(batches, min_size=1, max_size=3))
 def test_a_bound_flow_adds_up_the_share_of_theta_and_overwrites_nothing_it_returned(data, field, shapes):
@@ -246,7 +256,7 @@ def test_over_all_signs_one_probe_has_the_trace_for_mean_and_the_variance_of_the
     estimates = np.einsum("ki,ij,kj->k", v, A, v)
     assert_agree(estimates.mean(), np.trace(A), ROUND_OFF)
     assert_agree(estimates.var(), noise_variance(A), ROUND_OFF)
-    assert noise_variance(np.stack([A, A.T])).shape == (2,)
+    assert_agree(noise_variance(np.stack([A, 2 * A.T])), noise_variance(A) * np.array([1.0, 4.0]), ROUND_OFF)
 
 
 @pytest.mark.eq("26.3", "26.5", "26.6", "26.7", "26.8")
