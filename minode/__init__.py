@@ -32,6 +32,8 @@ and numbers them, and the lines of code that carry the same numbers are those eq
          23  Steps downhill                             optimisers
          24  A loop that learns                         fit, records
          25  Telling digits apart                       classify
+         26  The continuous normalizing flow            flows, probes
+         27  From a stochastic to an ordinary equation  diffusion
 
 One notation throughout. States, tangents and cotangents are rows.
 
@@ -65,8 +67,11 @@ from .gradients.pullback import Gradients, pullback, value_and_gradients
 from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs
 from .learning.classify import Classifier, Layered
+from .learning.diffusion import DiffusedMixture, euler_maruyama
 from .learning.fit import fit
+from .learning.flows import Flow, log_prob, negative_log_likelihood, sample
 from .learning.optimisers import adam, sgd
+from .learning.probes import rademacher
 from .learning.records import Fit, FitError, load, save
 from .solvers.solve import methods, odeint, reversible, solve
 from .solvers.states import Solution, SolverError
@@ -80,4 +85,5 @@ __all__ = [
     "tangent_rhs", "adjoint_rhs", "pushforward", "pullback", "value_and_gradients", "Gradients",
     "hessian_vector_product", "check_field", "check_gradients",
     "adam", "sgd", "fit", "Fit", "FitError", "save", "load", "Classifier", "Layered",
+    "Flow", "log_prob", "sample", "negative_log_likelihood", "rademacher", "DiffusedMixture", "euler_maruyama",
 ]

@@ -114,7 +114,7 @@ class Bound:
 
     `noted(t, y)` is f(t, y), and puts on the list `log` what `pull` needs for the vector-Jacobian product
     there; `give_back` takes what is not needed any more. A field that can do better than begin anew
-    in each call overrides `bind`.
+    in each call overrides `bind`; what it returns may do without these three.
     """
 
     def __init__(self, field, theta):

@@ -106,7 +106,8 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     bound = f.bind(theta, y0)
     tape, velocity = {"discrete": [], "interpolate": [], "checkpoint": Checkpoints()}.get(gradient), bound
     is_reversible = not isinstance(method, Tableau)
-    if gradient == "discrete" and not (is_reversible or solver.get("per_trajectory") or is_small(y0.shape, theta)):
+    plain = is_reversible or solver.get("per_trajectory") or is_small(y0.shape, theta)
+    if gradient == "discrete" and not plain and getattr(bound, "noted", None):
         chooses = method.b_hat is not None and solver.get("step_size") is None
         tape, velocity = Notes(bound, method, chooses), bound.noted
     if is_reversible:

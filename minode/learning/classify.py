@@ -37,6 +37,8 @@ The first is Euler's method with h = 1 for the second, a field whose parameters 
 t: so it needs no code of its own. The classifier below is a residual network with the field
 `Layered(g, n)`, t = (0, n), Euler and step_size = 1, and its discrete gradient is backpropagation; an
 ODE-Net is what is left when all layers share one θ and a solver chooses where to stop.
+
+Next: what a flow does to a density (chapter 26).
 """
 
 import numpy as np
@@ -158,26 +160,12 @@ class BoundLayers:
     def __init__(self, field, theta, y):
         self.field = field
         self.bound = [field.block.bind(part, y) for part in theta.reshape(field.n_layers, -1)]
-        self.log = []
 
     def __call__(self, t, y):
         return self.bound[self.field.layer(t)](t, y)                               # (25.6)
 
     def vjp(self, t, y, a):
         return self.bound[self.field.layer(t)].vjp(t, y, a)                        # (25.6)
-
-    def noted(self, t, y):
-        bound = self.bound[self.field.layer(t)]
-        value = bound.noted(t, y)                                                  # (25.6)
-        self.log.append((bound, bound.log.pop()))
-        return value
-
-    def pull(self, note, a):
-        return note[0].pull(note[1], a)
-
-    def give_back(self, notes):
-        for bound, its_note in notes:
-            bound.give_back([its_note])
 
     def a_f_theta(self):
         return np.concatenate([bound.a_f_theta() for bound in self.bound])

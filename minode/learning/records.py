@@ -91,15 +91,17 @@ class Counted:
         self.field, self.n_f, self.owner = field, 0, owner or self
 
     def __getattr__(self, name):
-        return getattr(self.field, name)
+        attribute = getattr(self.field, name)
+        return self.counting(attribute) if name == "noted" and attribute else attribute
 
     def __call__(self, *arguments):
-        self.owner.n_f += 1
-        return self.field(*arguments)
+        return self.counting(self.field)(*arguments)
 
-    def noted(self, t, y):
-        self.owner.n_f += 1
-        return self.field.noted(t, y)
+    def counting(self, f):
+        def counted(*arguments):
+            self.owner.n_f += 1
+            return f(*arguments)
+        return counted
 
     def bind(self, theta, y):
         return type(self)(self.field.bind(theta, y), self.owner)
