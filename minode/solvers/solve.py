@@ -226,14 +226,16 @@ def collect(problem, steps, dense, stats, tape):
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for step in steps:
-                hK = step.hK
-                while n < len(t) and sign * (t[n] - step.t_new) <= 0:
-                    if t[n] == step.t_new:
-                        ys[n] = step.y_new
-                    else:
-                        hK, calls = all_increments(problem.f, dense, step.t, step.h, step.y, hK)
-                        stats.n_f += calls
-                        ys[n] = evaluate(dense, (t[n] - step.t) / step.h, step.y, hK)
+                hK, inside = step.hK, n
+                while n < len(t) and sign * (t[n] - step.t_new) < 0:
+                    n += 1
+                if n > inside:
+                    hK, calls = all_increments(problem.f, dense, step.t, step.h, step.y, hK)
+                    stats.n_f += calls
+                    theta = (problem.t[inside:n] - step.t) / step.h
+                    ys[inside:n] = evaluate(dense, theta, step.y, hK[:, None])
+                while n < len(t) and t[n] == step.t_new:
+                    ys[n] = step.y_new
                     n += 1
                 if tape is not None:
                     tape.append((step.t, step.h, step.y, hK.copy() if type(tape) is list else hK))
