@@ -1,12 +1,14 @@
 """`--eq 8.2` runs one equation's tests; hypothesis is deterministic unless asked to be thorough."""
 
 import os
+from functools import partial
 
 import hypothesis
 import matplotlib
 import pytest
 
 from tests.book import DEFINED
+from tests.figures import compute_ahead
 
 matplotlib.use("Agg")
 
@@ -20,7 +22,16 @@ def pytest_addoption(parser):
                      help="run only the tests of this numbered equation (may be repeated)")
 
 
+def pytest_collection_finish(session):
+    """Where all figures are going to be drawn, and no mistake planted, begin with the slow ones on another core."""
+    is_whole = sum("test_a_figure_is_drawn" in item.nodeid for item in session.items) > 1
+    is_planting = session.config.pluginmanager.hasplugin("tests.controls")
+    if is_whole and not is_planting and not session.config.option.collectonly:
+        session.config.add_cleanup(partial(compute_ahead().shutdown, cancel_futures=True))
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: item.nodeid.startswith("tests/figures/"))      # they may be computed meanwhile
     wanted = set(config.getoption("--eq") or ())
     if not wanted:
         return
