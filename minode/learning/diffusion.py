@@ -63,6 +63,12 @@ The shaken particle itself is simulated by the method of Euler and Maruyama, wit
 whose density is right to first order in h. The trap: which way is backwards. A solver of dx/dt = f
 just takes h < 0. In (27.9) that is not possible, for noise is not undone by more noise.
 
+A gradient of this flow's likelihood needs (27.7) once more, (26.6). Weigh it with a fixed a, let ⟨q⟩ be
+Σ_k r_k q_k, and a dot the rate of change while x and θ move along given directions:
+
+    a · ∂s = ⟨q⟩ with q_k = a · ∂u_k + e_k ∂ℓ_k,   e_k = a · (u_k − s),
+    (a · ∂s)˙ = ⟨q (ℓ̇ − ⟨ℓ̇⟩) + q̇⟩,   ė_k = a · u̇_k − ⟨a · u̇ + e ℓ̇⟩.      (27.10)
+
 Here the book ends.
 """
 
@@ -185,6 +191,28 @@ class DiffusedMixture(VectorField):
         blocks = along_w, along_m * decay, along_s                                 # (27.5)
         blocks = [np.moveaxis(block, -3, -2).reshape(*y.shape, -1) for block in blocks]
         return -np.concatenate(blocks, axis=-1)
+
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        (_, u, r), (_, v), d = self.shares(t, y, theta), self.normals(t, theta), self.dim
+        decay, (dlog_w, dmu, dlog_s) = np.exp(-np.asarray(t))[..., None], self.unpack(dtheta)
+        v_s = 2 * decay**2 * np.exp(2 * theta[-self.components:])                  # ∂v_k/∂log s_k
+        dx, dv, a = decay[..., None] * dmu - w[..., None, :], v_s * dlog_s, a[..., None, :]
+        V, stretch = v[..., None], np.sum(u * u, axis=-1) - d / v
+        du = (dx - u * dv[..., None]) / V                                          # (27.8)
+        dl = 0.5 * stretch * dv - np.sum(u * dx, axis=-1) + dlog_w                 # (27.8)
+        au, a_du = np.sum(a * u, axis=-1), np.sum(a * du, axis=-1)
+        e, dl = (q - np.sum(r * q, axis=-1, keepdims=True) for q in (au, dl))
+        de = a_du - np.sum(r * (a_du + e * dl), axis=-1, keepdims=True)            # (27.10)
+        q = -au / v + 0.5 * e * stretch                                            # (27.8)
+        dstretch = 2 * np.sum(u * du, axis=-1) + d * dv / v**2
+        dq = (au * dv / v - a_du) / v + 0.5 * (de * stretch + e * dstretch)
+        by_s = r * v_s * (q * (dl + 2 * dlog_s) + dq)                              # (27.10)
+        E, q = e[..., None], a / V - e[..., None] * u                              # (27.8)
+        dq = -a * dv[..., None] / V**2 - de[..., None] * u - E * du
+        by_m = r[..., None] * (q * dl[..., None] + dq)                             # (27.10)
+        by_mu = (decay[..., None] * by_m).reshape(*r.shape[:-1], -1)
+        parts = np.concatenate([r * (e * dl + de), by_mu, by_s], axis=-1)          # (27.10)
+        return by_m.sum(axis=-2), -parts.reshape(-1, self.n_params).sum(axis=0)
 
     def draw(self, n, t, theta, rng):
         """n points (n, d) from p(t, ·) itself, with a NumPy Generator: a component each, then a normal."""

@@ -8,11 +8,12 @@ from scipy.stats import ks_2samp, kstest, multivariate_normal, norm, spearmanr
 from minode import check_field, check_gradients, odeint
 from minode.gradients.checks import complex_step
 from minode.learning.diffusion import DiffusedMixture, euler_maruyama
-from minode.learning.flows import log_prob, sample
+from minode.learning.flows import Flow, log_prob, negative_log_likelihood, sample, standard_normal
 from tests.gradients.problems import SLOPE
 from tests.strategies import arrays, assert_agree, batches, complex_columns
 
 ROUND_OFF = 1e-12          # exponents up to some tens: a few thousand roundings of the largest entry
+SECOND = 1e-11             # second derivatives, whose sums cancel by a further 1/v
 TOLERANCE = 1e-9           # of the solver
 SOLVED = 1e-6              # what a solve at that tolerance may be off after e^T-fold growth, T = 5 or less
 UNLIKELY = 1e-3            # a p-value smaller than this in a test with a fixed seed is taken for a mistake
@@ -75,6 +76,32 @@ def test_every_derivative_of_the_field_is_that_of_complex_steps(data, mixture, b
     assert_agree(f.jacobian(t, x, theta), complex_columns(lambda x: f(t, x, theta), x), ROUND_OFF)
     assert_agree(f.param_jacobian(t, x, theta), complex_columns(lambda p: f(t, x, p), theta), ROUND_OFF)
     assert_agree(f.time_derivative(t, x, theta), complex_step(lambda t: f(t, x, theta), t, 1.0), ROUND_OFF)
+
+
+@pytest.mark.eq("27.10")
+@given(st.data(), mixtures(), batches)
+def test_the_second_derivatives_are_those_of_complex_steps(data, mixture, batch):
+    f, theta = mixture
+    t, x, dtheta = data.draw(times(batch)), data.draw(arrays((*batch, f.dim))), data.draw(arrays(f.n_params))
+    a, w = data.draw(arrays(x.shape)), data.draw(arrays(x.shape))
+    for i, change in enumerate(f.vjp_derivative(t, x, theta, a, w, dtheta)):
+        along = complex_step(lambda e: f.vjp(t, x + e * w, theta + e * dtheta, a)[i], 0.0, 1.0)
+        assert_agree(change, along, SECOND)
+
+
+@pytest.mark.eq("26.6", "27.10")
+@pytest.mark.parametrize("noise", [None, np.array([[[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]])])
+def test_the_likelihood_of_the_flow_has_its_gradient(noise):
+    f, theta, rng = DiffusedMixture(2, 2), np.linspace(-1.0, 1.0, 8), np.random.default_rng(6)
+    x, t = rng.normal(size=(3, 2)), np.linspace(1.0, 0.0, 9)
+    _, found = negative_log_likelihood(f, x, t, theta, noise=noise, method="rk4")
+    back, flow = t[::-1], Flow(f, noise)
+
+    def value(theta):
+        s = np.concatenate([x, np.zeros((3, 1))], axis=1) + 0j
+        end = odeint(flow.bind(theta, s), s, back, method="rk4")[-1]
+        return -np.mean(standard_normal(end[:, :-1]) - end[:, -1])
+    assert_agree(found.theta, [complex_step(value, theta, e) for e in np.eye(8)], SECOND)
 
 
 @pytest.mark.eq("27.1", "27.2")
