@@ -231,8 +231,8 @@ def log_sum_exp(l):
 def euler_maruyama(g, y0, t, rng):
     """Paths of (27.1) by (27.9) from y0 (..., d), one step for each interval of t: (N, ..., d).
 
-    g(t, y) is the drift and rng a NumPy Generator. ValueError or TypeError for unusable input: t must
-    increase, for a path has no way back.
+    g(t, y), of the shape of y, is the drift and rng a NumPy Generator. ValueError or TypeError for
+    unusable input, and a drift that is not finite: t must increase, for a path has no way back.
 
     >>> t, rng = np.linspace(0.0, 3.0, 301), np.random.default_rng(0)
     >>> paths = euler_maruyama(lambda t, y: -y, np.zeros((1000, 1)), t, rng)
@@ -245,6 +245,6 @@ def euler_maruyama(g, y0, t, rng):
     ys = np.empty((len(times), *y.shape))
     ys[0] = y
     for n, h in enumerate(np.diff(times)):
-        push = np.sqrt(2 * h) * rng.normal(size=y.shape)                           # (27.9)
-        ys[n + 1] = ys[n] + h * g(times[n], ys[n]) + push                          # (27.9)
+        drift = as_real("g(t, y)", g(times[n], ys[n].copy()), y.shape)             # (27.9)
+        ys[n + 1] = ys[n] + h * drift + np.sqrt(2 * h) * rng.normal(size=y.shape)  # (27.9)
     return ys

@@ -280,6 +280,22 @@ def test_a_path_is_refused_before_the_drift_is_called(bad, error, message):
         euler_maruyama(**{"g": silent, "y0": [0.0], "t": [0.0, 1.0], "rng": np.random.default_rng(0), **bad})
 
 
+@pytest.mark.parametrize("g, error, message", [
+    (lambda t, y: 0.0, ValueError, r"g\(t, y\) must have shape \(3, 1\), not \(\)"),
+    (lambda t, y: y[:1], ValueError, r"must have shape \(3, 1\), not \(1, 1\)"),
+    (lambda t, y: np.where(t > 0.4, np.nan, 1.0) * y, ValueError, r"g\(t, y\) must be finite"),
+    (lambda t, y: y + 1j, TypeError, r"g\(t, y\) must be real"),
+])
+def test_a_drift_of_another_shape_or_that_is_no_number_is_refused_and_not_spread_over_the_state(g, error, message):
+    with pytest.raises(error, match=message):
+        euler_maruyama(g, np.ones((3, 1)), [0.0, 0.5, 1.0], np.random.default_rng(0))
+
+
+def test_a_drift_that_writes_to_its_argument_does_not_change_the_path():
+    ys = euler_maruyama(lambda t, y: y.__imul__(-1.0), np.ones((1, 1)), [0.0, 0.5], np.random.default_rng(0))
+    assert ys[0] == 1.0
+
+
 @pytest.mark.parametrize("call", [lambda t: LINE(t, np.zeros(1), LINE_THETA), lambda t: LINE.log_density(t, np.zeros(1), LINE_THETA)])
 def test_a_time_before_the_mixture_could_have_been_one_is_refused(call):
     assert np.isfinite(call(-0.01)).all()                      # the narrowest component has s = 0.2
