@@ -350,7 +350,7 @@ CONTROLS = {
              (DIFFUSION, "np.sqrt(2 * h)", "np.sqrt(h)", "half the variance"),
              (DIFFUSION, "g(times[n], ys", "g(times[n + 1], ys", "the drift of the wrong time")],
     "27.10": [(DIFFUSION, "q * (dl + 2 * dlog_s) + dq", "2 * q * dlog_s + dq", "shares that do not move"),
-              (DIFFUSION, "(e * dl + de), by_mu", "(e * dl), by_mu", "e that does not move"),
+              (DIFFUSION, "(e * dl + de)", "(e * dl)", "e that does not move"),
               (DIFFUSION, "(a_du + e * dl)", "a_du", "a mean with shares that stay")],
 }
 

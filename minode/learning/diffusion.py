@@ -95,8 +95,7 @@ class DiffusedMixture(VectorField):
         for name, size in (("dim", dim), ("components", components)):
             if not isinstance(size, (int, np.integer)) or size < 1:
                 raise ValueError(f"{name} must be a positive integer, not {size!r}")
-        self.dim, self.components = int(dim), int(components)
-        self.n_params = self.components * (self.dim + 2)
+        self.dim, self.components, self.n_params = int(dim), int(components), int(components) * (int(dim) + 2)
 
     def pack(self, weights, means, deviations):
         """θ (p,) from weights (K,), means (K, d) and standard deviations (K,)."""
@@ -128,6 +127,9 @@ class DiffusedMixture(VectorField):
 
     def shares(self, t, y, theta):
         """ℓ_k (..., K), u_k (..., K, d) and r_k (..., K)."""
+        if np.shape(y)[-1:] != (self.dim,) or np.shape(theta) != (self.n_params,):
+            raise ValueError(f"y and theta must have shapes (..., {self.dim}) and ({self.n_params},), "
+                             f"not {np.shape(y)} and {np.shape(theta)}")
         m, v = self.normals(t, theta)
         u = (m - y[..., None, :]) / v[..., None]
         log_w = theta[:self.components]
@@ -204,15 +206,13 @@ class DiffusedMixture(VectorField):
         e, dl = (q - np.sum(r * q, axis=-1, keepdims=True) for q in (au, dl))
         de = a_du - np.sum(r * (a_du + e * dl), axis=-1, keepdims=True)            # (27.10)
         q = -au / v + 0.5 * e * stretch                                            # (27.8)
-        dstretch = 2 * np.sum(u * du, axis=-1) + d * dv / v**2
-        dq = (au * dv / v - a_du) / v + 0.5 * (de * stretch + e * dstretch)
+        dq = (au * dv / v - a_du) / v + 0.5 * (de * stretch + e * (2 * np.sum(u * du, axis=-1) + d * dv / v**2))
         by_s = r * v_s * (q * (dl + 2 * dlog_s) + dq)                              # (27.10)
         E, q = e[..., None], a / V - e[..., None] * u                              # (27.8)
         dq = -a * dv[..., None] / V**2 - de[..., None] * u - E * du
         by_m = r[..., None] * (q * dl[..., None] + dq)                             # (27.10)
-        by_mu = (decay[..., None] * by_m).reshape(*r.shape[:-1], -1)
-        parts = np.concatenate([r * (e * dl + de), by_mu, by_s], axis=-1)          # (27.10)
-        return by_m.sum(axis=-2), -parts.reshape(-1, self.n_params).sum(axis=0)
+        parts = r * (e * dl + de), (decay[..., None] * by_m).reshape(*r.shape[:-1], -1), by_s  # (27.10)
+        return by_m.sum(axis=-2), -np.concatenate(parts, axis=-1).reshape(-1, self.n_params).sum(axis=0)
 
     def draw(self, n, t, theta, rng):
         """n points (n, d) from p(t, ·) itself, with a NumPy Generator: a component each, then a normal."""

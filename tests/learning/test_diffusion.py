@@ -267,6 +267,15 @@ def test_parameters_of_no_mixture_are_refused(bad, message):
         LINE.pack(**{**good, **bad})
 
 
+@pytest.mark.parametrize("y, theta", [
+    (np.zeros(3), LINE_THETA), (np.zeros((4, 2)), LINE_THETA), (np.float64(0.0), LINE_THETA),
+    (np.zeros(1), LINE_THETA[:-1]), (np.zeros(1), np.append(LINE_THETA, 0.0))])
+def test_states_and_parameters_of_another_size_are_refused_and_not_spread(y, theta):
+    for call in (LINE, LINE.log_density, LINE.score, LINE.jacobian):
+        with pytest.raises(ValueError, match=r"y and theta must have shapes \(..., 1\) and \(9,\), not"):
+            call(0.3, y, theta)
+
+
 @pytest.mark.parametrize("bad, error, message", [
     ({"t": [1.0, 0.0]}, ValueError, r"t must increase, for noise is not undone going back"),
     ({"t": [0.0, 1.0, 0.5]}, ValueError, "t must be monotone"),
