@@ -324,7 +324,7 @@ CONTROLS = {
              (PROBES, "gamma * slope", "gamma", "σ' forgotten"),
              (PROBES, "gamma = eta @ W.T", "gamma = gamma @ W.T", "γ for η"),
              (PROBES, "+= dx.reshape", "-= dx.reshape", "a sign")],
-    "26.9": [(FLOWS, "base(z) - log_det", "base(z) + log_det", "a sign"),
+    "26.9": [(FLOWS, "log_p - log_det", "log_p + log_det", "a sign"),
              (FLOWS, "- 0.5 * z.shape[-1] * np.log", "- 0.5 * np.log", "the dimension forgotten"),
              (FLOWS, "beside(z, 1.0) / n", "beside(z, 1.0)", "the sum for the mean"),
              (FLOWS, "beside(z, 1.0)", "beside(-z, 1.0)", "a sign")],

@@ -175,7 +175,10 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
     flow, s, back, theta = pose_backwards(f, y, t, theta, noise, solver)
     end = odeint(flow.bind(theta, s), s, back, **solver)[-1]
     z, log_det = end[..., :-1], end[..., -1]                                       # (26.2)
-    return base(z) - log_det                                                       # (26.9)
+    log_p = np.asarray(base(z))
+    if log_p.shape != log_det.shape:
+        raise ValueError(f"base(z) must have shape {log_det.shape}, not {log_p.shape}")
+    return log_p - log_det                                                         # (26.9)
 
 
 def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):

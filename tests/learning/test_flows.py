@@ -216,6 +216,13 @@ def test_another_base_density_may_be_given():
     assert_agree(got, norm(np.exp(0.7), 2.0 * np.exp(0.7)).logpdf(y[:, 0]), 1e-8)
 
 
+@pytest.mark.parametrize("base, shape", [
+    (lambda z: -0.5 * np.sum(z * z), r"\(\)"), (lambda z: -0.5 * np.sum(z * z, axis=-1, keepdims=True), r"\(3, 1\)")])
+def test_a_base_that_is_not_one_number_a_point_is_refused_and_not_spread(base, shape):
+    with pytest.raises(ValueError, match=rf"base\(z\) must have shape \(3,\), not {shape}"):
+        log_prob(PAIR, POINTS, [0.0, 1.0], PAIR_THETA, base=base, method="rk4")
+
+
 @pytest.mark.eq("26.9")
 @given(batches.flatmap(lambda batch: arrays((*batch, 3))))
 def test_the_base_density_is_the_standard_normal(z):
