@@ -365,6 +365,16 @@ def test_a_field_without_second_derivatives_has_a_density_and_says_what_its_grad
         negative_log_likelihood(Bare(2), POINTS, [0.0, 1.0], A)
 
 
+@pytest.mark.parametrize("name, sees", [("relu", False), ("tanh", True)])
+def test_the_gradient_of_the_likelihood_does_not_see_the_jumps_of_a_trace_with_kinks(name, sees):
+    f, y = MLP([2, 8, 2], [name, "identity"]), np.random.default_rng(0).normal(size=(200, 2))
+    theta, move, s = f.init(np.random.default_rng(1)), np.eye(f.n_params)[18], np.linspace(0.0, 0.3, 31)
+    found = [negative_log_likelihood(f, y, np.linspace(0.0, 1.0, 5), theta + x * move, method="rk4") for x in s]
+    values, slopes = np.array([value for value, _ in found]), np.array([part.theta @ move for _, part in found])
+    missed = abs(values[-1] - values[0] - np.sum(slopes[1:] + slopes[:-1]) / 2 * (s[1] - s[0]))
+    assert (missed <= 1e-5) == sees and missed <= 1.0
+
+
 def test_a_solve_that_fails_is_a_solver_error_with_what_was_reached():
     with pytest.raises(SolverError) as caught:
         log_prob(CubicSpiral(), np.full((1, 2), 3.0), [5.0, 0.0], np.array([1.0, 0.0, 0.0, 1.0]))
