@@ -138,9 +138,9 @@ def solver_tables(rng):
     for name, (f, y0, span) in problems.items():
         for ours, theirs in (("dopri5", "RK45"), ("dop853", "DOP853")):
             for tol in (1e-6, 1e-9):
-                yield compare(f"{name}, {ours}, rtol = atol = {tol:g}", {
+                yield compare(f"{name}, {ours} beside {theirs}, rtol = atol = {tol:g}", {
                     "minode": lambda: odeint(f, y0, span, method=ours, rtol=tol, atol=tol),
-                    f"SciPy {theirs}": lambda: solve_ivp(f, span, y0, method=theirs, rtol=tol, atol=tol)})
+                    "SciPy": lambda: solve_ivp(f, span, y0, method=theirs, rtol=tol, atol=tol)})
 
 
 def batch_table(rng):
@@ -181,6 +181,18 @@ def gradient_table(work):
     return compare(work.name, {"minode": gradient, "minode, forward alone": forward} | peers, notes=notes)
 
 
+def as_markdown(tables):
+    """The tables for the README, in milliseconds: those with the same contenders are one, a row each."""
+    lines, header = [], None
+    for table in tables:
+        if header != list(table["rows"]):
+            header = list(table["rows"])
+            lines += ["", f"| ms | {' | '.join(header)} |", "|---" * (1 + len(header)) + "|"]
+        times = [f"{ms:,.0f}" if ms >= 100 else f"{ms:.3g}" for ms, _ in table["rows"].values()]
+        lines.append(f"| {table['title']} | {' | '.join(times)} |")
+    return "\n".join(lines[1:])
+
+
 def compute():
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -190,6 +202,7 @@ def compute():
     tables = list(solver_tables(rng)) if "solvers" in only else []
     tables += [batch_table(rng)] if "batch" in only else []
     tables += [gradient_table(work) for work in workloads(rng)] if "gradients" in only else []
+    print(f"\nfor README.md:\n\n{as_markdown(tables)}", file=sys.stderr)
     return {"tables": tables, "versions": _peers.versions()}
 
 

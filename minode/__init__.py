@@ -69,8 +69,9 @@ from .gradients.tangent import pushforward, tangent_rhs
 from .learning.classify import Classifier, Layered
 from .learning.diffusion import DiffusedMixture, euler_maruyama
 from .learning.fit import fit
-from .learning.flows import Flow, log_prob, negative_log_likelihood, rademacher, sample
+from .learning.flows import Flow, log_prob, negative_log_likelihood, sample
 from .learning.optimisers import adam, sgd
+from .learning.probes import rademacher
 from .learning.records import Fit, FitError, load, save
 from .solvers.solve import methods, odeint, reversible, solve
 from .solvers.states import Solution, SolverError

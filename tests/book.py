@@ -7,6 +7,7 @@ is marked `eq("c.k")`.
 
 import ast
 import io
+import math
 import re
 import tokenize
 from pathlib import Path
@@ -161,9 +162,42 @@ def gallery():
     return "\n".join(entries[number] for number in sorted(entries))
 
 
-def readme():
-    """The README with its gallery and its map as they should be."""
+def exercises():
+    """The README's exercises: {equation: rows (module, fragment, replacement, what)}, as in tests/mistakes.py."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| (\d+) \| `(.+?)` \| `(.+?)` \| `(.+?)` \| `--eq ({NUMBER})` \|$", text, re.M)
+    return {number: [(module, old, new, f"exercise {k}")] for k, module, old, new, number in rows}
+
+
+def minutes(number):
+    """The time a chapter takes: five minutes for each forty lines begun."""
+    return 5 * math.ceil(CHAPTERS[number].text.count("\n") / 40)
+
+
+def hours(chapters):
+    """The time that some chapters take together, in words."""
+    whole, rest = divmod(sum(map(minutes, chapters)), 60)
+    return f"{whole} h {rest} min" if rest else f"{whole} h"
+
+
+def timed(text):
+    """The README with titles and minutes filled in, in each row of the reading order, and the sums."""
+    def row(match):
+        number, modules, needs = int(match[1]), match[2], match[3]
+        title = CHAPTERS[number].docstring.split("\n")[0].removeprefix(f"{number}. ")
+        return f"| {number} | {title} | {modules} | {needs}{' ' * bool(needs)}| {minutes(number)} |"
+    text = re.sub(r"^\| (\d+) \| [^|]+ \| (\[[^|]+\)) \| ([^|]*?) ?\|(?: \d* ?\|)?$", row, text, flags=re.M)
+    text = re.sub(r"All of it takes about [^.]+\.", f"All of it takes about {hours(CHAPTERS)}.", text)
+
+    def hurry(match):
+        chapters = map(int, re.findall(r"\d+", match[1]))
+        return f"Someone in a hurry reads {match[1]} ({hours(chapters)})."
+    return re.sub(r"Someone in a hurry reads ([\d,\s]+and \d+)[^.]*\.", hurry, text)
+
+
+def readme():
+    """The README with its minutes, its gallery and its map as they should be."""
+    text = timed((ROOT / "README.md").read_text(encoding="utf-8"))
     for heading, content in (("## The figures", gallery()), ("## The map", equation_map())):
         start = text.index("\n\n", text.index(heading) if heading != "## The map" else text.index("writes both anew.")) + 2
         text = text[:start] + content + text[text.index("\n## ", start):]

@@ -4,6 +4,9 @@ import os
 
 import hypothesis
 import matplotlib
+import pytest
+
+from tests.book import DEFINED
 
 matplotlib.use("Agg")
 
@@ -21,6 +24,9 @@ def pytest_collection_modifyitems(config, items):
     wanted = set(config.getoption("--eq") or ())
     if not wanted:
         return
+    unknown = wanted - set(DEFINED)
+    if unknown:
+        raise pytest.UsageError(f"--eq: no chapter prints {', '.join(sorted(unknown))}; the map in README.md lists them all")
     chosen = [item for item in items
               if wanted & {number for mark in item.iter_markers("eq") for number in mark.args}]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])

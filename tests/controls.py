@@ -1,9 +1,10 @@
 """Negative controls: a deliberate mistake in a numbered line, and the tests of that equation must see it.
 
-A pytest plugin, in two modes that differ only in where the mistakes come from:
+A pytest plugin, in three modes that differ only in where the mistakes come from:
 
     python -m pytest -p tests.controls --controls [--eq 17.2]     those of tests/mistakes.py, chosen by hand
     python -m pytest -p tests.controls --mutants  [--eq 17.2]     every one that tests/mutants.py can think of
+    python -m pytest -p tests.controls --exercises                those that README.md asks the reader to make
 
 pytest collects as ever. Then, instead of running everything once, each mistake is planted in turn, the tests
 marked with its equation run until one fails, and the mistake is taken out again. A mistake that no test sees
@@ -175,26 +176,29 @@ def pytest_addoption(parser):
     group = parser.getgroup("controls", "negative controls")
     group.addoption("--controls", action="store_true", help="plant the mistakes of tests/mistakes.py in turn")
     group.addoption("--mutants", action="store_true", help="plant every mistake that tests/mutants.py makes")
+    group.addoption("--exercises", action="store_true", help="plant the mistakes of the exercises in README.md")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config):
     options = early_config.known_args_namespace
-    if options.controls or options.mutants:
+    if options.controls or options.mutants or options.exercises:
         os.environ["HYPOTHESIS_PROFILE"] = "controls"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session):
     options = session.config.option
-    if not (options.controls or options.mutants):
+    if not (options.controls or options.mutants or options.exercises):
         return None
     if session.testsfailed:
         raise session.Interrupted(f"{session.testsfailed} errors during collection")
+    from tests.book import exercises
     from tests.mistakes import controls
     from tests.mutants import EXPLAINED, mutants
     wanted = set(options.eq or ())
     mistakes = (controls() if options.controls else []) + (mutants() if options.mutants else [])
+    mistakes += controls(exercises()) if options.exercises else []
     mistakes = [m for m in mistakes if not wanted or wanted & set(m.numbers)]
     session.testsfailed = run(session, mistakes, EXPLAINED)
     return True

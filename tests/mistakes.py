@@ -190,7 +190,7 @@ CONTROLS = {
     "17.7": [(ADJOINT, "np.mean(r * r)", "np.sum(r * r)", "a sum for the mean"),
              (ADJOINT, "np.sqrt", "", "the root forgotten"),
              (ADJOINT, "np.mean(r * r)", "np.mean(r[:-1] * r[:-1])", "a component of a left out")],
-    "18.1": [(DISCRETE, "b[i] * a", "a", "b_i forgotten"),
+    "18.1": [(DISCRETE, "float(b[i]) * a", "a", "b_i forgotten"),
              (DISCRETE, "flat_mu[i + 1:], flat", "0 * flat_mu[i + 1:], flat", "the later stages forgotten"),
              (DISCRETE, "lam[i] *= h", "lam[i] *= abs(h)", "the sign of h")],
     "18.2": [(DISCRETE, "pull(i, lam[i])", "pull(0, lam[i])", "the Jacobian at the first stage"),
@@ -203,9 +203,9 @@ CONTROLS = {
               "f.vjp(clock, Y, theta, lam[-1:, ..., 0, :])[1]",
               "the last stage alone"),
              (DISCRETE, "f.vjp(clock, Y,", "f.vjp(0 * clock, Y,", "the clock stopped")],
-    "18.5": [(DISCRETE, "cotangents[1:])", "(cotangents[1:].T * (theta_out == 1.0)).T)",
+    "18.5": [(DISCRETE, "arrivals[n] += g", "arrivals[n] += g * (n in reached_by + 1)",
               "the share of y_n forgotten"),
-             (DISCRETE, "np.multiply.outer(weights, g)", "np.multiply.outer(weights_at(dense, 1.0), g)",
+             (DISCRETE, "weights, cotangents[here], 1", "0 * weights + weights_at(dense, 1.0)[:, None], cotangents[here], 1",
               "an output inside a step taken for its end"),
              (DISCRETE, "gain[inside] += g[ids[inside]]", "gain[inside] += 0.0",
               "the share of y_n forgotten in a batch"),
@@ -355,10 +355,10 @@ CONTROLS = {
 }
 
 
-def controls():
-    """The table as a list of `Mistake`s; UsageError names the rows whose fragment is not there just once."""
+def controls(table=CONTROLS):
+    """A table as a list of `Mistake`s; UsageError names the rows whose fragment is not there just once."""
     read, planted, wrong = {}, [], []
-    for number, rows in CONTROLS.items():
+    for number, rows in table.items():
         for module, fragment, replacement, what in rows:
             source = read.setdefault(module, Source(ROOT / "minode" / module))
             lines = source.text.splitlines(keepends=True)

@@ -35,6 +35,11 @@ def test_a_mistake_that_no_test_sees_fails_the_run():
     assert done.returncode == 1 and "SURVIVED (17.1)" in done.stdout, done.stdout + done.stderr
 
 
+def test_the_number_of_no_equation_is_told_and_nothing_is_run():
+    done = run("--eq", "17.1", "--eq", "99.1", "tests/fields")
+    assert done.returncode == 4 and "no chapter prints 99.1; " in done.stderr + done.stdout
+
+
 def contents(value):
     """What a function, class or container of the book consists of, as something that can be compared."""
     if isinstance(value, types.FunctionType):

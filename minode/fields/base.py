@@ -51,6 +51,11 @@ class VectorField:
     faster that never forms them. `minode.check_field` compares all of them
     with finite differences.
 
+    Shapes: y (..., d), theta (p,); the velocity (1.1) is (..., d), `jacobian` f_y (..., d, d),
+    `param_jacobian` f_θ (..., d, p), `time_derivative` f_t (..., d); t is a number, or has the
+    batch's shape. What a subclass did not write raises NotImplementedError and says so.
+    Second derivatives (chapter 21) ask for `vjp_derivative` besides.
+
     >>> class Decay(VectorField):           # y' = −θ y², one component
     ...     dim, n_params = 1, 1
     ...     def __call__(self, t, y, theta): return -theta * y**2

@@ -66,11 +66,13 @@ from .network import Network, flat, homogeneous
 
 
 class MLP(VectorField):
-    """A multilayer perceptron as a vector field, its derivatives by hand.
+    """A multilayer perceptron (4.1) as a vector field, its derivatives by hand.
 
     `widths` lists the layers' sizes from input to output and `activations` one
-    name per layer. `widths[0] == widths[-1] + 1` puts t in front of y;
-    `widths[0] == widths[-1]` is autonomous; anything else is a ValueError.
+    name per layer: tanh softplus sigmoid relu leaky_relu swish sin identity.
+    `widths[0] == widths[-1] + 1` puts t in front of y; `widths[0] == widths[-1]` is
+    autonomous; anything else is a ValueError. Called as f(t, y, theta) with y (..., d)
+    and theta (p,). Rumelhart, Hinton and Williams (1986) for (4.3).
 
     >>> f = MLP([4, 5, 3], ["leaky_relu", "tanh"])         # the model of the source text
     >>> f.dim, f.n_params
@@ -96,14 +98,17 @@ class MLP(VectorField):
         return f"MLP({self.widths}, {self.names})"
 
     def init(self, rng):
-        """A random θ: every W and b uniform in ±1/√fan_in, as PyTorch's Linear (rng: a Generator)."""
+        """A random θ (p,): every W and b uniform in ±1/√fan_in, as PyTorch's Linear (rng: a Generator)."""
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a NumPy Generator, np.random.default_rng(0), not {rng!r}")
         bounds = [np.full(n * m + n, m**-0.5) for n, m in self.shapes]
         return rng.uniform(-1.0, 1.0, self.n_params) * np.concatenate(bounds)
 
     def layers(self, theta):
         """[(W_1, b_1), ...] as views into theta, W_l of shape (fan_out, fan_in)."""
-        if np.shape(theta) != (self.n_params,):
-            raise ValueError(f"theta must have shape ({self.n_params},) for {self!r}, not {np.shape(theta)}")
+        theta = np.asarray(theta)
+        if theta.shape != (self.n_params,):
+            raise ValueError(f"theta must have shape ({self.n_params},) for {self!r}, not {theta.shape}")
         layers, start = [], 0
         for n, m in self.shapes:
             bias = start + n * m
@@ -207,7 +212,11 @@ def _dtype(t, y, theta):
 def _check_architecture(widths, names):
     if isinstance(names, str):
         raise TypeError(f"activations must be a list of names, one per layer, not the string {names!r}")
-    widths, names = [operator.index(n) for n in widths], list(names)
+    try:
+        widths, names = [operator.index(n) for n in widths], list(names)
+    except TypeError:
+        raise TypeError("widths must be a list of integers and activations a list of names, "
+                        f"not {widths!r} and {names!r}") from None
     if len(widths) < 2 or min(widths) < 1:
         raise ValueError(f"widths must list at least two positive layer sizes, not {widths}")
     if widths[0] - widths[-1] not in (0, 1):

@@ -51,7 +51,7 @@ class Network:
     def __init__(self, layers, mlp, dtype):
         self.mlp, self.dtype = mlp, dtype
         self.weights = homogeneous(layers)
-        self.totals = None
+        self.totals = self.idle = None
         self.rooms, self.desks, self.log = {}, {}, []
 
     def __call__(self, t, y):
@@ -59,16 +59,16 @@ class Network:
         return value if y.ndim < 3 else value.reshape(y.shape)
 
     def noted(self, t, y):
-        idle = self.mlp.idle.get((y.shape, self.dtype))
-        rooms, value = note = idle.pop() if idle else self.rooms_to_keep(y.shape)
+        if self.idle is None:
+            self.idle = self.mlp.idle.setdefault((y.shape, self.dtype), [])
+        rooms, value = note = self.idle.pop() if self.idle else self.rooms_to_keep(y.shape)
         for room, part in zip(rooms, parts(y.reshape(-1, self.mlp.dim), len(rooms))):
             self.forward(room, t, part)
         self.log.append(note)
         return value
 
     def give_back(self, notes):
-        for note in notes:
-            self.mlp.idle.setdefault((note[1].shape, self.dtype), []).append(note)
+        self.idle.extend(notes)
 
     def new_room(self, shape):
         """The room in which all passes of this shape are made; x_m alone is new each time."""

@@ -108,6 +108,9 @@ class _MatrixTimes(_Autonomous):
 class Linear(_MatrixTimes):
     """y' = A y (2.1) in d dimensions; θ is A row by row, p = d².
 
+    y (..., d), θ (d²,), in units of one over time. The flow is exp(A (t − t₀)): Moler and Van Loan
+    (2003). ValueError where d is not a positive integer.
+
     >>> f, A = Linear(2), np.array([[0.0, 1.0], [-4.0, 0.0]])
     >>> f(0.0, np.array([1.0, 2.0]), A.ravel())
     array([ 2., -4.])
@@ -125,6 +128,8 @@ class Linear(_MatrixTimes):
 
 class CubicSpiral(_MatrixTimes):
     """y' = A y³ (2.4) in two dimensions; θ is A row by row, p = 4.
+
+    y (..., 2), θ (4,). Chen, Rubanova, Bettencourt and Duvenaud (2018).
 
     >>> CubicSpiral()(0.0, np.array([2.0, 0.0]), np.array([-0.1, 2.0, -2.0, -0.1]))
     array([ -0.8, -16. ])
@@ -145,6 +150,9 @@ class CubicSpiral(_MatrixTimes):
 
 class LotkaVolterra(_Autonomous):
     """Prey and predator (2.2); state (prey, predator), θ = (α, β, γ, δ).
+
+    y (..., 2) in any unit of population, θ (4,): α and γ are rates, per unit of time, β and δ
+    rates per unit of the other species. Lotka (1925), Volterra (1926).
 
     >>> LotkaVolterra()(0.0, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02]))
     array([ 9. , -0.8])
@@ -192,6 +200,8 @@ class LotkaVolterra(_Autonomous):
 
 class VanDerPol(_Autonomous):
     """The van der Pol oscillator (2.3); state (position, velocity), θ = (μ,).
+
+    y (..., 2), θ (1,), without units. Stiff for large μ. Van der Pol (1926).
 
     >>> VanDerPol()(0.0, np.array([2.0, 1.0]), np.array([10.0]))
     array([  1., -32.])

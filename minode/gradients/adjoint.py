@@ -62,14 +62,16 @@ Next: the exact derivative of the steps (chapter 18).
 import numpy as np
 
 from ..solvers.solve import odeint
+from .tangent import as_field
 
 
 def adjoint_rhs(f):
-    """The right-hand side of the augmented system [y, a, b] of a field f.
+    """The right-hand side of the augmented system [y, a, b], (17.2) and (17.3), of a field f.
 
     Returns rhs(t, (y, a, b), theta) -> (dy, da, db), all in forward time (a
     solve from T back to t₀ simply has decreasing times). y and a are (..., d),
-    b and theta (p,).
+    b and theta (p,). TypeError where f is no `VectorField`. Pontryagin and others (1962);
+    Chen, Rubanova, Bettencourt and Duvenaud (2018).
 
     >>> from minode import Linear
     >>> A = np.array([[0.0, 1.0], [-4.0, 0.0]])
@@ -78,6 +80,8 @@ def adjoint_rhs(f):
     >>> da, db
     (array([20., -3.]), array([ -3.,  -6.,  -5., -10.]))
     """
+    as_field(f)
+
     def rhs(t, state, theta):
         y, a, b = state
         a_f_y, a_f_theta = f.vjp(t, y, theta, a)

@@ -51,7 +51,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..solvers.solve import odeint, run
-from ..solvers.states import as_times
+from ..solvers.states import as_real, as_times
 from ..solvers.tableaus import Tableau
 from .discrete import sweep
 from .faults import directions, faults
@@ -126,11 +126,12 @@ def time_difference(f, t, y, theta):
 
 
 def check_field(f, t, y, theta):
-    """Compare every hand-written derivative of the field f with central differences.
+    """Compare every hand-written derivative of the field f with central differences (22.1).
 
-    y is (..., d), a batch included, t a number, theta (p,). Returns a `Report`;
-    AssertionError with its table where something is wrong. Choose y off the kinks
-    of a field that has any. A map whose answers are of another size than y has it in `f.dim_out`.
+    y is (..., d), a batch included, t a number or of the batch's shape, theta (p,). Returns a
+    `Report`, whose `str` is a table; AssertionError with it, and with the term that is off in words,
+    where something is wrong; ValueError or TypeError for unusable input. Choose y off the kinks of
+    a field that has any. A map whose answers are of another size than y has it in `f.dim_out`.
 
     >>> from minode import LotkaVolterra
     >>> print(check_field(LotkaVolterra(), 0.0, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02])))
@@ -141,7 +142,9 @@ def check_field(f, t, y, theta):
     f_y w + f_θ Δθ, jvp                   ...  yes
     a f_y, a f_θ, vjp against jvp         ...  yes
     """
-    y, theta = as_point(f, y, theta)
+    (y, theta), t = as_point(f, y, theta, "y"), as_real("t", t)[()]
+    if np.shape(t) not in ((), y.shape[:-1]):
+        raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {np.shape(t)}")
     value = np.asarray(f(t, y, theta))
     expected = (*y.shape[:-1], getattr(f, "dim_out", f.dim))
     if value.shape != expected:
@@ -183,10 +186,11 @@ def vjp_of_right_shape(f, t, y, theta, a):
 
 
 def check_gradients(f, y0, t, theta, **solver):
-    """Compare pushforward and pullback with central differences and with each other, and f_t besides.
+    """Compare pushforward and pullback with central differences and each other (22.5), and f_t besides.
 
-    Arguments as for `pushforward`. Returns a `Report`; AssertionError with its table, and in
-    words which term of the field is off along the solution, where something is wrong.
+    f is a `VectorField`, y0 (..., d), t (N,), theta (p,), `solver` the keywords of `solve`. Returns
+    a `Report`; AssertionError with its table, and in words which term of the field is off along the
+    solution, where something is wrong; ValueError, TypeError and SolverError as for `pushforward`.
 
     >>> from minode import MLP
     >>> f = MLP([4, 5, 3], ["tanh", "tanh"])

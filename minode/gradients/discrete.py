@@ -107,7 +107,7 @@ def step_back(A, b, h, a, share, pull, arrays=None):
     flat, flat_mu = lam.reshape(len(b), -1), mu.reshape(len(b), -1)
     for i in range(len(b) - 1, -1, -1):
         np.dot(A[i + 1:, i], flat_mu[i + 1:], flat[i])                             # (18.1)
-        lam[i] += b[i] * a                                                         # (18.1)
+        lam[i] += float(b[i]) * a                                                  # (18.1)
         if share is not None:
             lam[i] += share[i]                                                     # (18.5)
         lam[i] *= h                                                                # (18.1)
@@ -130,13 +130,16 @@ def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
     t, h = np.array([step[0] for step in tape]), np.array([step[1] for step in tape])
     arrivals, shares = np.zeros((len(tape) + 1, *shape)), {}
     arrivals[-1] += a
-    sign = np.sign(h[0])
-    reached_by = np.searchsorted(sign * t, sign * times[1:], side="left") - 1
-    theta_out = np.where(reached_by < 0, 1.0, (times[1:] - t[reached_by]) / h[reached_by])
-    inside = np.flatnonzero(theta_out != 1.0)
-    np.add.at(arrivals, reached_by + (theta_out == 1.0), cotangents[1:])           # (18.5)
-    for n, weights, g in zip(reached_by[inside], weights_at(dense, theta_out[inside]).T, cotangents[1:][inside]):
-        shares[n] = shares.get(n, 0.0) + np.multiply.outer(weights, g)             # (18.5)
+    sign, i = np.sign(h[0]), 1 + np.flatnonzero(cotangents[1:].any(axis=tuple(range(1, cotangents.ndim))))
+    reached_by = np.searchsorted(sign * t, sign * times[i], side="left") - 1
+    theta_out = np.where(reached_by < 0, 1.0, (times[i] - t[reached_by]) / h[reached_by])
+    inside = theta_out != 1.0
+    for n, g in zip(reached_by + ~inside, cotangents[i]):
+        arrivals[n] += g                                                           # (18.5)
+    for n in np.unique(reached_by[inside]):
+        here = i[inside & (reached_by == n)]
+        weights = weights_at(dense, (times[here] - t[n]) / h[n])
+        shares[n] = np.tensordot(weights, cotangents[here], 1)                     # (18.5)
     used = np.flatnonzero(b)[-1] + 1
     if at_once is None:
         at_once = is_small(shape, theta) and not isinstance(tape, Notes)

@@ -38,7 +38,7 @@ from ..solvers.solve import find_method, run
 from ..solvers.states import as_real
 from ..solvers.tableaus import Tableau
 from .discrete import extended, step_back
-from .pullback import Gradients, finite
+from .pullback import Gradients, finite, parts_of_loss
 from .tangent import as_point, tangent_rhs
 
 
@@ -46,9 +46,10 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     """H v (21.1) for the discrete gradient, as `Gradients` (its .t is the change of dL/dt_i).
 
     loss(ys, ws) -> (L, dL_dys, the derivative of dL_dys along ws), the last two of the
-    shape of ys. v_y0 has the shape of y0, v_theta that of theta. `solver` are the
-    keywords of `solve`, with an explicit method. ValueError or TypeError for
-    unusable input, SolverError where the solve fails.
+    shape of ys. f is a `VectorField`, y0 (..., d), t (N,), theta (p,); v_y0 has the shape of
+    y0, v_theta that of theta. `solver` are the
+    keywords of `solve`, with an explicit method. ys and ws are (N, ..., d). ValueError or
+    TypeError for unusable input, SolverError where the solve fails. Pearlmutter (1994).
 
     >>> from minode import LotkaVolterra
     >>> theta, t = np.array([0.5, 0.05, 0.8, 0.02]), np.linspace(0.0, 2.0, 5)
@@ -59,6 +60,9 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     """
     y0, theta = as_point(f, y0, theta)
     v_y0, v_theta = as_real("v_y0", v_y0, y0.shape), as_real("v_theta", v_theta, theta.shape)
+    if not callable(loss):
+        raise TypeError("loss must be callable as loss(ys, ws) -> (L, dL_dys, its derivative along ws), "
+                        f"not {type(loss).__name__}")
     method = find_method(solver.get("method", "dopri5"))
     if not isinstance(method, Tableau) or not method.is_explicit or solver.get("per_trajectory"):
         raise ValueError("hessian_vector_product takes an explicit Runge–Kutta method with joint steps, "
@@ -72,7 +76,7 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
         ys, ws = pair.solution.ys
     else:
         ys, ws = y0[None], v_y0[None]
-    _, dL_dys, moved = loss(ys, ws)
+    _, dL_dys, moved = parts_of_loss(loss(ys, ws), "(L, dL_dys, its derivative along ws)")
     g = np.stack([as_real("dL_dys", dL_dys, ys.shape), as_real("its derivative", moved, ys.shape)], axis=1)
     with np.errstate(over="ignore", invalid="ignore"):                     # an overflow is a SolverError
         (a, a_dot), (_, b_dot) = sweep_twice(f, tape, method, theta, v_theta, times, g)

@@ -35,16 +35,19 @@ from ..solvers.states import as_real
 
 
 def tangent_rhs(f):
-    """The right-hand side of the tangent system of a field f.
+    """The right-hand side of the tangent system (16.1, 16.2) of a field f.
 
     Returns rhs(t, (y, w), theta, dtheta) -> (dy, dw); y and w are (..., d),
-    theta and dtheta (p,).
+    theta and dtheta (p,). TypeError where f is no `VectorField`. Hairer, Nørsett and
+    Wanner (1993), section I.14.
 
     >>> from minode import Linear
     >>> A, rest = np.array([[0.0, 1.0], [-4.0, 0.0]]), np.zeros(4)
     >>> tangent_rhs(Linear(2))(0.0, (np.array([1.0, 2.0]), np.array([0.0, 1.0])), A.ravel(), rest)
     (array([ 2., -4.]), array([1., 0.]))
     """
+    as_field(f)
+
     def rhs(t, state, theta, dtheta):
         y, w = state
         dy = f(t, y, theta)                                                        # (16.1)
@@ -54,11 +57,11 @@ def tangent_rhs(f):
 
 
 def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
-    """The states at t and how they move with y0 and θ: (ys, ws), both (N, ..., d).
+    """The states at t and how they move with y0 and θ (16.2): (ys, ws), both (N, ..., d).
 
-    dy0 has the shape of y0 and dtheta that of theta; left out, they are zero.
+    f is a `VectorField`, y0 (..., d), t (N,), theta (p,). dy0 has the shape of y0 and dtheta that of theta; left out, they are zero.
     `solver` are the keywords of `solve`; a `norm` among them is of the pair (y, w). ValueError
-    or TypeError for unusable input, SolverError where the solve fails.
+    or TypeError for unusable input, SolverError where the solve fails. Griewank and Walther (2008).
 
     >>> from minode import Linear
     >>> t, A = np.linspace(0.0, 1.0, 101), np.array([[0.0, 1.0], [-4.0, 0.0]])
@@ -77,11 +80,18 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     return odeint(lambda t, state: rhs(t, state, theta, dtheta), (y0, w0), t, **solver)
 
 
-def as_point(f, y0, theta):
+def as_field(f):
+    """f, if it has what the derivatives need of a field."""
+    for name in ("vjp", "jvp", "dim", "n_params"):
+        if not hasattr(f, name):
+            raise TypeError(f"f must be a VectorField, with derivatives, not {type(f).__name__}, "
+                            f"which has no {name}")
+    return f
+
+
+def as_point(f, y0, theta, name="y0"):
     """y0 and theta as arrays that fit the field f, or an error that says which does not."""
-    if not all(hasattr(f, name) for name in ("dim", "n_params", "vjp", "jvp")):
-        raise TypeError(f"f must be a VectorField, with derivatives, not {type(f).__name__}")
-    y0, theta = as_real("y0", y0), as_real("theta", theta, (f.n_params,))
+    y0, theta = as_real(name, y0), as_real("theta", theta, (as_field(f).n_params,))
     if y0.ndim == 0 or y0.shape[-1] != f.dim:
-        raise ValueError(f"y0 must have shape (..., {f.dim}) for this field, not {y0.shape}")
+        raise ValueError(f"{name} must have shape (..., {f.dim}) for this field, not {y0.shape}")
     return y0, theta

@@ -5,8 +5,7 @@ and a map out to one number z_c for each class c. With θ = (θ_in, θ_f, θ_out
 
     y₀ = x W_inᵀ + b_in,   y' = f(t, y, θ_f),   z = y(T) W_outᵀ + b_out.   (25.1)
 
-A flow keeps the dimension and never tears or glues; the maps at its ends are there to
-change the dimension, and are all else there is.
+A flow keeps the dimension and never tears or glues; the maps at its ends change the dimension.
 
 The loss. Probabilities from z, and minus the logarithm of that of the right class c*, as a mean
 over the batch:
@@ -95,8 +94,10 @@ class Affine(VectorField):
 class Layered(VectorField):
     """n layers of one block, each with a θ of its own, as a field: layer i where ⌊t⌋ = i (25.6).
 
-    θ is that of layer 0, of layer 1, ...; `block` is a field. Before t = 0 it is layer 0, and from
-    t = n on layer n − 1.
+    y (..., d); θ is that of layer 0, of layer 1, ... Layer 0 acts before t = 0 too, n − 1 after t = n too.
+
+    >>> Layered(Affine(2, 2), 3).n_params                    # three maps, each of four weights and two biases
+    18
     """
 
     def __init__(self, block, n_layers):
@@ -124,8 +125,7 @@ class Layered(VectorField):
         return self.gather(t, y, theta, y.shape, lambda i, t, y, theta, rows: self.block(t, y, theta))
 
     def jacobian(self, t, y, theta):
-        return self.gather(t, y, theta, (*y.shape, self.dim),
-                           lambda i, t, y, theta, rows: self.block.jacobian(t, y, theta))
+        return self.gather(t, y, theta, (*y.shape, self.dim), lambda i, t, y, th, _: self.block.jacobian(t, y, th))
 
     def param_jacobian(self, t, y, theta):
         def own(i, t, y, theta_i, rows):
@@ -135,8 +135,7 @@ class Layered(VectorField):
         return self.gather(t, y, theta, (*y.shape, self.n_params), own)
 
     def time_derivative(self, t, y, theta):
-        return self.gather(t, y, theta, y.shape,
-                           lambda i, t, y, theta, rows: self.block.time_derivative(t, y, theta))
+        return self.gather(t, y, theta, y.shape, lambda i, t, y, th, _: self.block.time_derivative(t, y, th))
 
     def jvp(self, t, y, theta, w, dtheta):
         moves = dtheta.reshape(self.n_layers, -1)
@@ -196,7 +195,7 @@ def cross_entropy(z, labels):
 class Classifier:
     """A map in, the flow of `field` along t, a map out (25.1); θ = (θ_in, θ_f, θ_out) flat.
 
-    n_in numbers come in and n_out logits go out; `solver` are the keywords of `solve`.
+    Of x (B, n_in) it makes logits (B, n_out); `solver` are the keywords of `solve`.
 
     >>> from minode import MLP
     >>> model = Classifier(64, MLP([8, 16, 8], ["tanh", "identity"]), 10, method="rk4")
@@ -240,8 +239,8 @@ class Classifier:
             dL_dys[-1], by_out[:] = self.outward.vjp(0.0, ys[-1], theta_out, dL_dz)  # (25.5)
             return value, dL_dys
         y0 = self.inward(0.0, x, theta_in)                                         # (25.1)
-        value, gradients = value_and_gradients(loss, self.field, y0, self.t, theta_f, gradient=gradient,
-                                               **self.solver)
+        value, gradients = value_and_gradients(
+            loss, self.field, y0, self.t, theta_f, gradient=gradient, **self.solver)
         by_f[:] = gradients.theta
         by_in[:] = self.inward.vjp(0.0, x, theta_in, gradients.y0)[1]              # (25.5)
         return value, dL_dtheta

@@ -182,9 +182,9 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
 
 
 def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
-    """The mean of −log p(y) (26.9) over a batch, in nats, and its `Gradients` in y, θ and t.
+    """The mean of −log p(y) (26.9) over a batch (..., d), in nats, and its `Gradients` in y, θ and t.
 
-    Arguments and errors as for `log_prob`, and `gradient` as for `pullback`.
+    Arguments and errors as for `log_prob`, noise too; `gradient` as for `pullback`.
 
     >>> from minode import MLP
     >>> f = MLP([3, 8, 2], ["tanh", "identity"])
@@ -209,7 +209,7 @@ def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
 def sample(f, n, t, theta, rng, **solver):
     """n points (n, d) from the density that f carries to t[-1] from the standard normal at t[0].
 
-    rng is a NumPy Generator. Errors as for `log_prob`.
+    rng is a NumPy Generator. The other arguments and errors as for `log_prob`.
 
     >>> from minode import Linear
     >>> points = sample(Linear(2), 1000, [0.0, 1.0], np.array([-1.0, 0.0, 0.0, -1.0]), np.random.default_rng(0))
@@ -220,11 +220,6 @@ def sample(f, n, t, theta, rng, **solver):
         raise ValueError(f"n must be a positive integer, not {n!r}")
     z, theta = as_point(f, rng.normal(size=(n, f.dim)), theta)
     return odeint(f.bind(theta, z), z, t, **solver)[-1]
-
-
-def rademacher(rng, n_probes, shape):
-    """Noise for `log_prob`: entries ±1 with equal chances, (n_probes, *shape), shape that of y."""
-    return rng.choice([-1.0, 1.0], size=(n_probes, *shape))
 
 
 def noise_variance(f_y):

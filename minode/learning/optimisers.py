@@ -70,7 +70,8 @@ class Moments(NamedTuple):
 def sgd(theta, gradient, state, learning_rate, momentum=0.9):
     """One step of gradient descent with momentum (23.1): the new θ, and the state for the next step.
 
-    theta and gradient are (p,), state is None in the first step. Polyak (1964).
+    theta and gradient are (p,), state is None in the first step, learning_rate is η and momentum μ.
+    Polyak (1964). Nothing is checked here: `fit` raises the ValueError.
 
     >>> theta, state = sgd(np.array([1.0]), np.array([2.0]), None, 0.1)
     >>> theta, state = sgd(theta, np.array([2.0]), state, 0.1)
@@ -85,7 +86,9 @@ def sgd(theta, gradient, state, learning_rate, momentum=0.9):
 def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """One step of Adam, (23.2) to (23.4): the new θ, and the state for the next step.
 
-    theta and gradient are (p,), state is None in the first step. Kingma and Ba (2015).
+    theta and gradient are (p,), state is None in the first step, learning_rate is η; beta1, beta2
+    and epsilon are β₁, β₂ and ε. Kingma and Ba (2015). Nothing is checked here: `fit` raises the
+    ValueError.
 
     >>> theta, state = adam(np.array([1.0, 1.0]), np.array([2.0, -1e-3]), None, 0.1)
     >>> theta.round(4), state.k

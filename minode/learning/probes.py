@@ -15,6 +15,19 @@ import numpy as np
 from ..fields.network import Network
 
 
+def rademacher(rng, n_probes, shape):
+    """Noise (n_probes, ..., d) for `log_prob`, by (26.3) and Hutchinson (1990): ±1 with equal chances.
+
+    shape (..., d) is that of y, rng a NumPy Generator. TypeError where it is something else.
+
+    >>> rademacher(np.random.default_rng(0), 2, (5, 3)).shape
+    (2, 5, 3)
+    """
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a NumPy Generator, np.random.default_rng(0), not {rng!r}")
+    return rng.choice([-1.0, 1.0], size=(n_probes, *shape))
+
+
 class ProbedNetwork(Network):
     """The field (26.5) of an MLP with θ filled in, and its vector-Jacobian product.
 

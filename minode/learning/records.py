@@ -43,6 +43,11 @@ class Fit(NamedTuple):
 
     The rest is where to go on from: how many steps were done, `last`, the θ after them, the
     optimiser's state, and the average (24.3) of the losses.
+
+    >>> from minode import fit
+    >>> found = fit(lambda theta, batch: (theta @ theta, 2 * theta), np.ones(3), n_steps=5)
+    >>> found.theta.shape, found.steps, found.stopped
+    ((3,), 5, 'n_steps done')
     """
 
     theta: np.ndarray
@@ -57,7 +62,15 @@ class Fit(NamedTuple):
 
 
 class FitError(RuntimeError):
-    """The fit could not go on. `.fit` is the `Fit` up to there, with the best θ so far."""
+    """The fit could not go on. `.fit` is the `Fit` up to there, with the best θ (p,) so far (chapter 24).
+
+    >>> from minode import fit
+    >>> try:
+    ...     fit(lambda theta, batch: (np.nan, theta), np.ones(3), n_steps=5)
+    ... except FitError as error:
+    ...     error.fit.theta
+    array([1., 1., 1.])
+    """
 
     def __init__(self, message, fit):
         super().__init__(message)
@@ -95,11 +108,17 @@ class Counted:
 
 
 def save(path, field, theta):
-    """Write θ (p,) of a field, or a whole `Fit`, to a file that only `load` for such a field accepts.
+    """Write theta (p,) of a field, or a whole `Fit`, to a file that only `load` for such a field accepts.
 
-    The file is in NumPy's .npz format, and is there whole or not at all. ValueError where θ
-    is not finite or not of the field's length, TypeError where the state of the optimiser is no
-    tuple of arrays and numbers; OSError where the file cannot be written.
+    The file at `path` is in NumPy's .npz format, and is there whole or not at all. ValueError where
+    theta is not finite or not of the field's length, TypeError where the optimiser's state is no tuple
+    of arrays and numbers; OSError where the file cannot be written. Chapter 24.
+
+    >>> from minode import Linear
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(folder + "/theta.npz", Linear(2), np.ones(4))
+    ...     load(folder + "/theta.npz", Linear(2))
+    array([1., 1., 1., 1.])
     """
     fit = theta if isinstance(theta, Fit) else None
     arrays = {"theta": as_real("theta", fit.theta if fit else theta, (field.n_params,))}
@@ -126,7 +145,7 @@ def save(path, field, theta):
 
 
 def load(path, field):
-    """What `save` wrote for such a field: θ (p,), or the `Fit`.
+    """What `save` wrote at `path` for such a field: θ (p,), or the `Fit`. Chapter 24.
 
     ValueError where the file is damaged, comes from elsewhere, or belongs to another field;
     OSError where it cannot be read.

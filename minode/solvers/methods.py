@@ -34,6 +34,25 @@ chapter 13, with the equations that they ask to be solved.
 from . import dop853
 from .tableaus import Tableau
 
+
+class Methods(dict):
+    """The methods by name, a dict: what `method=` of `odeint` and `solve` may be.
+
+    fixed steps       euler midpoint heun rk4 rk38
+    adaptive          heun_euler bosh3 fehlberg45 cash_karp dopri5 tsit5 dop853
+    implicit          implicit_euler implicit_midpoint trapezoid gauss4 gauss6 radau3 radau5
+    implicit, stiff   trbdf2 kvaerno5, adaptive
+    reversible        asynchronous_leapfrog reversible_heun; `reversible(method)` makes more
+
+    A Runge–Kutta method is its `Tableau`: A (s × s), b and c (s). KeyError for another name, a
+    ValueError in `odeint`, with the list. Sources in chapters 8, 13 and 14.
+
+    >>> from minode import methods
+    >>> methods["rk4"].b, methods["dopri5"].order, methods["kvaerno5"].is_explicit
+    ((Fraction(1, 6), Fraction(1, 3), Fraction(1, 3), Fraction(1, 6)), 5, False)
+    """
+
+
 EULER = Tableau("euler", order=1, A=[""], b="1")
 
 MIDPOINT = Tableau("midpoint", order=2, A=["", "1/2"], b="0 1")

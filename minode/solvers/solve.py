@@ -19,6 +19,7 @@ An implicit table takes the stepper of chapter 13 into the first two.
 Next: the derivatives (Part III, chapter 16).
 """
 
+import inspect
 from typing import NamedTuple
 
 import numpy as np
@@ -28,12 +29,12 @@ from .batch import between_trajectories, collect_trajectories, trajectory_steps
 from .dense import all_increments, between, evaluate, interpolant
 from .explicit import Grid, Stats, explicit_stepper, fixed_steps
 from .implicit import IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance
-from .methods import EXPLICIT
+from .methods import EXPLICIT, Methods
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
 from .states import Problem, Solution, SolverError, as_positive, pose, watched
 from .tableaus import Tableau
 
-methods = {method.name: method for method in (*EXPLICIT, *IMPLICIT, *REVERSIBLE)}
+methods = Methods({method.name: method for method in (*EXPLICIT, *IMPLICIT, *REVERSIBLE)})
 
 
 def find_method(method):
@@ -48,8 +49,13 @@ def find_method(method):
 def reversible(method, coupling=COUPLING):
     """An explicit method made reversible (14.3): `method=reversible("rk4")`.
 
-    >>> reversible("rk4").name
-    'reversible(rk4)'
+    `method` is a name or a Tableau of explicit stages, `coupling` the λ of (14.3), 0 < λ ≤ 1.
+    The steps are fixed, two evaluations of the method each, and `gradient="reversible"` undoes
+    them by (14.4). ValueError for another method or coupling. McCallum and Foster (2024).
+
+    >>> there = odeint(lambda t, y: y * np.cos(t), [1.0], [0.0, 0.1, 0.2], method=reversible("rk4"))
+    >>> reversible("rk4").name, bool(abs(there[-1, 0] - np.exp(np.sin(0.2))) < 1e-6)
+    ('reversible(rk4)', True)
     """
     tableau = find_method(method)
     if not isinstance(tableau, Tableau) or not tableau.is_explicit:
@@ -63,7 +69,8 @@ def reversible(method, coupling=COUPLING):
 def odeint(f, y0, t, **options):
     """The states at t, (N, ...), the first of them y0: `solve(f, y0, t, **options).ys`.
 
-    Keeps no steps, so it needs no memory beyond its result.
+    f(t, y) returns dy/dt in the shape of y0, t is (N,); keywords and errors (ValueError, TypeError,
+    SolverError) are those of `solve`. Keeps no steps: no memory beyond its result. Chapter 15.
 
     >>> t = np.linspace(0.0, 1.0, 11)
     >>> ys = odeint(lambda t, y: y * np.cos(t), [1.0, 2.0], t, rtol=1e-8)
@@ -92,7 +99,7 @@ def solve(f, y0, t, **options):
                     on stderr where that is a terminal
 
     ValueError or TypeError for unusable input; SolverError where the solve cannot go on, with
-    everything up to there in its .solution.
+    everything up to there in its .solution. Dormand and Prince (1980); chapters 9 to 14.
 
     >>> solution = solve(lambda t, y: -y * np.cos(t), [1.0], [0.0, 3.0])
     >>> bool(abs(solution.interpolate(1.0)[0] - np.exp(-np.sin(1.0))) < 1e-5)
@@ -116,12 +123,14 @@ class Run(NamedTuple):
 
 def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None, max_steps=100_000,
         first_step=None, norm=None, per_trajectory=False, jacobian=None, progress=None, grid=None,
-        controller=Controller()):
+        controller=Controller(), **unknown):
     """Check everything, then solve. Behind `solve`: its keywords, and two more.
 
     `tape` is a list to put the steps on, or None. `grid` replays the given times as fixed steps,
     whatever the method.
     """
+    for name in unknown:
+        raise TypeError(f"unknown keyword {name!r}; known: {', '.join(KEYWORDS)}")
     problem, method = pose(f, y0, t), find_method(method)
     rtol, atol = as_positive("rtol", rtol, allow_zero=True), as_positive("atol", atol, allow_zero=True)
     if rtol == 0 and atol == 0:
@@ -164,6 +173,12 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
     solution = collect(problem, watched(steps, problem.t, progress), dense, stats, tape)
     interpolate = between(problem, tape, dense, stats) if isinstance(tape, list) else None
     return Run(problem, solution, method, tape, interpolate)
+
+
+KEYWORDS = [name for name in run.__kwdefaults__ if name not in ("grid", "controller")]
+for front_door in (odeint, solve):                                  # so that help() lists the keywords
+    front_door.__signature__ = inspect.Signature(
+        [inspect.signature(run).parameters[name] for name in ("f", "y0", "t", *KEYWORDS)])
 
 
 def make_stepper(problem, y0, tableau, jacobian, tolerances, stats):
@@ -211,14 +226,16 @@ def collect(problem, steps, dense, stats, tape):
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for step in steps:
-                hK = step.hK
-                while n < len(t) and sign * (t[n] - step.t_new) <= 0:
-                    if t[n] == step.t_new:
-                        ys[n] = step.y_new
-                    else:
-                        hK, calls = all_increments(problem.f, dense, step.t, step.h, step.y, hK)
-                        stats.n_f += calls
-                        ys[n] = evaluate(dense, (t[n] - step.t) / step.h, step.y, hK)
+                hK, inside = step.hK, n
+                while n < len(t) and sign * (t[n] - step.t_new) < 0:
+                    n += 1
+                if n > inside:
+                    hK, calls = all_increments(problem.f, dense, step.t, step.h, step.y, hK)
+                    stats.n_f += calls
+                    theta = (problem.t[inside:n] - step.t) / step.h
+                    ys[inside:n] = evaluate(dense, theta, step.y, hK[:, None])
+                while n < len(t) and t[n] == step.t_new:
+                    ys[n] = step.y_new
                     n += 1
                 if tape is not None:
                     tape.append((step.t, step.h, step.y, hK.copy() if type(tape) is list else hK))

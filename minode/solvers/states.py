@@ -38,10 +38,18 @@ import numpy as np
 
 
 class Solution(NamedTuple):
-    """The states `ys` (N, ...) at the times `t` (N,), and what they cost, `stats`.
+    """What `solve` returns: the states `ys` (N, ...) at the times `t` (N,), and what they cost, `stats`.
 
-    `interpolate(t)` gives the state at any time between the first and the last.
-    In a `SolverError` t and ys hold the times that were reached.
+    `interpolate(t)` is the state (...) at any time between the first and the last, and for
+    an array of times (M,) the states (M, ...), by (11.1); ValueError outside. `stats` counts: n_f
+    calls of f, n_steps attempts, n_accepted and n_rejected of them, n_jac calls of jacobian;
+    each is an array (B,) under per_trajectory. In a `SolverError` t and ys hold the times that
+    were reached, and there is no `interpolate`.
+
+    >>> from minode import solve
+    >>> solution = solve(lambda t, y: -y, [1.0, 2.0], [0.0, 0.5, 1.0], method="rk4")
+    >>> solution.ys.shape, solution.interpolate([0.1, 0.7]).shape, solution.stats.n_accepted
+    ((3, 2), (2, 2), 2)
     """
 
     t: np.ndarray
@@ -51,7 +59,19 @@ class Solution(NamedTuple):
 
 
 class SolverError(RuntimeError):
-    """The integration could not go on. `.t` is where; `.solution` what was computed until then."""
+    """The integration could not go on. `.t` is where; `.solution` what was computed until then.
+
+    A RuntimeError whose message says where and why: a step size that underflows, max_steps, values of f
+    that are not finite, Newton's method not converging. `.t` is a number; `.solution` a `Solution` with
+    the times (n,) that were reached and their states (n, ...). Chapter 5.
+
+    >>> from minode import odeint
+    >>> try:
+    ...     odeint(lambda t, y: y**2, [1.0], [0.0, 0.5, 2.0])           # 1 / (1 - t) is gone at t = 1
+    ... except SolverError as error:
+    ...     round(error.t, 3), error.solution.t
+    (1.0, array([0. , 0.5]))
+    """
 
     def __init__(self, message, t, solution=None):
         super().__init__(message)
@@ -81,6 +101,9 @@ def pose(f, y0, t):
     """
     if not callable(f):
         raise TypeError(f"f must be callable as f(t, y), not {type(f).__name__}")
+    if hasattr(f, "param_jacobian"):
+        raise TypeError("f must be callable as f(t, y), but it is a VectorField and wants its θ too: "
+                        "hand in lambda t, y: f(t, y, theta)")
     is_tuple = isinstance(y0, tuple)
     parts = [as_real_or_complex("y0", part) for part in (y0 if is_tuple else (y0,))]
     if sum(part.size for part in parts) == 0:

@@ -46,7 +46,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Tableau:
-    """A Runge–Kutta method: A (s × s), weights b, nodes c, and its order.
+    """A Runge–Kutta method: A (s × s), weights b (s), nodes c (s), and its order.
 
     Numbers are given as a reader sees them printed: a row is a string like
     "3/40 9/40" or a sequence of fractions, integers or floats. Rows of A may
@@ -56,6 +56,7 @@ class Tableau:
     coefficients of θ, θ², … in its weight (chapter 11); the stages are those of A,
     the velocity at the new state where b is not already the last row of A, and those
     of the rows `dense_A`. ValueError where shapes do not fit or (7.1) or (7.2) is broken.
+    Butcher (1963).
 
     >>> ralston = Tableau("ralston", order=2, A=["", "2/3"], b="1/4 3/4")
     >>> ralston.c, ralston.is_explicit
@@ -138,8 +139,11 @@ class Tableau:
 
 def _numbers(row):
     """A row of a table as a tuple: fractions where they are exact, floats where they are not."""
-    entries = row.split() if isinstance(row, str) else row
-    return tuple(float(x) if isinstance(x, float) else Fraction(x) for x in entries)
+    try:
+        entries = row.split() if isinstance(row, str) else row
+        return tuple(float(x) if isinstance(x, float) else Fraction(x) for x in entries)
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise ValueError(f"a row of a tableau must hold numbers, such as '3/40 9/40', not {row!r}") from None
 
 
 def _near(x, y):

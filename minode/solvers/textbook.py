@@ -60,7 +60,7 @@ def odeint_euler(f, y0, t):
     f(t, y) returns dy/dt with the shape of y; y0 is an array or a tuple of
     arrays; t is (N,), sorted up or down. Returns the states at t, (N, ...), the
     first of them y0. ValueError or TypeError for unusable input, SolverError
-    (with the states so far) where f turns infinite or NaN.
+    (with the states so far) where f turns infinite or NaN. Euler (1768).
 
     >>> t = np.linspace(0.0, 10.0, 101)
     >>> float(odeint_euler(lambda t, y: y, 2.0, t)[-1])            # exact: 44052.9...
@@ -74,7 +74,9 @@ def odeint_euler(f, y0, t):
 def odeint_rk4(f, y0, t):
     """The classical Runge–Kutta method (6.2)–(6.6), one step for each interval of t.
 
-    Arguments, result and errors as for `odeint_euler`.
+    f(t, y) returns dy/dt with the shape of y; y0 is an array (...) or a tuple of
+    arrays; t is (N,). Returns the states (N, ...); errors as for `odeint_euler`, a
+    ValueError, a TypeError or a SolverError. Kutta (1901).
 
     >>> t = np.linspace(0.0, 10.0, 101)
     >>> float(odeint_rk4(lambda t, y: y, 2.0, t)[-1])

@@ -56,11 +56,22 @@ def small(tmp_path):
         source = MODULE.format(number=number, name=name, flag=flag, before=before, seconds=number / 2)
         (package / f"{name}.py").write_text(textwrap.dedent(source))
 
-    def run(*arguments):
-        return subprocess.Popen([sys.executable, "-m", "figures", *arguments], cwd=tmp_path, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    def heed_ctrl_c():                          # which a shell lets its background jobs ignore, and they their own
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    return run
+    started = []
+
+    def run(*arguments):
+        started.append(subprocess.Popen(
+            [sys.executable, "-m", "figures", *arguments], cwd=tmp_path, text=True, preexec_fn=heed_ctrl_c,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True))
+        return started[-1]
+
+    yield run
+    for process in started:
+        with process:                           # and no test leaves one running
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def is_whole(path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, check_field, check_gradients)
+from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, VectorField, check_field,
+                    check_gradients)
 from minode.gradients.checks import DIFFERENCE_TOLERANCE, EPSILON, central_difference, complex_step
 from tests.gradients.problems import (PENDULUM, PENDULUM_THETA, ROUND_OFF, SLOPE, ForcedPendulum,
                                       Silent, observed_order)
@@ -294,11 +295,26 @@ def test_check_field_names_a_vjp_that_forgets_the_sum_over_the_batch():
 ], ids=["check_field", "check_gradients"])
 @pytest.mark.parametrize("bad, error, message", [
     ({"f": np.sin}, TypeError, "f must be a VectorField"),
-    ({"y": np.ones(3)}, ValueError, r"y0 must have shape \(..., 2\) for this field, not \(3,\)"),
-    ({"y": [1j, 0]}, TypeError, "y0 must be real, not complex"),
+    ({"y": np.ones(3)}, ValueError, r"^y0? must have shape \(..., 2\) for this field, not \(3,\)"),
+    ({"y": [1j, 0]}, TypeError, "^y0? must be real, not complex"),
     ({"theta": np.ones(2)}, ValueError, r"theta must have shape \(3,\), not \(2,\)"),
     ({"theta": [np.nan, 0, 0]}, ValueError, "theta must be finite"),
 ])
 def test_the_checks_refuse_unusable_input_before_calling_f(check, bad, error, message):
     with pytest.raises(error, match=message):
         check(**{"f": Silent(), "y": np.ones(2), "theta": np.ones(3), **bad})
+
+
+@pytest.mark.parametrize("t, error, message", [
+    ("noon", TypeError, "t must be an array of numbers, not 'noon'"),
+    (np.nan, ValueError, "t must be finite"),
+    ([0.0, 1.0], ValueError, r"t must be a number or have the batch's shape \(\), not \(2,\)"),
+])
+def test_check_field_refuses_a_time_that_is_none_before_calling_f(t, error, message):
+    with pytest.raises(error, match=message):
+        check_field(Silent(), t, np.ones(2), np.ones(3))
+
+
+def test_a_field_without_its_sizes_is_told_what_it_lacks():
+    with pytest.raises(TypeError, match="not VectorField, which has no dim"):
+        check_field(VectorField(), 0.0, np.ones(2), np.ones(3))

@@ -355,7 +355,7 @@ def test_nan_in_data_that_the_loop_does_not_see_ends_the_fit_with_what_it_has():
     def objective(theta, batch):
         return mismatch(theta, (STARTS, AIMS * (np.nan if calls.append(0) or len(calls) > 3 else 1)))
     calls = []
-    with pytest.raises(FitError, match="dL_dys must be finite, but holds NaN") as caught:
+    with pytest.raises(FitError, match="must be finite, but holds NaN") as caught:
         fit(objective, THETA, **SMALL)
     assert caught.value.fit.steps == 3 and np.isfinite(caught.value.fit.theta).all()
 

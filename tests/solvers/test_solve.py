@@ -172,7 +172,7 @@ REFUSED = [                                            # y0, keywords, error, me
     (BATCH, OWN | dict(step_size=0.1), ValueError, "adaptive explicit method without step_size.* got dopri5"),
     (BATCH, OWN | dict(method="trbdf2"), ValueError, "needs an adaptive explicit .* got trbdf2"),
     (BATCH, OWN | dict(method="reversible_heun"), ValueError, "adaptive explicit .* got reversible_heun"),
-    (Y0, dict(tolerance=1e-6), TypeError, "unexpected keyword argument 'tolerance'"),
+    (Y0, dict(tolerance=1e-6), TypeError, "unknown keyword 'tolerance'; known: method, rtol, "),
 ]
 
 

@@ -96,7 +96,8 @@ def test_floats_may_miss_by_their_rounding_and_no_more():
     (dict(A=["", "1"], b="1/2 1/2", c="0"), "c has 1 numbers, b has 2"),
     (dict(A=["", "1"], b="1/2 1/2", b_hat="1", embedded_order=1), "b_hat has 1 numbers, b has 2"),
     (dict(A=["", "1"], b="1/2 1/2", b_hat="1 0"), "b_hat needs its embedded_order"),
-    (dict(A=["", "one"], b="1/2 1/2"), "Invalid literal for Fraction: 'one'"),
+    (dict(A=["", "one"], b="1/2 1/2"), "must hold numbers, such as '3/40 9/40', not 'one'"),
+    (dict(A=["", "1/0"], b="1/2 1/2"), "must hold numbers, such as '3/40 9/40', not '1/0'"),
 ])
 def test_a_table_whose_shape_does_not_fit_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):

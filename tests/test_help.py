@@ -1,0 +1,149 @@
+"""`help` of every public name is a page to learn from, and a wrong argument is told so in words."""
+
+import inspect
+import pydoc
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import minode
+from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, Solution, SolverError, Tableau, VanDerPol,
+                    VectorField, adjoint_rhs, check_field, check_gradients, hessian_vector_product, odeint,
+                    odeint_euler, odeint_rk4, pullback, pushforward, reversible, solve, tangent_rhs,
+                    value_and_gradients)
+from minode.solvers.solve import KEYWORDS
+from tests.book import CHAPTERS, ROOT
+
+SHAPE = re.compile(r"\((?:\.\.\.|[A-Zdpsn])(?:, [^()\n]+|,)?\)|\(\w × \w\)|\(d²,\)|\(\d,\)|\(\.\.\., ")
+SOURCE = re.compile(r"\(\d+\.\d+|chapters? \d+|\((?:1[5-9]|20)\d\d\)", re.I)      # equation, chapter, or year
+NOT_REFUSED = {"Solution", "Gradients"}         # records that are handed out
+PUBLIC = {name: getattr(minode, name) for name in minode.__all__}
+THETA, Y0, T = np.array([0.0, 1.0, -4.0, 0.0]), np.ones(2), np.linspace(0.0, 1.0, 5)
+
+every_name = pytest.mark.parametrize("name", PUBLIC)
+
+
+def page(name):
+    return inspect.getdoc(PUBLIC[name]) or ""
+
+
+@every_name
+def test_a_page_begins_with_one_line_and_has_an_example_that_runs_as_a_doctest(name):
+    first, *rest = page(name).split("\n")
+    assert first.endswith((".", ":")) or not (rest and rest[0]), f"help(minode.{name}): no first sentence"
+    assert "\n>>> " in page(name), f"help(minode.{name}) has no example"
+
+
+@every_name
+def test_a_page_says_where_its_mathematics_comes_from(name):
+    assert SOURCE.search(page(name)), f"help(minode.{name}) names no equation, chapter or source"
+
+
+@every_name
+def test_a_page_says_what_shapes_it_is_about(name):
+    assert name == "reversible" or SHAPE.search(page(name)), f"help(minode.{name}) says no shape"
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if inspect.isfunction(PUBLIC[name])])
+def test_a_page_of_a_function_explains_each_argument_and_the_errors(name):
+    words = page(name).replace("`", "")
+    unsaid = [argument for argument in inspect.signature(PUBLIC[name]).parameters
+              if not re.search(rf"\b{argument}\b", words)]
+    as_for = re.search(r"(?:errors|arguments)[^.]* (?:as for|those of) (\w+)", words)
+    if as_for:
+        words += page(as_for[1])
+        unsaid = [argument for argument in unsaid if not re.search(rf"\b{argument}\b", words)]
+    assert not unsaid, f"help(minode.{name}) does not explain {unsaid}"
+    assert re.search(r"ValueError|TypeError", words), f"help(minode.{name}) names no error"
+
+
+def test_the_page_of_the_methods_lists_them_all_and_that_of_solve_the_keywords():
+    table, keywords = page("methods").split("A Runge–Kutta")[0], page("solve")
+    assert set(minode.methods) <= set(re.findall(r"\w+", table))
+    assert list(inspect.signature(solve).parameters)[3:] == KEYWORDS
+    for name in KEYWORDS:
+        assert re.search(rf"^(\w+, )?{name}(, \w+)? {{2,}}\w", keywords, re.M), f"help(minode.solve): no line for {name}"
+
+
+def test_the_page_of_the_package_has_the_contents_the_notation_and_an_example():
+    text = pydoc.plain(pydoc.render_doc(minode))
+    for chapter in CHAPTERS:
+        assert re.search(rf"^ +{chapter} +\S.* {CHAPTERS[chapter].path.stem}\b", text, re.M), f"no chapter {chapter}"
+    for word in ("theta", "f_y", "(..., d)", "cotangents", ">>> from minode import"):
+        assert word in text
+
+
+def test_python_m_minode_prints_the_contents():
+    done = subprocess.run([sys.executable, "-m", "minode"], cwd=ROOT, capture_output=True, text=True,
+                          encoding="utf-8", check=True)
+    assert done.stdout == minode.__doc__ + "\n"
+
+
+def decay(t, y):
+    return -y
+
+
+def half_square(ys):
+    return 0.5 * np.sum(ys**2), ys
+
+
+WRONG = {
+    "VectorField": (lambda: VectorField().jacobian(0.0, Y0, THETA), NotImplementedError, "must define jacobian"),
+    "MLP": (lambda: MLP(3, ["tanh"]), TypeError, r"widths must be a list of integers .* not 3 and \['tanh'\]"),
+    "MLP.init": (lambda: MLP([2, 2], ["tanh"]).init(0), TypeError, "rng must be a NumPy Generator, .* not 0"),
+    "Linear": (lambda: Linear(2.5), ValueError, "dim must be a positive integer, not 2.5"),
+    "LotkaVolterra": (lambda: LotkaVolterra(2), TypeError, "takes no arguments"),
+    "VanDerPol": (lambda: VanDerPol(2), TypeError, "takes no arguments"),
+    "CubicSpiral": (lambda: CubicSpiral(2), TypeError, "takes 1 positional argument"),
+    "odeint_euler": (lambda: odeint_euler(decay, "two", T), TypeError, "y0 must be an array of numbers, not 'two'"),
+    "odeint_rk4": (lambda: odeint_rk4(decay, Y0, 1.0), ValueError, "t must be a 1-D array of at least one time"),
+    "odeint": (lambda: odeint(decay, Y0, T, rtool=1e-3), TypeError,
+               "unknown keyword 'rtool'; known: method, rtol, atol, .* progress$"),
+    "odeint of a field": (lambda: odeint(Linear(2), Y0, T), TypeError, r"a VectorField and wants its θ too"),
+    "solve": (lambda: solve(decay, Y0, T, method="ode45"), ValueError, "unknown method 'ode45'; known: euler, "),
+    "solve.interpolate": (lambda: solve(decay, Y0, T).interpolate(2.0), ValueError, "t must lie between 0.0 and 1.0"),
+    "methods": (lambda: minode.methods["ode45"], KeyError, "ode45"),
+    "reversible": (lambda: reversible("radau5"), ValueError, "takes an explicit Runge–Kutta method, not 'radau5'"),
+    "Tableau": (lambda: Tableau("mine", order=1, A=[""], b="l"), ValueError, "must hold numbers, .* not 'l'"),
+    "SolverError": (lambda: odeint(decay, Y0, T, max_steps=1), SolverError, "max_steps = 1 were not enough"),
+    "tangent_rhs": (lambda: tangent_rhs(decay), TypeError, "f must be a VectorField, .* not function"),
+    "adjoint_rhs": (lambda: adjoint_rhs(decay), TypeError, "f must be a VectorField, .* not function"),
+    "pushforward": (lambda: pushforward(Linear(2), Y0, T, THETA, dy0=1.0), ValueError,
+                    r"dy0 must have shape \(2,\), not \(\)"),
+    "pullback": (lambda: pullback(Linear(2), Y0, T, THETA, Y0, gradient="adjoint"), ValueError,
+                 "unknown gradient 'adjoint'; known: discrete, checkpoint, "),
+    "value_and_gradients": (lambda: value_and_gradients(lambda ys: 1.0, Linear(2), Y0, T, THETA), TypeError,
+                            r"loss must return \(L, dL_dys\), not float"),
+    "value_and_gradients of no loss": (lambda: value_and_gradients(1.0, Linear(2), Y0, T, THETA), TypeError,
+                                       r"loss must be callable as loss\(ys\) -> \(L, dL_dys\), not float"),
+    "value_and_gradients of many": (lambda: value_and_gradients(lambda ys: (ys, ys), Linear(2), Y0, T, THETA),
+                                    ValueError, r"L, what loss returns first, must have shape \(\), not \(5, 2\)"),
+    "value_and_gradients of NaN": (lambda: value_and_gradients(lambda ys: (np.nan, ys), Linear(2), Y0, T, THETA),
+                                   ValueError, "L, what loss returns first, must be finite"),
+    "hessian_vector_product": (lambda: hessian_vector_product(lambda ys, ws: half_square(ys), Linear(2), Y0, T, THETA,
+                                                              Y0, THETA), TypeError, "loss must return .* tuple of 2"),
+    "hessian_vector_product of no loss": (lambda: hessian_vector_product(None, Linear(2), Y0, T, THETA, Y0, THETA),
+                                          TypeError, r"loss must be callable as loss\(ys, ws\) -> "),
+    "check_field": (lambda: check_field(Linear(2), 0.0, [np.nan, 1.0], THETA), ValueError, "^y must be finite"),
+    "check_gradients": (lambda: check_gradients(Linear(2), Y0, [1.0, 0.0, 2.0], THETA), ValueError,
+                        "t must be monotone"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_argument_is_refused_in_words(name):
+    call, error, message = WRONG[name]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_no_public_name_of_the_first_three_parts_is_without_a_wrong_argument():
+    def is_of_part_four(value):
+        kind = value if inspect.isfunction(value) or inspect.isclass(value) else type(value)
+        return kind.__module__.startswith("minode.learning")
+    expected = {name for name, value in PUBLIC.items() if not is_of_part_four(value)}
+    assert expected - NOT_REFUSED == {name.split(".")[0].split()[0] for name in WRONG}
+    assert all(issubclass(PUBLIC[name], tuple) for name in NOT_REFUSED) and Solution is PUBLIC["Solution"]
