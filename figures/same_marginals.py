@@ -3,14 +3,14 @@
 A mixture of three normal densities on the line forgets itself in the Ornstein–Uhlenbeck process
 (27.1). Left the shaken paths, by (27.9) with 500 steps; right those of the field (27.3), which where
 they start determines. The paths that are drawn start from the same points; for the tests the two kinds
-start from different draws. The blue is the density (27.5), known at all times. The figure
-shows (27.2), which both obey.
+start from different draws. The blue is the density (27.5), known at all times; its square root is
+drawn, so that its tails are seen. The figure shows (27.2), which both obey.
 
 Caption. Eight paths of each kind over the density of all. Of 4,000 particles of each kind, the
 empirical distributions differ by at most 0.018 at any of the five times 0.1, 0.3, 0.7, 1.2 and 2 (a
 Kolmogorov–Smirnov test gives p = 0.51 or more), and from the exact one by 0.017. But the paths on
 the right never cross, so that ranks are kept; on the left the correlation of first and last rank is
-0.25. Far right: the 4,000 of each kind at t = 2, and the density.
+0.25. Far right: the 4,000 of each kind at t = 2, shaken (red) and carried (green), and the density.
 """
 
 import numpy as np

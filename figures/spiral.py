@@ -13,7 +13,7 @@ Caption. Top: the data (grey) and the network's solution from the first state on
 and 1,000 steps. As means of |difference| of the components they are 10, 0.63, 0.63 and 0.048 apart.
 Bottom left: the loss of each step's batch. Bottom right: the field (grey) and the one learnt,
 arrows as long as the cube root of the speed. Where |y| is between 1/2 and 2 they differ by less
-than 20 %; in the corners, where there are no data, by up to 40 % and more.
+than 20 %; in the corners, where there are no data, somewhere by more than 40 %.
 """
 
 import numpy as np

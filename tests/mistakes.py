@@ -324,7 +324,7 @@ CONTROLS = {
              (PROBES, "gamma * slope", "gamma", "σ' forgotten"),
              (PROBES, "gamma = eta @ W.T", "gamma = gamma @ W.T", "γ for η"),
              (PROBES, "+= dx.reshape", "-= dx.reshape", "a sign")],
-    "26.9": [(FLOWS, "base(z) - log_det", "base(z) + log_det", "a sign"),
+    "26.9": [(FLOWS, "log_p - log_det", "log_p + log_det", "a sign"),
              (FLOWS, "- 0.5 * z.shape[-1] * np.log", "- 0.5 * np.log", "the dimension forgotten"),
              (FLOWS, "beside(z, 1.0) / n", "beside(z, 1.0)", "the sum for the mean"),
              (FLOWS, "beside(z, 1.0)", "beside(-z, 1.0)", "a sign")],
@@ -348,7 +348,10 @@ CONTROLS = {
              (DIFFUSION, "-self.score_moves", "self.score_moves", "a move of m for one of y")],
     "27.9": [(DIFFUSION, "np.sqrt(2 * h)", "2 * h", "pushes in proportion to h"),
              (DIFFUSION, "np.sqrt(2 * h)", "np.sqrt(h)", "half the variance"),
-             (DIFFUSION, "g(times[n], ys[n])", "g(times[n + 1], ys[n])", "the drift of the wrong time")],
+             (DIFFUSION, "g(times[n], ys", "g(times[n + 1], ys", "the drift of the wrong time")],
+    "27.10": [(DIFFUSION, "q * (dl + 2 * dlog_s) + dq", "2 * q * dlog_s + dq", "shares that do not move"),
+              (DIFFUSION, "(e * dl + de)", "(e * dl)", "e that does not move"),
+              (DIFFUSION, "(a_du + e * dl)", "a_du", "a mean with shares that stay")],
 }
 
 

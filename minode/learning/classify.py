@@ -174,11 +174,17 @@ class BoundLayers:
 def cross_entropy(z, labels):
     """The loss (25.2) of logits z (B, K) for the right classes (B,), and ∂L/∂z (B, K), (25.4).
 
+    ValueError where a label is no class, from 0 to K − 1.
+
     >>> value, dL_dz = cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]))
     >>> float(value), dL_dz
     (1000.0, array([[ 1., -1.]]))
     """
-    rows = np.arange(len(z))
+    z, labels, rows = np.asarray(z), np.asarray(labels), np.arange(len(z))
+    if labels.dtype.kind not in "iu" or z.ndim != 2 or labels.shape != rows.shape:
+        raise ValueError(f"labels must be a whole number for each row of z {z.shape}, not {labels.dtype} {labels.shape}")
+    if labels.min() < 0 or labels.max() >= z.shape[1]:
+        raise ValueError(f"labels must be from 0 to {z.shape[1] - 1}, not from {labels.min()} to {labels.max()}")
     shifted = z - z.real.max(axis=-1, keepdims=True)                               # (25.3)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))          # (25.3)
     dL_dz = np.exp(log_p)                                                          # (25.2)
@@ -220,7 +226,10 @@ class Classifier:
 
     def value_and_gradient(self, x, labels, theta, gradient="discrete"):
         """The loss (25.2) of a batch, x (B, n_in) and labels (B,), and dL/dθ (p,) by the route `gradient`."""
-        theta_in, theta_f, theta_out = self.split(as_real("theta", theta, (self.n_params,)))
+        x, theta = as_real("x", x), as_real("theta", theta, (self.n_params,))
+        if x.ndim != 2 or x.shape[1] != self.dim:
+            raise ValueError(f"x must have shape (B, {self.dim}), not {x.shape}")
+        theta_in, theta_f, theta_out = self.split(theta)
         dL_dtheta = np.zeros(self.n_params)
         by_in, by_f, by_out = self.split(dL_dtheta)
 

@@ -63,6 +63,12 @@ The shaken particle itself is simulated by the method of Euler and Maruyama, wit
 whose density is right to first order in h. The trap: which way is backwards. A solver of dx/dt = f
 just takes h < 0. In (27.9) that is not possible, for noise is not undone by more noise.
 
+A gradient of this flow's likelihood needs (27.7) once more, (26.6). Weigh it with a fixed a, let ⟨q⟩ be
+Σ_k r_k q_k, and a dot the rate of change while x and θ move along given directions:
+
+    a · ∂s = ⟨q⟩ with q_k = a · ∂u_k + e_k ∂ℓ_k,   e_k = a · (u_k − s),
+    (a · ∂s)˙ = ⟨q (ℓ̇ − ⟨ℓ̇⟩) + q̇⟩,   ė_k = a · u̇_k − ⟨a · u̇ + e ℓ̇⟩.      (27.10)
+
 Here the book ends.
 """
 
@@ -89,8 +95,7 @@ class DiffusedMixture(VectorField):
         for name, size in (("dim", dim), ("components", components)):
             if not isinstance(size, (int, np.integer)) or size < 1:
                 raise ValueError(f"{name} must be a positive integer, not {size!r}")
-        self.dim, self.components = int(dim), int(components)
-        self.n_params = self.components * (self.dim + 2)
+        self.dim, self.components, self.n_params = int(dim), int(components), int(components) * (int(dim) + 2)
 
     def pack(self, weights, means, deviations):
         """θ (p,) from weights (K,), means (K, d) and standard deviations (K,)."""
@@ -122,6 +127,9 @@ class DiffusedMixture(VectorField):
 
     def shares(self, t, y, theta):
         """ℓ_k (..., K), u_k (..., K, d) and r_k (..., K)."""
+        if np.shape(y)[-1:] != (self.dim,) or np.shape(theta) != (self.n_params,):
+            raise ValueError(f"y and theta must have shapes (..., {self.dim}) and ({self.n_params},), "
+                             f"not {np.shape(y)} and {np.shape(theta)}")
         m, v = self.normals(t, theta)
         u = (m - y[..., None, :]) / v[..., None]
         log_w = theta[:self.components]
@@ -186,6 +194,26 @@ class DiffusedMixture(VectorField):
         blocks = [np.moveaxis(block, -3, -2).reshape(*y.shape, -1) for block in blocks]
         return -np.concatenate(blocks, axis=-1)
 
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        (_, u, r), (_, v), d = self.shares(t, y, theta), self.normals(t, theta), self.dim
+        decay, (dlog_w, dmu, dlog_s) = np.exp(-np.asarray(t))[..., None], self.unpack(dtheta)
+        v_s = 2 * decay**2 * np.exp(2 * theta[-self.components:])                  # ∂v_k/∂log s_k
+        dx, dv, a = decay[..., None] * dmu - w[..., None, :], v_s * dlog_s, a[..., None, :]
+        V, stretch = v[..., None], np.sum(u * u, axis=-1) - d / v
+        du = (dx - u * dv[..., None]) / V                                          # (27.8)
+        dl = 0.5 * stretch * dv - np.sum(u * dx, axis=-1) + dlog_w                 # (27.8)
+        au, a_du = np.sum(a * u, axis=-1), np.sum(a * du, axis=-1)
+        e, dl = (q - np.sum(r * q, axis=-1, keepdims=True) for q in (au, dl))
+        de = a_du - np.sum(r * (a_du + e * dl), axis=-1, keepdims=True)            # (27.10)
+        q = -au / v + 0.5 * e * stretch                                            # (27.8)
+        dq = (au * dv / v - a_du) / v + 0.5 * (de * stretch + e * (2 * np.sum(u * du, axis=-1) + d * dv / v**2))
+        by_s = r * v_s * (q * (dl + 2 * dlog_s) + dq)                              # (27.10)
+        E, q = e[..., None], a / V - e[..., None] * u                              # (27.8)
+        dq = -a * dv[..., None] / V**2 - de[..., None] * u - E * du
+        by_m = r[..., None] * (q * dl[..., None] + dq)                             # (27.10)
+        parts = r * (e * dl + de), (decay[..., None] * by_m).reshape(*r.shape[:-1], -1), by_s  # (27.10)
+        return by_m.sum(axis=-2), -np.concatenate(parts, axis=-1).reshape(-1, self.n_params).sum(axis=0)
+
     def draw(self, n, t, theta, rng):
         """n points (n, d) from p(t, ·) itself, with a NumPy Generator: a component each, then a normal."""
         m, v = self.normals(t, theta)
@@ -203,8 +231,8 @@ def log_sum_exp(l):
 def euler_maruyama(g, y0, t, rng):
     """Paths of (27.1) by (27.9) from y0 (..., d), one step for each interval of t: (N, ..., d).
 
-    g(t, y) is the drift and rng a NumPy Generator. ValueError or TypeError for unusable input: t must
-    increase, for a path has no way back.
+    g(t, y), of the shape of y, is the drift and rng a NumPy Generator. ValueError or TypeError for
+    unusable input, and a drift that is not finite: t must increase, for a path has no way back.
 
     >>> t, rng = np.linspace(0.0, 3.0, 301), np.random.default_rng(0)
     >>> paths = euler_maruyama(lambda t, y: -y, np.zeros((1000, 1)), t, rng)
@@ -217,6 +245,6 @@ def euler_maruyama(g, y0, t, rng):
     ys = np.empty((len(times), *y.shape))
     ys[0] = y
     for n, h in enumerate(np.diff(times)):
-        push = np.sqrt(2 * h) * rng.normal(size=y.shape)                           # (27.9)
-        ys[n + 1] = ys[n] + h * g(times[n], ys[n]) + push                          # (27.9)
+        drift = as_real("g(t, y)", g(times[n], ys[n].copy()), y.shape)             # (27.9)
+        ys[n + 1] = ys[n] + h * drift + np.sqrt(2 * h) * rng.normal(size=y.shape)  # (27.9)
     return ys

@@ -87,6 +87,11 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     (array([3., 3.]), 'n_steps done', (200,))
     """
     check(n_steps, data, batch_size, validate_every, patience, weight_decay, largest_gradient, give_up)
+    for name, function in {"objective": objective, "optimiser": optimiser, "validate": validate}.items():
+        if not callable(function) and (name, function) != ("validate", None):
+            raise TypeError(f"{name} must be callable, not {function!r}")
+    if validate is not None and patience is not None and patience < validate_every:
+        raise ValueError(f"patience = {patience} would end the fit before a validation, every {validate_every} steps")
     if not callable(learning_rate):
         as_positive("learning_rate", learning_rate)
     draw, per_epoch = batches(data, batch_size, seed)
@@ -94,6 +99,8 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
         now = theta._replace(stopped="n_steps done")
     else:
         theta = as_real("theta", theta).astype(np.float64)
+        if theta.ndim != 1:
+            raise ValueError(f"theta must have shape (p,), not {theta.shape}")
         now = Fit(theta, np.inf, 0, "n_steps done", History(*[np.empty(0)] * 4), 0, theta, None, 0.0)
     history = np.full((4, max(n_steps, now.steps)), np.nan)
     history[:, :now.steps] = now.history
@@ -112,6 +119,7 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
             gradient = clip(gradient, largest_gradient)
         rate = learning_rate(k) if callable(learning_rate) else learning_rate
         theta, state = optimiser(now.last, gradient, now.state, rate)
+        theta = as_real("the θ after a step", theta, now.last.shape)
         weight = 1 / min(k + 1, per_epoch)                                         # (24.3)
         average = (1 - weight) * now.average + weight * value                      # (24.3)
         judged = average, now.last, k
@@ -191,6 +199,8 @@ def check(n_steps, data, batch_size, validate_every, patience, weight_decay, lar
     if largest_gradient is not None:
         as_positive("largest_gradient", largest_gradient)
     if data is None or callable(data):
+        if batch_size is not None:
+            raise ValueError(f"batch_size = {batch_size} is for data in arrays")
         return
     arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
     lengths = [len(array) if array.ndim else 0 for array in arrays]

@@ -52,7 +52,8 @@ dz_{l,r}. Then (4.1) and (4.2), read backwards, with what W̃_l gets at the end 
     δ_l = g_l σ_l' + σ_l'' Σ_r γ_{l,r} dz_{l,r},   g_{l−1} = δ_l W_l,   Σ δ_lᵀ x̃_{l−1},   (26.7)
     η_{l,r} = γ_{l,r} σ_l',   γ_{l−1,r} = η_{l,r} W_l,   Σ_r Σ η_{l,r}ᵀ dx_{l−1,r}.       (26.8)
 
-The code of these two is in the appendix, probes.py. It never forms f_y.
+The code of these two is in the appendix, probes.py. It never forms f_y. Another trap: the trace has a
+derivative where f has two. That of a network with relu jumps, and (26.6) does not see the jumps.
 
 Likelihood. The base density is the standard normal N at t₀. Carry data x from T back to z, with
 ℓ(T) = 0. Then ℓ(t₀) is (26.2), and by (26.1)
@@ -127,8 +128,7 @@ class Flow(VectorField):
         return beside(forward, -np.sum(v * bend, axis=(0, -1)))                    # (26.6)
 
     def jacobian(self, t, s, theta):
-        units = [np.broadcast_to(e, s.shape) for e in np.eye(self.dim)]
-        return np.stack([self.jvp(t, s, theta, e, 0.0 * theta) for e in units], axis=-1)
+        return np.stack([self.jvp(t, s, theta, e + 0.0 * s, 0.0 * theta) for e in np.eye(self.dim)], axis=-1)
 
     def param_jacobian(self, t, s, theta):
         return np.stack([self.jvp(t, s, theta, 0.0 * s, e) for e in np.eye(self.n_params)], axis=-1)
@@ -175,7 +175,10 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
     flow, s, back, theta = pose_backwards(f, y, t, theta, noise, solver)
     end = odeint(flow.bind(theta, s), s, back, **solver)[-1]
     z, log_det = end[..., :-1], end[..., -1]                                       # (26.2)
-    return base(z) - log_det                                                       # (26.9)
+    log_p = np.asarray(base(z))
+    if log_p.shape != log_det.shape:
+        raise ValueError(f"base(z) must have shape {log_det.shape}, not {log_p.shape}")
+    return log_p - log_det                                                         # (26.9)
 
 
 def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):

@@ -115,6 +115,8 @@ def clip(gradient, largest):
 def cosine(step, rate, n_steps, warm_up=0):
     """The learning rate (23.6) in this step of n_steps, which starts at 0. Loshchilov and Hutter (2017).
 
+    A fit that goes on after n_steps should not use it as it is: the cosine rises again.
+
     >>> [round(cosine(k, 0.1, 4), 4) for k in range(4)]
     [0.1, 0.0854, 0.05, 0.0146]
     """

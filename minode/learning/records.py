@@ -111,7 +111,8 @@ def save(path, field, theta):
     """Write theta (p,) of a field, or a whole `Fit`, to a file that only `load` for such a field accepts.
 
     The file at `path` is in NumPy's .npz format, and is there whole or not at all. ValueError where
-    theta is not finite or not of the field's length; OSError where the file cannot be written. Chapter 24.
+    theta is not finite or not of the field's length, TypeError where the optimiser's state is no tuple
+    of arrays and numbers; OSError where the file cannot be written. Chapter 24.
 
     >>> from minode import Linear
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -123,8 +124,14 @@ def save(path, field, theta):
     arrays = {"theta": as_real("theta", fit.theta if fit else theta, (field.n_params,))}
     if fit:
         arrays |= {f"history_{name}": value for name, value in fit.history._asdict().items()}
-        arrays |= {f"state_{i}": np.asarray(part) for i, part in enumerate(fit.state or ())}
-        arrays |= {name: np.asarray(getattr(fit, name)) for name in SCALARS + ("last",)}
+        state = () if fit.state is None else fit.state
+        if not isinstance(state, tuple):
+            raise TypeError(f"the optimiser's state must be a tuple of arrays to be kept, not {type(state).__name__}")
+        arrays |= {f"state_{i}": np.asarray(part) for i, part in enumerate(state)}
+        arrays |= {"last": as_real("last", fit.last)} | {name: np.asarray(getattr(fit, name)) for name in SCALARS}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufcU":
+            raise TypeError(f"{name} is not an array of numbers, and only a pickle could keep it: {array!r}")
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".part", dir=path.parent)
     try:

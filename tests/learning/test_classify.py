@@ -207,6 +207,31 @@ def test_theta_is_the_pieces_one_after_the_other_and_has_to_have_their_length():
         model.value_and_gradient(*images(2), np.zeros(148))
 
 
+@pytest.mark.parametrize("labels, message", [
+    ([0, 1, -1], "labels must be from 0 to 4, not from -1 to 1"),
+    ([0, 1, 5], "labels must be from 0 to 4, not from 0 to 5"),
+    ([0.0, 1.0, 2.0], r"labels must be a whole number for each row of z \(3, 5\), not float64 \(3,\)"),
+    ([True, False, True], r"not bool \(3,\)"),
+    ([0, 1], r"not int64 \(2,\)"),
+    (np.eye(5, dtype=int)[:3], r"not int64 \(3, 5\)"),
+    (1, r"not int64 \(\)"),
+])
+def test_labels_that_are_no_classes_of_the_rows_are_refused_and_not_counted_from_the_end(labels, message):
+    model, (x, _) = MODELS["ODE-Net"], images(3)
+    with pytest.raises(ValueError, match=message):
+        model.value_and_gradient(x, labels, np.zeros(model.n_params))
+
+
+@pytest.mark.parametrize("x, message", [
+    (np.zeros((3, 3)), r"x must have shape \(B, 4\), not \(3, 3\)"),
+    (np.zeros(4), r"x must have shape \(B, 4\), not \(4,\)"),
+    (np.full((3, 4), np.nan), "x must be finite")])
+def test_images_of_another_size_are_refused(x, message):
+    model = MODELS["ODE-Net"]
+    with pytest.raises(ValueError, match=message):
+        model.value_and_gradient(x, [0, 1, 2], np.zeros(model.n_params))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_each_learns_to_tell_apart_what_a_line_cannot(name):
     """Four clusters at the corners of a square, opposite ones of the same class."""

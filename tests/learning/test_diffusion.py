@@ -8,11 +8,12 @@ from scipy.stats import ks_2samp, kstest, multivariate_normal, norm, spearmanr
 from minode import check_field, check_gradients, odeint
 from minode.gradients.checks import complex_step
 from minode.learning.diffusion import DiffusedMixture, euler_maruyama
-from minode.learning.flows import log_prob, sample
+from minode.learning.flows import Flow, log_prob, negative_log_likelihood, sample, standard_normal
 from tests.gradients.problems import SLOPE
 from tests.strategies import arrays, assert_agree, batches, complex_columns
 
 ROUND_OFF = 1e-12          # exponents up to some tens: a few thousand roundings of the largest entry
+SECOND = 1e-11             # second derivatives, whose sums cancel by a further 1/v
 TOLERANCE = 1e-9           # of the solver
 SOLVED = 1e-6              # what a solve at that tolerance may be off after e^T-fold growth, T = 5 or less
 UNLIKELY = 1e-3            # a p-value smaller than this in a test with a fixed seed is taken for a mistake
@@ -75,6 +76,32 @@ def test_every_derivative_of_the_field_is_that_of_complex_steps(data, mixture, b
     assert_agree(f.jacobian(t, x, theta), complex_columns(lambda x: f(t, x, theta), x), ROUND_OFF)
     assert_agree(f.param_jacobian(t, x, theta), complex_columns(lambda p: f(t, x, p), theta), ROUND_OFF)
     assert_agree(f.time_derivative(t, x, theta), complex_step(lambda t: f(t, x, theta), t, 1.0), ROUND_OFF)
+
+
+@pytest.mark.eq("27.10")
+@given(st.data(), mixtures(), batches)
+def test_the_second_derivatives_are_those_of_complex_steps(data, mixture, batch):
+    f, theta = mixture
+    t, x, dtheta = data.draw(times(batch)), data.draw(arrays((*batch, f.dim))), data.draw(arrays(f.n_params))
+    a, w = data.draw(arrays(x.shape)), data.draw(arrays(x.shape))
+    for i, change in enumerate(f.vjp_derivative(t, x, theta, a, w, dtheta)):
+        along = complex_step(lambda e: f.vjp(t, x + e * w, theta + e * dtheta, a)[i], 0.0, 1.0)
+        assert_agree(change, along, SECOND)
+
+
+@pytest.mark.eq("26.6", "27.10")
+@pytest.mark.parametrize("noise", [None, np.array([[[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]])])
+def test_the_likelihood_of_the_flow_has_its_gradient(noise):
+    f, theta, rng = DiffusedMixture(2, 2), np.linspace(-1.0, 1.0, 8), np.random.default_rng(6)
+    x, t = rng.normal(size=(3, 2)), np.linspace(1.0, 0.0, 9)
+    _, found = negative_log_likelihood(f, x, t, theta, noise=noise, method="rk4")
+    back, flow = t[::-1], Flow(f, noise)
+
+    def value(theta):
+        s = np.concatenate([x, np.zeros((3, 1))], axis=1) + 0j
+        end = odeint(flow.bind(theta, s), s, back, method="rk4")[-1]
+        return -np.mean(standard_normal(end[:, :-1]) - end[:, -1])
+    assert_agree(found.theta, [complex_step(value, theta, e) for e in np.eye(8)], SECOND)
 
 
 @pytest.mark.eq("27.1", "27.2")
@@ -240,6 +267,15 @@ def test_parameters_of_no_mixture_are_refused(bad, message):
         LINE.pack(**{**good, **bad})
 
 
+@pytest.mark.parametrize("y, theta", [
+    (np.zeros(3), LINE_THETA), (np.zeros((4, 2)), LINE_THETA), (np.float64(0.0), LINE_THETA),
+    (np.zeros(1), LINE_THETA[:-1]), (np.zeros(1), np.append(LINE_THETA, 0.0))])
+def test_states_and_parameters_of_another_size_are_refused_and_not_spread(y, theta):
+    for call in (LINE, LINE.log_density, LINE.score, LINE.jacobian):
+        with pytest.raises(ValueError, match=r"y and theta must have shapes \(..., 1\) and \(9,\), not"):
+            call(0.3, y, theta)
+
+
 @pytest.mark.parametrize("bad, error, message", [
     ({"t": [1.0, 0.0]}, ValueError, r"t must increase, for noise is not undone going back"),
     ({"t": [0.0, 1.0, 0.5]}, ValueError, "t must be monotone"),
@@ -251,6 +287,22 @@ def test_a_path_is_refused_before_the_drift_is_called(bad, error, message):
         raise AssertionError("the drift was called before its arguments were checked")
     with pytest.raises(error, match=message):
         euler_maruyama(**{"g": silent, "y0": [0.0], "t": [0.0, 1.0], "rng": np.random.default_rng(0), **bad})
+
+
+@pytest.mark.parametrize("g, error, message", [
+    (lambda t, y: 0.0, ValueError, r"g\(t, y\) must have shape \(3, 1\), not \(\)"),
+    (lambda t, y: y[:1], ValueError, r"must have shape \(3, 1\), not \(1, 1\)"),
+    (lambda t, y: np.where(t > 0.4, np.nan, 1.0) * y, ValueError, r"g\(t, y\) must be finite"),
+    (lambda t, y: y + 1j, TypeError, r"g\(t, y\) must be real"),
+])
+def test_a_drift_of_another_shape_or_that_is_no_number_is_refused_and_not_spread_over_the_state(g, error, message):
+    with pytest.raises(error, match=message):
+        euler_maruyama(g, np.ones((3, 1)), [0.0, 0.5, 1.0], np.random.default_rng(0))
+
+
+def test_a_drift_that_writes_to_its_argument_does_not_change_the_path():
+    ys = euler_maruyama(lambda t, y: y.__imul__(-1.0), np.ones((1, 1)), [0.0, 0.5], np.random.default_rng(0))
+    assert ys[0] == 1.0
 
 
 @pytest.mark.parametrize("call", [lambda t: LINE(t, np.zeros(1), LINE_THETA), lambda t: LINE.log_density(t, np.zeros(1), LINE_THETA)])

@@ -63,6 +63,10 @@ def bits(found):
     return [part.tobytes() if isinstance(part, np.ndarray) else part for part in parts]
 
 
+def unasked(theta, batch):
+    raise AssertionError("the objective was called before the arguments were checked")
+
+
 def parabola(theta, batch):
     return 0.5 * np.sum((theta - 3.0) ** 2), theta - 3.0
 
@@ -344,7 +348,7 @@ def test_nan_in_the_data_is_named_before_any_work_is_done():
     broken = AIMS.copy()
     broken[[2, 7], 1] = np.nan
     with pytest.raises(ValueError, match=r"data must be finite, but holds NaN or infinity in rows \[2 7\]"):
-        fit(None, THETA, data=(STARTS, broken), batch_size=3, **SMALL)
+        fit(unasked, THETA, data=(STARTS, broken), batch_size=3, **SMALL)
 
 
 def test_nan_in_data_that_the_loop_does_not_see_ends_the_fit_with_what_it_has():
@@ -378,19 +382,41 @@ def test_a_validation_loss_that_is_no_number_ends_the_fit(at):
     ({"largest_gradient": 0.0}, "largest_gradient must be positive"),
     ({"give_up": 0}, "give_up must be positive"),
     ({"theta": np.array([np.nan])}, "theta must be finite"),
+    ({"theta": np.zeros((2, 2))}, r"theta must have shape \(p,\), not \(2, 2\)"),
+    ({"theta": 1.0}, r"theta must have shape \(p,\), not \(\)"),
+    ({"batch_size": 3}, "batch_size = 3 is for data in arrays"),
+    ({"data": noisy, "batch_size": 3}, "batch_size = 3 is for data in arrays"),
+    ({"validate": held_out, "patience": 5}, "patience = 5 would end the fit before a validation, every 10 steps"),
 ])
 def test_what_cannot_be_used_is_refused_before_any_work(options, message):
     with pytest.raises(ValueError, match=message):
-        fit(None, **{"theta": THETA} | SMALL | options)
+        fit(unasked, **{"theta": THETA} | SMALL | options)
 
 
 @pytest.mark.parametrize("options, message", [
     ({"theta": ["a"]}, "theta must be an array of numbers"),
+    ({"objective": None}, "objective must be callable, not None"),
+    ({"optimiser": "adam"}, "optimiser must be callable, not 'adam'"),
+    ({"validate": 0.5}, "validate must be callable, not 0.5"),
     ({"progress": "yes"}, "progress must be True, False, None or callable, not 'yes'"),
 ])
 def test_what_is_of_another_type_is_refused_too(options, message):
     with pytest.raises(TypeError, match=message):
-        fit(None, **{"theta": THETA} | SMALL | options)
+        fit(**{"objective": unasked, "theta": THETA} | SMALL | options)
+
+
+@pytest.mark.parametrize("step, message", [
+    (lambda theta: np.nan * theta, "the θ after a step must be finite"),
+    (lambda theta: theta[:-1], r"the θ after a step must have shape \(26,\), not \(25,\)"),
+])
+def test_an_optimiser_that_leaves_no_theta_to_go_on_from_ends_the_fit(step, message):
+    calls = iter(range(100))
+
+    def optimiser(theta, gradient, state, rate):
+        return (step(theta) if next(calls) == 3 else theta - rate * gradient), state
+    with pytest.raises(FitError, match="stopped after 3 steps: " + message) as caught:
+        fit(mismatch, THETA, optimiser=optimiser, **SMALL | {"n_steps": 4})
+    assert np.isfinite(caught.value.fit.last).all() and caught.value.fit.steps == 3
 
 
 # -- progress ---------------------------------------------------------------------------------

@@ -217,6 +217,13 @@ def test_another_base_density_may_be_given():
     assert_agree(got, norm(np.exp(0.7), 2.0 * np.exp(0.7)).logpdf(y[:, 0]), 1e-8)
 
 
+@pytest.mark.parametrize("base, shape", [
+    (lambda z: -0.5 * np.sum(z * z), r"\(\)"), (lambda z: -0.5 * np.sum(z * z, axis=-1, keepdims=True), r"\(3, 1\)")])
+def test_a_base_that_is_not_one_number_a_point_is_refused_and_not_spread(base, shape):
+    with pytest.raises(ValueError, match=rf"base\(z\) must have shape \(3,\), not {shape}"):
+        log_prob(PAIR, POINTS, [0.0, 1.0], PAIR_THETA, base=base, method="rk4")
+
+
 @pytest.mark.eq("26.9")
 @given(batches.flatmap(lambda batch: arrays((*batch, 3))))
 def test_the_base_density_is_the_standard_normal(z):
@@ -357,6 +364,16 @@ def test_a_field_without_second_derivatives_has_a_density_and_says_what_its_grad
     assert np.isfinite(log_prob(Bare(2), POINTS, [0.0, 1.0], A)).all()
     with pytest.raises(NotImplementedError, match=r"Bare must define vjp_derivative"):
         negative_log_likelihood(Bare(2), POINTS, [0.0, 1.0], A)
+
+
+@pytest.mark.parametrize("name, sees", [("relu", False), ("tanh", True)])
+def test_the_gradient_of_the_likelihood_does_not_see_the_jumps_of_a_trace_with_kinks(name, sees):
+    f, y = MLP([2, 8, 2], [name, "identity"]), np.random.default_rng(0).normal(size=(200, 2))
+    theta, move, s = f.init(np.random.default_rng(1)), np.eye(f.n_params)[18], np.linspace(0.0, 0.3, 31)
+    found = [negative_log_likelihood(f, y, np.linspace(0.0, 1.0, 5), theta + x * move, method="rk4") for x in s]
+    values, slopes = np.array([value for value, _ in found]), np.array([part.theta @ move for _, part in found])
+    missed = abs(values[-1] - values[0] - np.sum(slopes[1:] + slopes[:-1]) / 2 * (s[1] - s[0]))
+    assert (missed <= 1e-5) == sees and missed <= 1.0
 
 
 def test_a_solve_that_fails_is_a_solver_error_with_what_was_reached():

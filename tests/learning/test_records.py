@@ -158,6 +158,27 @@ def test_theta_that_cannot_be_used_is_not_saved(theta, message, path):
     assert path.read_text() == KEPT and only(path)
 
 
+@pytest.mark.parametrize("state, message", [
+    ({"v": THETA}, "the optimiser's state must be a tuple of arrays to be kept, not dict"),
+    (THETA, "must be a tuple of arrays to be kept, not ndarray"),
+    ((None, THETA), "state_0 is not an array of numbers, and only a pickle could keep it: array"),
+    (({"v": 1.0},), "state_0 is not an array of numbers"),
+])
+def test_a_state_that_could_not_be_loaded_is_not_saved_and_nothing_is_pickled(state, message, path):
+    path.write_text(KEPT)
+    found = fit(mismatch, THETA, **SMALL)._replace(state=state)
+    with pytest.raises(TypeError, match=message):
+        save(path, F, found)
+    assert path.read_text() == KEPT and only(path)
+
+
+def test_a_fit_whose_last_theta_is_not_finite_is_not_saved_for_it_could_not_be_loaded(path):
+    found = fit(mismatch, THETA, **SMALL)
+    with pytest.raises(ValueError, match="last must be finite"):
+        save(path, F, found._replace(last=np.nan * THETA))
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("where", ["savez", "chmod", "replace"])
 @pytest.mark.parametrize("what", [OSError("the disk is full"), KeyboardInterrupt()])
 def test_a_save_that_fails_leaves_the_old_file_and_no_other(where, what, path, monkeypatch):
