@@ -117,6 +117,9 @@ class MLP(VectorField):
         return layers
 
     def __call__(self, t, y, theta):
+        if np.shape(y)[-1:] != (self.dim,):
+            raise ValueError(f"y must have shape (..., {self.dim}) for {self!r}, not {np.shape(y)}")
+        y = np.asarray(y)
         return Network(self.layers(theta), self, _dtype(t, y, theta))(t, y)
 
     def vjp(self, t, y, theta, a):

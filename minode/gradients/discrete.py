@@ -60,6 +60,8 @@ computed again.
 Next: the same numbers in less memory (chapter 19).
 """
 
+from math import prod
+
 import numpy as np
 
 from ..solvers.dense import all_increments, interpolant, weights_at
@@ -68,7 +70,7 @@ SMALL = 10_000          # d p times the batch: below it all Jacobians at once ar
 
 
 def is_small(shape, theta):
-    return np.prod(shape) * len(theta) < SMALL
+    return prod(shape) * len(theta) < SMALL
 
 
 class Notes(list):
@@ -208,16 +210,16 @@ def sweep_trajectories(f, passes, tableau, theta, times, cotangents):
     A, b, c = extended(tableau, dense)
     a = np.zeros(cotangents.shape[1:])
     for ids, t, h, y, hK in reversed(passes):
-        if any(((time - t) / h < 1).any() for time in times[1:]):
+        theta_out = (times[1:, None] - t) / h
+        inside = (theta_out > 0.0) & (theta_out < 1.0)
+        if inside.any():
             hK, _ = all_increments(lambda t, y: f(t, y, theta), dense, t, h, y, hK)
         last = len(hK)
         share, gain, a_next = np.zeros((last, *y.shape)), np.zeros_like(y), a[ids]
-        for time, g in zip(times[1:], cotangents[1:]):
-            theta_out = (time - t) / h
-            ends, inside = theta_out == 1.0, (theta_out > 0.0) & (theta_out < 1.0)
-            a_next[ends] += g[ids[ends]]
-            gain[inside] += g[ids[inside]]                                         # (18.5)
-            share[:, inside] += weights_at(dense, theta_out[inside])[:last, :, None] * g[ids[inside]]  # (18.5)
+        for g, x, i in zip(cotangents[1:], theta_out, inside):
+            a_next[x == 1.0] += g[ids[x == 1.0]]
+            gain[i] += g[ids[i]]                                                   # (18.5)
+            share[:, i] += weights_at(dense, x[i])[:last, :, None] * g[ids[i]]     # (18.5)
         Y = y + np.tensordot(A[:last, :last], hK, 1)                               # (9.1)
         change, _ = step_back(A[:last, :last], b[:last], h[:, None], a_next, share,
                               lambda i, lam: network.vjp(t + c[i] * h, Y[i], lam))  # (18.4)

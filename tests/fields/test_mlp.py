@@ -222,3 +222,11 @@ def test_float32_states_and_parameters_give_float32(names):
     y, theta = np.ones((2, 3), np.float32), f.init(np.random.default_rng(0)).astype(np.float32)
     assert f(0.5, y, theta).dtype == np.float32
     assert [part.dtype for part in f.vjp(0.5, y, theta, y)] == [np.float32] * 2
+
+
+def test_a_state_of_the_wrong_length_is_named_and_a_list_is_a_state():
+    f, theta = MLP([4, 5, 3], ["tanh", "tanh"]), np.zeros(43)
+    for y in (np.zeros(2), np.zeros((3, 4)), 1.0):
+        with pytest.raises(ValueError, match=r"y must have shape \(..., 3\) for MLP\(\[4, 5, 3\], .*, not \("):
+            f(0.0, y, theta)
+    assert np.array_equal(f(0.0, [1.0, 2.0, 3.0], theta), np.zeros(3))
