@@ -53,5 +53,5 @@ def draw(fig, data):
         ax.plot(*states[data["marked"]], "o", color=style.VERMILION, ms=5)
         ax.set(title=f"$t$ = {t:g}", xticks=[], yticks=[], xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal",
                xlabel="$y_1$")
-        ax.text(0.04, 0.04, rf"$\log p$ = {value:.1f}", color=style.VERMILION, size=10, transform=ax.transAxes)
+        ax.text(0.04, 0.04, rf"$\log p = {value:.1f}$", color=style.VERMILION, size=10, transform=ax.transAxes)
     fig.axes[0].set(ylabel="$y_2$")
