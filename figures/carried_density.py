@@ -7,7 +7,7 @@ backwards and along one particle.
 
 Caption. The density (blue, darkest near the largest value of each time) and 400 particles that were drawn from the standard normal at t = 0 and
 carried by the same field. At each of the times about 90 per cent of 4,000 such particles lie where
-the density is highest and encloses 90 per cent. Along the marked one log p grows by about 2, minus
+the density is highest and encloses 90 per cent. Along the marked one log p, written below, grows by about 2, minus
 the integral of tr f_y: where particles crowd, the density grows.
 """
 
@@ -46,8 +46,12 @@ def compute():
 
 
 def draw(fig, data):
-    for ax, t, density, states in zip(fig.subplots(1, 4), TIMES, data["densities"], data["particles"]):
+    for ax, t, density, states, value in zip(fig.subplots(1, 4), TIMES, data["densities"], data["particles"],
+                                           data["log p"][:, data["marked"]]):
         _targets.shade(ax, *np.moveaxis(cells()[0], -1, 0), density, 0.9 * density.max())
         ax.plot(*states[:DRAWN].T, ".", color=style.BLACK, ms=1.2)
         ax.plot(*states[data["marked"]], "o", color=style.VERMILION, ms=5)
-        ax.set(title=f"$t$ = {t:g}", xticks=[], yticks=[], xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal")
+        ax.set(title=f"$t$ = {t:g}", xticks=[], yticks=[], xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal",
+               xlabel="$y_1$")
+        ax.text(0.04, 0.04, rf"$\log p = {value:.1f}$", color=style.VERMILION, size=10, transform=ax.transAxes)
+    fig.axes[0].set(ylabel="$y_2$")

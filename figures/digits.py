@@ -99,7 +99,7 @@ def draw(fig, data):
               ylabel="held-out error, %", title="as trained (large dots), then with finer steps")
     level = 100 * data["errors"]["no block"].mean()
     error.plot([5, 100], [level, level], ":", color=style.GREY, lw=1.2)
-    error.text(6, level * 1.04, "no block", color=style.GREY, size=10)
+    error.text(17, level * 1.04, "no block", color=style.GREY, size=10)
     for row, (name, route) in enumerate(COSTS):
         memory = data["costs"][name, route][0]
         costs.barh(row, memory, color=COLOURS[name], height=0.62)

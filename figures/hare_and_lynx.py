@@ -16,7 +16,8 @@ horizon finds it from all eight. Newton's method then takes the norm of the grad
 0.12, 2.9e-4, 3.6e-8 and to round-off. Bottom right: α 0.540 ± 0.059, β 0.0272 ± 0.0038, γ 0.796 ±
 0.084, δ 0.0237 ± 0.0033, and in 1900 34.6 ± 2.8 thousand hares and 5.8 ± 0.5 thousand lynx, within
 0.22 standard errors of the posterior means that Carpenter (2018) published, 0.55, 0.028, 0.80,
-0.024, 34.0 and 5.9. σ is 0.24, and 0.25 there.
+0.024, 34.0 and 5.9. α and γ are per year, β and δ per year and
+thousand pelts. σ is 0.24, and 0.25 there.
 """
 
 import numpy as np
