@@ -178,6 +178,8 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
     log_p = np.asarray(base(z))
     if log_p.shape != log_det.shape:
         raise ValueError(f"base(z) must have shape {log_det.shape}, not {log_p.shape}")
+    if np.isnan(log_p).any():
+        raise ValueError(f"base(z) must not be NaN, but is for {np.isnan(log_p).sum()} of {log_p.size} points")
     return log_p - log_det                                                         # (26.9)
 
 
