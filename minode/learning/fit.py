@@ -33,8 +33,8 @@ judged by an average over about one epoch, of the losses L_0, …, L_k that were
     s_k = (1 − w) s_{k−1} + w L_k,   w = 1 / min(k + 1, J),              (24.3)
 
 which is L_k itself where each step sees all the data, J = 1. (A stream of batches has no epochs;
-there J is 20.) A fit has failed when a loss is no number, or |L_k| is more than `give_up` times
-|L_0|. Then the best θ is in the `FitError`.
+there J is 20.) A fit has failed when a loss is no number, or L_k > `give_up` (1 + |L_0|): the 1 is
+for a first loss near 0. Then the best θ is in the `FitError`.
 
 Next: telling digits apart (chapter 25).
 """
@@ -73,7 +73,7 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     validate          validate(theta) -> loss, computed before the first step, after every
                       `validate_every` and after the last
     patience          stop after so many steps without a lower validation loss, or average (24.3)
-    give_up           a loss so many times the first one is divergence (1e6)
+    give_up           a loss so many times 1 + |the first| is divergence (1e6)
     counter           something whose n_f counts calls of f, such as `Counted(field)`
     progress          True draws a line on stderr, None where that is a terminal, False never;
                       or called as progress(step, n_steps, loss)
@@ -113,7 +113,7 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
         value = finite("the loss", value + penalty)
         gradient = as_real("the gradient", gradient, now.last.shape) + dL_dtheta
         history[:, k] = value, np.linalg.norm(gradient), n_f, np.nan
-        if abs(value) > give_up * abs(history[0, 0]) > 0:
+        if value > give_up * (1 + abs(history[0, 0])):
             raise ArithmeticError(f"the loss diverges: it is {value:.3g} and was {history[0, 0]:.3g} at first")
         if largest_gradient is not None:
             gradient = clip(gradient, largest_gradient)

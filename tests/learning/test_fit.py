@@ -336,6 +336,16 @@ def test_a_step_that_fails_ends_the_fit_with_the_best_theta_so_far(what, message
     assert bits(fit(mismatch, caught.value.fit, **SMALL)) == bits(fit(mismatch, THETA, **SMALL))
 
 
+@pytest.mark.parametrize("first", [0.0, 1e-12, -1.0])
+def test_divergence_is_growth_whatever_the_first_loss_and_a_loss_far_below_zero_is_none(first):
+    def run(second):
+        losses = iter([first, second])
+        return fit(lambda theta, batch: (next(losses), theta), np.ones(2), n_steps=2, progress=False)
+    with pytest.raises(FitError, match="diverges"):
+        run(3e6)
+    assert run(-1e9).steps == run(1e-3).steps == 2
+
+
 def test_too_long_steps_diverge_and_the_best_theta_is_the_one_before_they_did():
     with pytest.raises(FitError, match="diverges") as caught:
         fit(parabola, np.zeros(2), n_steps=1000, optimiser=sgd, learning_rate=10.0, progress=False)
