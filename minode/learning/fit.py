@@ -94,6 +94,8 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
         raise ValueError(f"patience = {patience} would end the fit before a validation, every {validate_every} steps")
     if not callable(learning_rate):
         as_positive("learning_rate", learning_rate)
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be an integer from 0 on, not {seed!r}")
     draw, per_epoch = batches(data, batch_size, seed)
     if isinstance(theta, Fit):
         now = theta._replace(stopped="n_steps done")

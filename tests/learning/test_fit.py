@@ -346,6 +346,12 @@ def test_divergence_is_growth_whatever_the_first_loss_and_a_loss_far_below_zero_
     assert run(-1e9).steps == run(1e-3).steps == 2
 
 
+@pytest.mark.parametrize("seed", [-1, 0.5, None])
+def test_a_seed_that_is_none_is_refused_before_any_work(seed):
+    with pytest.raises(ValueError, match="seed must be an integer from 0 on"):
+        fit(None.__class__, THETA, seed=seed, **SMALL)
+
+
 def test_too_long_steps_diverge_and_the_best_theta_is_the_one_before_they_did():
     with pytest.raises(FitError, match="diverges") as caught:
         fit(parabola, np.zeros(2), n_steps=1000, optimiser=sgd, learning_rate=10.0, progress=False)
