@@ -200,6 +200,8 @@ def check(n_steps, data, batch_size, validate_every, patience, weight_decay, lar
     as_positive("give_up", give_up)
     if largest_gradient is not None:
         as_positive("largest_gradient", largest_gradient)
+    if isinstance(data, list) and np.ndim(data[0] if data else 0) and isinstance(data[0], np.ndarray):
+        raise TypeError("data must be a tuple of arrays, not a list of them: give tuple(data)")
     if data is None or callable(data):
         if batch_size is not None:
             raise ValueError(f"batch_size = {batch_size} is for data in arrays")

@@ -352,6 +352,11 @@ def test_a_seed_that_is_none_is_refused_before_any_work(seed):
         fit(None.__class__, THETA, seed=seed, **SMALL)
 
 
+def test_a_list_of_arrays_is_not_stacked_in_silence():
+    with pytest.raises(TypeError, match="data must be a tuple of arrays, not a list"):
+        fit(mismatch, THETA, data=list(DATA), **SMALL)
+
+
 def test_too_long_steps_diverge_and_the_best_theta_is_the_one_before_they_did():
     with pytest.raises(FitError, match="diverges") as caught:
         fit(parabola, np.zeros(2), n_steps=1000, optimiser=sgd, learning_rate=10.0, progress=False)
