@@ -195,6 +195,8 @@ def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
     >>> bool(np.isclose(value, -log_prob(f, y, np.linspace(0.0, 1.0, 5), theta, method="rk4").mean()))
     True
     """
+    if "base" in solver:
+        raise TypeError("base must be left to the standard normal, whose gradient is known; log_prob takes any base")
     flow, s, back, theta = pose_backwards(f, y, t, theta, noise, solver)
     n = s[..., 0].size
 
