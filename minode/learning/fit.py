@@ -46,7 +46,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..solvers.states import as_positive, as_real
-from .optimisers import adam, clip
+from .optimisers import adam, clip, sgd
 from .records import Fit, FitError, History
 
 OF_A_STREAM = 20                    # batches of a stream that stand for an epoch in (24.3)
@@ -98,7 +98,10 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
         raise ValueError(f"seed must be an integer from 0 on, not {seed!r}")
     draw, per_epoch = batches(data, batch_size, seed)
     if isinstance(theta, Fit):
-        now = theta._replace(stopped="n_steps done")
+        now, lengths = theta._replace(stopped="n_steps done"), {sgd: 1, adam: 3}
+        if now.state is not None and lengths.get(optimiser, len(now.state)) != len(now.state):
+            other = next((known.__name__ for known in lengths if lengths[known] == len(now.state)), "another")
+            raise ValueError(f"optimiser is {optimiser.__name__}, but the fit to go on from was made with {other}")
     else:
         theta = as_real("theta", theta).astype(np.float64)
         if theta.ndim != 1:

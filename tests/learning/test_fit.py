@@ -357,6 +357,14 @@ def test_a_list_of_arrays_is_not_stacked_in_silence():
         fit(mismatch, THETA, data=list(DATA), **SMALL)
 
 
+@pytest.mark.parametrize("first, second", [(adam, sgd), (sgd, adam)])
+def test_a_fit_does_not_go_on_with_another_optimiser(first, second):
+    begun = fit(mismatch, THETA, optimiser=first, **SMALL)
+    message = f"optimiser is {second.__name__}, but the fit to go on from was made with {first.__name__}"
+    with pytest.raises(ValueError, match=message):
+        fit(mismatch, begun, optimiser=second, **SMALL | {"n_steps": 14})
+
+
 def test_too_long_steps_diverge_and_the_best_theta_is_the_one_before_they_did():
     with pytest.raises(FitError, match="diverges") as caught:
         fit(parabola, np.zeros(2), n_steps=1000, optimiser=sgd, learning_rate=10.0, progress=False)
