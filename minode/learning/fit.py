@@ -112,7 +112,10 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
 
     def after_one_more(now):
         k, before = now.steps, getattr(counter, "n_f", 0)
-        value, gradient = objective(now.last, draw(k))
+        answer = objective(now.last, draw(k))
+        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+            raise TypeError(f"objective must return a loss and its gradient, not {type(answer).__name__}")
+        value, gradient = answer
         n_f = getattr(counter, "n_f", np.nan) - before
         penalty, dL_dtheta = decay(now.last, weight_decay)
         value = finite("the loss", value + penalty)

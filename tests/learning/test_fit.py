@@ -365,6 +365,12 @@ def test_a_fit_does_not_go_on_with_another_optimiser(first, second):
         fit(mismatch, begun, optimiser=second, **SMALL | {"n_steps": 14})
 
 
+@pytest.mark.parametrize("answer", [1.0, np.ones(3), (1.0,), (1.0, THETA, 0)])
+def test_an_objective_that_returns_no_pair_is_told_what_to_return(answer):
+    with pytest.raises(FitError, match="objective must return a loss and its gradient"):
+        fit(lambda theta, batch: answer, THETA, **SMALL)
+
+
 def test_too_long_steps_diverge_and_the_best_theta_is_the_one_before_they_did():
     with pytest.raises(FitError, match="diverges") as caught:
         fit(parabola, np.zeros(2), n_steps=1000, optimiser=sgd, learning_rate=10.0, progress=False)
