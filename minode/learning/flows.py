@@ -15,8 +15,9 @@ instantaneous change of variables):
 
     d log p(t, y(t)) / dt = −tr f_y(t, y(t), θ).                         (26.1)
 
-A layer y ↦ g(y) that is no flow would need log |det g_y|; here the logarithm of the determinant of
-the whole way is an integral of traces, and is found by the solver that moves the particle:
+A map g from y₀ to y(T) stretches volumes by |det g_y|, so p(y(T)) |det g_y| = p(y₀): log |det g_y|
+is what log p loses. A layer that is no flow needs the determinant itself; here its logarithm is
+an integral of traces, and is found by the solver that moves the particle:
 
     log det ∂y(T)/∂y(t₀) = ∫ tr f_y dt.                                  (26.2)
 
