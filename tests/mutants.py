@@ -15,6 +15,7 @@ from tests.controls import Mistake
 EXPLAINED = {                                                    # (file, change): why no test can see it
     ("minode/fields/mlp.py", "transpose: ..., :, None -> :, ..., None"): "both put the new axis last",
     ("minode/gradients/checks.py", "sign: U ** (1 / 3) -> -(U ** (1 / 3))"): "(22.1) is even in ε",
+    ("minode/solvers/adaptive.py", "coefficient in np.where(flat, 1.0, d): 1.0 -> 1.1"): "not used where flat",
     ("minode/learning/diffusion.py",
      "sign: m[k] + np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)) -> "
      "(m[k] - np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)))"): "the normal density is even",
