@@ -185,6 +185,8 @@ def cross_entropy(z, labels):
         raise ValueError(f"labels must be a whole number for each row of z {z.shape}, not {labels.dtype} {labels.shape}")
     if labels.min() < 0 or labels.max() >= z.shape[1]:
         raise ValueError(f"labels must be from 0 to {z.shape[1] - 1}, not from {labels.min()} to {labels.max()}")
+    if not np.isfinite(z).all():
+        raise ValueError("z must be finite, but holds NaN or infinity")
     shifted = z - z.real.max(axis=-1, keepdims=True)                               # (25.3)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))          # (25.3)
     dL_dz = np.exp(log_p)                                                          # (25.2)
@@ -215,6 +217,8 @@ class Classifier:
 
     def split(self, theta):
         """θ_in, θ_f and θ_out, views into θ (p,)."""
+        if np.shape(theta) != (self.n_params,):
+            raise ValueError(f"theta must have shape ({self.n_params},), not {np.shape(theta)}")
         return np.split(theta, np.cumsum([piece.n_params for piece in self.pieces])[:-1])
 
     def logits(self, x, theta):

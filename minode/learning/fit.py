@@ -33,8 +33,8 @@ judged by an average over about one epoch, of the losses L_0, …, L_k that were
     s_k = (1 − w) s_{k−1} + w L_k,   w = 1 / min(k + 1, J),              (24.3)
 
 which is L_k itself where each step sees all the data, J = 1. (A stream of batches has no epochs;
-there J is 20.) A fit has failed when a loss is no number, or |L_k| is more than `give_up` times
-|L_0|. Then the best θ is in the `FitError`.
+there J is 20.) A fit has failed when a loss is no number, or L_k > `give_up` (1 + |L_0|): the 1 is
+for a first loss near 0. Then the best θ is in the `FitError`.
 
 Next: telling digits apart (chapter 25).
 """
@@ -46,7 +46,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..solvers.states import as_positive, as_real
-from .optimisers import adam, clip
+from .optimisers import adam, clip, sgd
 from .records import Fit, FitError, History
 
 OF_A_STREAM = 20                    # batches of a stream that stand for an epoch in (24.3)
@@ -73,7 +73,7 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     validate          validate(theta) -> loss, computed before the first step, after every
                       `validate_every` and after the last
     patience          stop after so many steps without a lower validation loss, or average (24.3)
-    give_up           a loss so many times the first one is divergence (1e6)
+    give_up           a loss so many times 1 + |the first| is divergence (1e6)
     counter           something whose n_f counts calls of f, such as `Counted(field)`
     progress          True draws a line on stderr, None where that is a terminal, False never;
                       or called as progress(step, n_steps, loss)
@@ -94,9 +94,14 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
         raise ValueError(f"patience = {patience} would end the fit before a validation, every {validate_every} steps")
     if not callable(learning_rate):
         as_positive("learning_rate", learning_rate)
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be an integer from 0 on, not {seed!r}")
     draw, per_epoch = batches(data, batch_size, seed)
     if isinstance(theta, Fit):
-        now = theta._replace(stopped="n_steps done")
+        now, lengths = theta._replace(stopped="n_steps done"), {sgd: 1, adam: 3}
+        if now.state is not None and lengths.get(optimiser, len(now.state)) != len(now.state):
+            other = next((known.__name__ for known in lengths if lengths[known] == len(now.state)), "another")
+            raise ValueError(f"optimiser is {optimiser.__name__}, but the fit to go on from was made with {other}")
     else:
         theta = as_real("theta", theta).astype(np.float64)
         if theta.ndim != 1:
@@ -107,13 +112,16 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
 
     def after_one_more(now):
         k, before = now.steps, getattr(counter, "n_f", 0)
-        value, gradient = objective(now.last, draw(k))
+        answer = objective(now.last, draw(k))
+        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+            raise TypeError(f"objective must return a loss and its gradient, not {type(answer).__name__}")
+        value, gradient = answer
         n_f = getattr(counter, "n_f", np.nan) - before
         penalty, dL_dtheta = decay(now.last, weight_decay)
         value = finite("the loss", value + penalty)
         gradient = as_real("the gradient", gradient, now.last.shape) + dL_dtheta
         history[:, k] = value, np.linalg.norm(gradient), n_f, np.nan
-        if abs(value) > give_up * abs(history[0, 0]) > 0:
+        if value > give_up * (1 + abs(history[0, 0])):
             raise ArithmeticError(f"the loss diverges: it is {value:.3g} and was {history[0, 0]:.3g} at first")
         if largest_gradient is not None:
             gradient = clip(gradient, largest_gradient)
@@ -198,6 +206,8 @@ def check(n_steps, data, batch_size, validate_every, patience, weight_decay, lar
     as_positive("give_up", give_up)
     if largest_gradient is not None:
         as_positive("largest_gradient", largest_gradient)
+    if isinstance(data, list) and np.ndim(data[0] if data else 0) and isinstance(data[0], np.ndarray):
+        raise TypeError("data must be a tuple of arrays, not a list of them: give tuple(data)")
     if data is None or callable(data):
         if batch_size is not None:
             raise ValueError(f"batch_size = {batch_size} is for data in arrays")

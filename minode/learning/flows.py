@@ -15,8 +15,9 @@ instantaneous change of variables):
 
     d log p(t, y(t)) / dt = −tr f_y(t, y(t), θ).                         (26.1)
 
-A layer y ↦ g(y) that is no flow would need log |det g_y|; here the logarithm of the determinant of
-the whole way is an integral of traces, and is found by the solver that moves the particle:
+A map g from y₀ to y(T) stretches volumes by |det g_y|, so p(y(T)) |det g_y| = p(y₀): log |det g_y|
+is what log p loses. A layer that is no flow needs the determinant itself; here its logarithm is
+an integral of traces, and is found by the solver that moves the particle:
 
     log det ∂y(T)/∂y(t₀) = ∫ tr f_y dt.                                  (26.2)
 
@@ -178,6 +179,8 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
     log_p = np.asarray(base(z))
     if log_p.shape != log_det.shape:
         raise ValueError(f"base(z) must have shape {log_det.shape}, not {log_p.shape}")
+    if np.isnan(log_p).any():
+        raise ValueError(f"base(z) must not be NaN, but is for {np.isnan(log_p).sum()} of {log_p.size} points")
     return log_p - log_det                                                         # (26.9)
 
 
@@ -193,6 +196,8 @@ def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
     >>> bool(np.isclose(value, -log_prob(f, y, np.linspace(0.0, 1.0, 5), theta, method="rk4").mean()))
     True
     """
+    if "base" in solver:
+        raise TypeError("base must be left to the standard normal, whose gradient is known; log_prob takes any base")
     flow, s, back, theta = pose_backwards(f, y, t, theta, noise, solver)
     n = s[..., 0].size
 

@@ -243,3 +243,15 @@ def test_each_learns_to_tell_apart_what_a_line_cannot(name):
     found = fit(lambda theta, batch: model.value_and_gradient(*batch, theta), model.init(rng), n_steps=150,
                 data=(x, labels), batch_size=20, learning_rate=0.03, progress=False)
     assert (model.logits(x, found.theta).argmax(axis=1) == labels).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_have_no_cross_entropy(bad):
+    with pytest.raises(ValueError, match="z must be finite"):
+        cross_entropy(np.array([[0.0, bad]]), np.array([0]))
+
+
+def test_logits_with_a_short_theta_say_which_shape_it_should_have():
+    model = Classifier(2, MLP([2, 2], ["identity"]), 3)
+    with pytest.raises(ValueError, match=f"theta must have shape .{model.n_params},., not .3,."):
+        model.logits(np.zeros((1, 2)), np.zeros(3))

@@ -336,6 +336,41 @@ def test_a_step_that_fails_ends_the_fit_with_the_best_theta_so_far(what, message
     assert bits(fit(mismatch, caught.value.fit, **SMALL)) == bits(fit(mismatch, THETA, **SMALL))
 
 
+@pytest.mark.parametrize("first", [0.0, 1e-12, -1.0])
+def test_divergence_is_growth_whatever_the_first_loss_and_a_loss_far_below_zero_is_none(first):
+    def run(second):
+        losses = iter([first, second])
+        return fit(lambda theta, batch: (next(losses), theta), np.ones(2), n_steps=2, progress=False)
+    with pytest.raises(FitError, match="diverges"):
+        run(3e6)
+    assert run(-1e9).steps == run(1e-3).steps == 2
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None])
+def test_a_seed_that_is_none_is_refused_before_any_work(seed):
+    with pytest.raises(ValueError, match="seed must be an integer from 0 on"):
+        fit(None.__class__, THETA, seed=seed, **SMALL)
+
+
+def test_a_list_of_arrays_is_not_stacked_in_silence():
+    with pytest.raises(TypeError, match="data must be a tuple of arrays, not a list"):
+        fit(mismatch, THETA, data=list(DATA), **SMALL)
+
+
+@pytest.mark.parametrize("first, second", [(adam, sgd), (sgd, adam)])
+def test_a_fit_does_not_go_on_with_another_optimiser(first, second):
+    begun = fit(mismatch, THETA, optimiser=first, **SMALL)
+    message = f"optimiser is {second.__name__}, but the fit to go on from was made with {first.__name__}"
+    with pytest.raises(ValueError, match=message):
+        fit(mismatch, begun, optimiser=second, **SMALL | {"n_steps": 14})
+
+
+@pytest.mark.parametrize("answer", [1.0, np.ones(3), (1.0,), (1.0, THETA, 0)])
+def test_an_objective_that_returns_no_pair_is_told_what_to_return(answer):
+    with pytest.raises(FitError, match="objective must return a loss and its gradient"):
+        fit(lambda theta, batch: answer, THETA, **SMALL)
+
+
 def test_too_long_steps_diverge_and_the_best_theta_is_the_one_before_they_did():
     with pytest.raises(FitError, match="diverges") as caught:
         fit(parabola, np.zeros(2), n_steps=1000, optimiser=sgd, learning_rate=10.0, progress=False)

@@ -233,6 +233,17 @@ def test_the_base_density_is_the_standard_normal(z):
 # -- drawing ---------------------------------------------------------------------------------------------
 
 
+def test_a_base_that_returns_nan_is_refused():
+    f = Linear(2)
+    with pytest.raises(ValueError, match=r"base\(z\) must not be NaN, but is for 3 of 3 points"):
+        log_prob(f, np.ones((3, 2)), [0.0, 1.0], np.zeros(4), base=lambda z: np.nan * z[..., 0])
+
+
+def test_the_gradient_of_the_likelihood_is_for_the_standard_normal_alone():
+    with pytest.raises(TypeError, match="base must be left to the standard normal"):
+        negative_log_likelihood(Linear(2), np.ones((3, 2)), [0.0, 1.0], np.zeros(4), base=lambda z: z[..., 0])
+
+
 def test_points_are_the_flow_of_standard_normal_noise_and_inverting_returns_it():
     tolerance = 1e-8
     options = {"rtol": tolerance, "atol": tolerance}
