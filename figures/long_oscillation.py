@@ -112,7 +112,7 @@ def draw(fig, data):
     for name, (_, colour) in WAYS.items():
         ax.semilogy(np.arange(1, STEPS + 1), data[name]["loss"], color=colour, lw=0.9)
     ax.axhline(NOISE**2 / 2, color=style.GREY, lw=0.8)
-    ax.text(STEPS, 0.9 * NOISE**2 / 2, "noise", color=style.GREY, va="top", ha="right")
+    ax.text(0, 1.1 * NOISE**2 / 2, "noise", color=style.GREY, va="bottom")
     ax.set(ylim=(3e-3, 20), xlabel="steps of Adam", ylabel="loss", title="the loss of each way")
 
     ax = panels["plane"]

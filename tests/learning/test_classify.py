@@ -79,9 +79,10 @@ def test_layers_are_the_block_with_the_theta_of_the_floor_of_the_time(block, dat
 
 
 @pytest.mark.eq("25.6")
+@pytest.mark.parametrize("block", [BLOCK, CLOCKED], ids=["autonomous", "with a clock"])
 @pytest.mark.parametrize("t", [-0.5, 0.0, 0.999, 1.0, 2.5, 3.0, 17.0])
-def test_layers_with_theta_filled_in_are_the_same(t):
-    f, rng = Layered(BLOCK, 3), np.random.default_rng(2)
+def test_layers_with_theta_filled_in_are_the_same(t, block):
+    f, rng = Layered(block, 3), np.random.default_rng(2)
     theta, y, a = f.init(rng), rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
     bound = f.bind(theta, y)
     assert_agree(bound(t, y), f(t, y, theta), ROUND_OFF)
