@@ -5,10 +5,10 @@ at each time is found on a grid by going back from there, (26.2) and (26.9); the
 are moved forwards, each alone, and know nothing of it. The figure shows (26.1), read
 backwards and along one particle.
 
-Caption. The density (blue, darkest near the largest value of each time) and 400 particles that were drawn from the standard normal at t = 0 and
-carried by the same field. At each of the times about 90 per cent of 4,000 such particles lie where
-the density is highest and encloses 90 per cent. Along the marked one log p, written below, grows by about 2, minus
-the integral of tr f_y: where particles crowd, the density grows.
+Caption. The density (blue, darkest near the largest value of each time) and 400 particles that were
+drawn from the standard normal at t = 0 and carried by the same field. At each of the times about 90 per cent of 4,000 such particles lie where
+the density is highest and encloses 90 per cent. Along the marked one log p grows by about 2,
+minus the integral of tr f_y (its values are written in): where particles crowd, the density grows.
 """
 
 import numpy as np
