@@ -46,7 +46,7 @@ import numpy as np
 from ..fields.base import VectorField
 from ..gradients.pullback import value_and_gradients
 from ..solvers.solve import odeint
-from ..solvers.states import as_real
+from ..solvers.states import as_count, as_real
 
 
 class Affine(VectorField):
@@ -101,7 +101,7 @@ class Layered(VectorField):
     """
 
     def __init__(self, block, n_layers):
-        self.block, self.n_layers = block, n_layers
+        self.block, self.n_layers = block, as_count("n_layers", n_layers)
         self.dim, self.n_params = block.dim, n_layers * block.n_params
 
     def init(self, rng):
@@ -206,8 +206,8 @@ class Classifier:
     """
 
     def __init__(self, n_in, field, n_out, t=(0.0, 1.0), **solver):
-        self.inward, self.field, self.outward = Affine(n_in, field.dim), field, Affine(field.dim, n_out)
-        self.dim, self.dim_out, self.t, self.solver = n_in, n_out, t, solver
+        self.inward, self.outward = Affine(as_count("n_in", n_in), field.dim), Affine(field.dim, as_count("n_out", n_out))
+        self.dim, self.field, self.dim_out, self.t, self.solver = n_in, field, n_out, t, solver
         self.pieces = self.inward, self.field, self.outward
         self.n_params = sum(piece.n_params for piece in self.pieces)
 

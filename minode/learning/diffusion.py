@@ -75,7 +75,7 @@ Here the book ends.
 import numpy as np
 
 from ..fields.base import VectorField
-from ..solvers.states import as_real, as_times
+from ..solvers.states import as_count, as_real, as_times
 
 
 class DiffusedMixture(VectorField):
@@ -92,10 +92,8 @@ class DiffusedMixture(VectorField):
     """
 
     def __init__(self, dim, components):
-        for name, size in (("dim", dim), ("components", components)):
-            if not isinstance(size, (int, np.integer)) or size < 1:
-                raise ValueError(f"{name} must be a positive integer, not {size!r}")
-        self.dim, self.components, self.n_params = int(dim), int(components), int(components) * (int(dim) + 2)
+        self.dim, self.components = as_count("dim", dim), as_count("components", components)
+        self.n_params = self.components * (self.dim + 2)
 
     def pack(self, weights, means, deviations):
         """θ (p,) from weights (K,), means (K, d) and standard deviations (K,)."""

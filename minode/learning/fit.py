@@ -45,7 +45,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..solvers.states import as_positive, as_real
+from ..solvers.states import as_count, as_positive, as_real
 from .optimisers import adam, clip, sgd
 from .records import Fit, FitError, History
 
@@ -200,8 +200,7 @@ def check(n_steps, data, batch_size, validate_every, patience, weight_decay, lar
     counts = {"n_steps": n_steps, "batch_size": batch_size, "validate_every": validate_every, "patience": patience}
     for name, value in counts.items():
         if not (value is None and name in ("batch_size", "patience")):
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, not {value!r}")
+            as_count(name, value)
     as_positive("weight_decay", weight_decay, allow_zero=True)
     as_positive("give_up", give_up)
     if largest_gradient is not None:

@@ -74,7 +74,7 @@ from ..gradients.checks import complex_step
 from ..gradients.pullback import Gradients, value_and_gradients
 from ..gradients.tangent import as_point
 from ..solvers.solve import odeint
-from ..solvers.states import as_real, as_times
+from ..solvers.states import as_count, as_real, as_times
 from .probes import ProbedNetwork, repeated
 
 
@@ -221,9 +221,9 @@ def sample(f, n, t, theta, rng, **solver):
     >>> points.shape, bool(0.3 < points.std() < 0.45)         # e⁻¹ = 0.37
     ((1000, 2), True)
     """
-    if not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n must be a positive integer, not {n!r}")
-    z, theta = as_point(f, rng.normal(size=(n, f.dim)), theta)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a NumPy Generator, np.random.default_rng(0), not {rng!r}")
+    z, theta = as_point(f, rng.normal(size=(as_count("n", n), f.dim)), theta)
     return odeint(f.bind(theta, z), z, t, **solver)[-1]
 
 

@@ -31,7 +31,7 @@ from .explicit import Grid, Stats, explicit_stepper, fixed_steps
 from .implicit import IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance
 from .methods import EXPLICIT, Methods
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
-from .states import Problem, Solution, SolverError, as_positive, pose, watched
+from .states import Problem, Solution, SolverError, as_count, as_positive, pose, watched
 from .tableaus import Tableau
 
 methods = Methods({method.name: method for method in (*EXPLICIT, *IMPLICIT, *REVERSIBLE)})
@@ -135,8 +135,7 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
     rtol, atol = as_positive("rtol", rtol, allow_zero=True), as_positive("atol", atol, allow_zero=True)
     if rtol == 0 and atol == 0:
         raise ValueError("rtol and atol must not both be 0")
-    if not isinstance(max_steps, (int, np.integer)) or max_steps < 1:
-        raise ValueError(f"max_steps must be a positive integer, not {max_steps!r}")
+    max_steps = as_count("max_steps", max_steps)
     if norm is not None and not callable(norm):
         raise TypeError(f"norm must be callable as norm(error, scale), not {type(norm).__name__}")
     is_tableau = isinstance(method, Tableau)

@@ -172,6 +172,13 @@ def as_times(t):
     return times
 
 
+def as_count(name, value):
+    """`value` as a positive int."""
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, not {value!r}")
+    return int(value)
+
+
 def as_positive(name, value, allow_zero=False):
     """`value` as a positive (or non-negative) finite float."""
     number = as_real(name, value, shape=())

@@ -256,3 +256,11 @@ def test_logits_with_a_short_theta_say_which_shape_it_should_have():
     model = Classifier(2, MLP([2, 2], ["identity"]), 3)
     with pytest.raises(ValueError, match=f"theta must have shape .{model.n_params},., not .3,."):
         model.logits(np.zeros((1, 2)), np.zeros(3))
+
+
+@pytest.mark.parametrize("build, name", [
+    (lambda: Layered(BLOCK, 0), "n_layers"), (lambda: Layered(BLOCK, 2.5), "n_layers"),
+    (lambda: Classifier(0, BLOCK, 2), "n_in"), (lambda: Classifier(4, BLOCK, -3), "n_out")])
+def test_a_number_of_layers_inputs_or_classes_that_is_none_is_refused(build, name):
+    with pytest.raises(ValueError, match=f"{name} must be a positive integer, not"):
+        build()

@@ -408,3 +408,11 @@ def test_the_likelihood_of_the_flow_of_any_field_can_be_made_larger():
     smaller, _ = negative_log_likelihood(f, POINTS, [0.0, 1.0], theta - 0.01 * found.theta)
     assert smaller < value
     value_and_gradients(lambda ys: (0.0, 0 * ys), Flow(f), np.zeros(3), [0.0, 1.0], theta)
+
+
+def test_a_sample_wants_a_generator_and_a_number():
+    f, theta = Linear(2), np.zeros(4)
+    with pytest.raises(TypeError, match="rng must be a NumPy Generator, .*, not 0"):
+        sample(f, 3, [0.0, 1.0], theta, 0)
+    with pytest.raises(ValueError, match="n must be a positive integer, not 2.5"):
+        sample(f, 2.5, [0.0, 1.0], theta, np.random.default_rng(0))
