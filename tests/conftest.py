@@ -1,14 +1,13 @@
 """`--eq 8.2` runs one equation's tests; hypothesis is deterministic unless asked to be thorough."""
 
 import os
-from functools import partial
 
 import hypothesis
 import matplotlib
 import pytest
 
 from tests.book import DEFINED
-from tests.figures import compute_ahead
+from tests.figures import start_ahead
 
 matplotlib.use("Agg")
 
@@ -27,7 +26,7 @@ def pytest_collection_finish(session):
     is_whole = sum("test_a_figure_is_drawn" in item.nodeid for item in session.items) > 1
     is_planting = session.config.pluginmanager.hasplugin("tests.controls")
     if is_whole and not is_planting and not session.config.option.collectonly:
-        session.config.add_cleanup(partial(compute_ahead().shutdown, cancel_futures=True))
+        session.config.add_cleanup(start_ahead())
 
 
 def pytest_collection_modifyitems(config, items):
