@@ -20,6 +20,8 @@ EXPLAINED = {                                                    # (file, change
        for call in ("self.inward(0.0, x, theta_in)", "self.outward(0.0, ys[-1], theta_out)",
                     "self.outward.vjp(0.0, ys[-1], theta_out, dL_dz)",
                     "self.inward.vjp(0.0, x, theta_in, gradients.y0)")},
+    **{(f"minode/learning/{file}.py", "sign: -1 -> (1)"): "the last axis of a matrix is its axis 1"
+       for file in ("classify", "probes")},
     ("minode/learning/diffusion.py",
      "sign: m[k] + np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)) -> "
      "(m[k] - np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)))"): "the normal density is even",
