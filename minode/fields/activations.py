@@ -96,11 +96,11 @@ def _one(z, x, out=None):
     return out
 
 
-def _times_one_minus(x, out=None):
+def _times_one_minus(z, x, out=None):
     return np.multiply(x, np.subtract(1.0, x, out), out)                           # (3.1)
 
 
-def _one_minus_square(x, out=None):
+def _one_minus_square(z, x, out=None):
     return np.subtract(1.0, np.multiply(x, x, out), out)                           # (3.1)
 
 
@@ -120,9 +120,9 @@ def _leaky(slope):
 
 ACTIVATIONS = {                                                                    # (3.1) (3.2)
     "identity": Activation(np.positive, _one, lambda z, x: np.zeros_like(x), 1.0),
-    "tanh": Activation(np.tanh, lambda z, x, out=None: _one_minus_square(x, out),
+    "tanh": Activation(np.tanh, _one_minus_square,
                        lambda z, x: -2.0 * x * (1.0 - x * x), 1.0),
-    "sigmoid": Activation(_sigmoid, lambda z, x, out=None: _times_one_minus(x, out),
+    "sigmoid": Activation(_sigmoid, _times_one_minus,
                           lambda z, x: x * (1.0 - x) * (1.0 - 2.0 * x), 0.25),
     "softplus": Activation(_softplus, _softplus_slope, lambda z, x: np.exp(-x) * -np.expm1(-x), 1.0),
     "swish": Activation(_swish, _swish_slope, _swish_curvature, 1.0998393201288669, reads_z=True),

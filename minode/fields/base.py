@@ -99,7 +99,8 @@ class VectorField:
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
         """How the product (1.3) changes as y moves along w and θ along Δθ with a held fixed.
 
-        Shapes as in `vjp`. Second derivatives of the loss need it (chapter 21), and the trace of f_y (chapter 26).
+        Shapes as in `vjp`. Second derivatives of the loss need it (chapter 21), and the derivative
+        of the trace of f_y (chapter 26).
         """
         raise NotImplementedError(f"{type(self).__name__} must define "
                                   "vjp_derivative(t, y, theta, a, w, dtheta) for second derivatives")

@@ -70,6 +70,7 @@ SMALL = 10_000          # d p times the batch: below it all Jacobians at once ar
 
 
 def is_small(shape, theta):
+    """Whether the Jacobians of a state of this shape, (..., d), are worth computing."""
     return prod(shape) * len(theta) < SMALL
 
 
@@ -90,8 +91,9 @@ class Notes(list):
         log = self.network.log
         if self.first is None:
             self.first = log.pop(0)
-        start = len(log) - len(hK) + 1 if self.carries or not self else len(log) - len(hK)
-        notes = [self.first, *log[start:]] if self.carries or not self else log[start:]
+        has_first = self.carries or not self                 # the note of k_1 is in hand already
+        start = len(log) - len(hK) + has_first
+        notes = [self.first, *log[start:]] if has_first else log[start:]
         self.network.give_back(log[:start])
         log.clear()
         if self.carries:
@@ -120,7 +122,7 @@ def step_back(A, b, h, a, share, pull, arrays=None):
 def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
     """The derivative of a chain of explicit steps: a at the first state (..., d), and b (p,).
 
-    tape lists the steps (t, h, y, hK) with flat y. cotangents (N, ..., d) are those of the outputs
+    tape lists the steps (t, h, y, hK) with flat y, or is `Notes` of them. cotangents (N, ..., d) are those of the outputs
     at `times` (N,), the first of which is the first state and not looked at; `a` is that of the
     last state for whatever comes after it. θ's own share of the loss is not in b. `at_once`
     chooses between the two ways, which `is_small` does where it is None.
@@ -175,7 +177,7 @@ def sweep_at_once(f, tape, tables, theta, t, h, arrivals, shares):
     for a_here, step_n, gain_n in zip(a_next[::-1], back[::-1, ..., :d, :], gain[::-1]):
         a_here[...] = a
         a = a @ step_n + gain_n                                                    # (18.6)
-    lam = a_next @ lam[..., :d, :] + lam[..., d:, :].sum(axis=-2, keepdims=True)
+    lam = a_next @ lam[..., :d, :] + lam[..., d:, :].sum(axis=-2, keepdims=True)   # (18.1)
     return a[..., 0, :], f.vjp(clock, Y, theta, lam[..., 0, :])[1]                 # (18.4)
 
 

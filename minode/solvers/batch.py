@@ -11,8 +11,8 @@ verdict, and still to compute all of them as arrays:
     Y_i = y_i + Σ_j a_ij h_i k_j,   E_i = ‖e_i / sc_i‖,   t_i ← t_i + h_i where E_i < 1.   (12.1)
 
 The step is that of chapter 9: with a component of all trajectories in a row, (d, B), its t and h
-may be vectors. The norm runs along the components of one trajectory; the controller (10.4) is a formula, and takes arrays as
-well as numbers. In each pass all the trajectories that are not done try one step, those that
+may be vectors. The norm runs along the components of one trajectory; the controller (10.4)
+is a formula, and takes arrays as well as numbers. In each pass all the trajectories that are not done try one step, those that
 succeed move on, those that fail keep their state and get a shorter step, and those that
 reach the end leave the arrays. A pass costs one call of f on a matrix for each stage, and there
 are about as many passes as the slowest trajectory has steps. No trajectory sees another, so
