@@ -94,8 +94,8 @@ def workloads(rng):
 def in_turns(contenders, at_least=0.02, at_most=15.0):
     """{name: seconds per call in each round}, each round calling every contender in turn.
 
-    A contender is called again within a round until it has had `at_least` seconds; there are ROUNDS
-    rounds, or fewer, but three, where they would take more than `at_most` seconds.
+    A contender is called once and then timed; within a round it is called again until it has had
+    `at_least` seconds; there are ROUNDS rounds, or fewer, but three, where they would take more than `at_most` seconds.
     """
     repeats, a_round = {}, 0.0
     for name, call in contenders.items():
@@ -104,11 +104,12 @@ def in_turns(contenders, at_least=0.02, at_most=15.0):
         call()
         seconds = time.perf_counter() - started
         repeats[name] = max(1, int(at_least / seconds))
-        a_round += seconds * repeats[name]
+        a_round += seconds * (1 + repeats[name])
     rounds = int(np.clip(at_most / a_round, 3, ROUNDS))
     times = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, call in contenders.items():
+            call()                                           # which finds the caches full of the one before
             started = time.perf_counter()
             for _ in range(repeats[name]):
                 call()

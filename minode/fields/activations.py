@@ -50,15 +50,15 @@ import numpy as np
 class Activation(NamedTuple):
     """A nonlinearity: `value(z, out)`, `slope(z, x, out)` with x = value(z), `curvature(z, x)`, and L_σ.
 
-    `out` is an array for the answer, or None for a new one. Where `reads_z` is False, slope and
-    curvature look at x alone.
+    `out` is an array for the answer, or None for a new one. `reads` tells which of "zx" slope and
+    curvature look at; where it is empty, σ' is 1.
     """
 
     value: Callable
     slope: Callable
     curvature: Callable
     lipschitz: float
-    reads_z: bool = False
+    reads: str = "x"
 
 
 def _sigmoid(z, out=None):
@@ -106,8 +106,12 @@ def _one_minus_square(z, x, out=None):
 
 def _leaky(slope):
     """z where its real part is positive, slope · z elsewhere; slope 0 is relu."""
+    factor = np.array(slope)                         # quicker to multiply with than a number is
+
     def value(z, out=None):
-        out = np.multiply(z, slope, np.empty_like(z) if out is None else out)
+        out = np.multiply(z, factor, np.empty_like(z) if out is None else out)
+        if z.dtype.kind != "c":
+            return np.fmax(z, out, out)              # of the two the larger
         np.copyto(out, z, where=z.real > 0.0)
         return out
 
@@ -119,14 +123,14 @@ def _leaky(slope):
 
 
 ACTIVATIONS = {                                                                    # (3.1) (3.2)
-    "identity": Activation(np.positive, _one, lambda z, x: np.zeros_like(x), 1.0),
+    "identity": Activation(np.positive, _one, lambda z, x: np.zeros_like(x), 1.0, reads=""),
     "tanh": Activation(np.tanh, _one_minus_square,
                        lambda z, x: -2.0 * x * (1.0 - x * x), 1.0),
     "sigmoid": Activation(_sigmoid, _times_one_minus,
                           lambda z, x: x * (1.0 - x) * (1.0 - 2.0 * x), 0.25),
     "softplus": Activation(_softplus, _softplus_slope, lambda z, x: np.exp(-x) * -np.expm1(-x), 1.0),
-    "swish": Activation(_swish, _swish_slope, _swish_curvature, 1.0998393201288669, reads_z=True),
-    "sin": Activation(np.sin, lambda z, x, out=None: np.cos(z, out), lambda z, x: -x, 1.0, reads_z=True),
+    "swish": Activation(_swish, _swish_slope, _swish_curvature, 1.0998393201288669, reads="zx"),
+    "sin": Activation(np.sin, lambda z, x, out=None: np.cos(z, out), lambda z, x: -x, 1.0, reads="zx"),
     "relu": _leaky(0.0),
     "leaky_relu": _leaky(0.01),
 }

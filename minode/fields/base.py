@@ -96,6 +96,13 @@ class VectorField:
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         return (a[..., None, :] @ f_y)[..., 0, :], np.tensordot(a, f_theta, a.ndim)  # (1.3)
 
+    def linearize(self, t, y, theta):
+        """f_y (..., d, d), and the function of a (..., d) whose answer is Σ a f_θ (p,).
+
+        For a sweep that needs f_y before it knows a; a field overrides it where one pass serves both.
+        """
+        return self.jacobian(t, y, theta), lambda a: self.vjp(t, y, theta, a)[1]
+
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
         """How the product (1.3) changes as y moves along w and θ along Δθ with a held fixed.
 
@@ -130,9 +137,9 @@ class Bound:
         self.log.append((t, y))
         return self(t, y)
 
-    def pull(self, note, a):
-        """`vjp` where `noted` was."""
-        return self.vjp(*note, a)
+    def pull(self, note, a, out):
+        """`vjp` where `noted` was, into the array out."""
+        out[...] = self.vjp(*note, a)
 
     def give_back(self, notes):
         """For fields whose notes are worth using again."""

@@ -136,17 +136,31 @@ class MLP(VectorField):
         return self._tangent(t, y, theta, 1.0, np.zeros_like(y), np.zeros_like(theta))
 
     def jacobian(self, t, y, theta):
-        for _, _, G in self._backward(t, y, theta):
+        for _, G, _ in self._backward(t, y, theta):
             pass
         return G[..., -self.dim:]
+
+    def linearize(self, t, y, theta):
+        layers = []
+        for _, G, layer in self._backward(t, y, theta):
+            layers.append(layer)
+
+        def a_f_theta(a):
+            g, shares = a.reshape(-1, self.dim), []
+            for x, slope, Wt in layers:
+                delta = g * slope                                                  # (4.3)
+                shares.insert(0, x.T @ delta)                                      # (4.4)
+                g = delta @ Wt[:-1].T                                              # (4.3)
+            return flat(shares)
+        return G[..., -self.dim:], a_f_theta
 
     def param_jacobian(self, t, y, theta):
         f_theta = np.empty((*y.shape, self.n_params), np.result_type(y, theta))
         stop = self.n_params
-        for D, x, _ in self._backward(t, y, theta):
+        for D, _, (x, _, _) in self._backward(t, y, theta):
             n, m = D.shape[-1], x.shape[-1] - 1
             start = stop - n * (m + 1)
-            dW = D[..., :, None] * x[..., None, None, :]                           # (4.6)
+            dW = D[..., :, None] * x.reshape(*y.shape[:-1], 1, 1, m + 1)           # (4.6)
             f_theta[..., start:stop - n] = dW[..., :-1].reshape(*y.shape, n * m)
             f_theta[..., stop - n:stop] = dW[..., -1]
             stop = start
@@ -195,16 +209,16 @@ class MLP(VectorField):
         return dx.reshape(y.shape)
 
     def _backward(self, t, y, theta):
-        """(D_l, x̃_{l−1}, G_{l−1}) of (4.5), last layer first; G₀ is [f_t, f_y]."""
+        """D_l, G_{l−1} of (4.5), and (x̃_{l−1}, σ_l', W̃_lᵀ), last layer first; G₀ is [f_t, f_y]."""
         network = Network(self.layers(theta), self, _dtype(t, y, theta))
-        unit = np.eye(self.dim, dtype=network.dtype)
-        G = np.broadcast_to(unit, (*y.shape, self.dim)).reshape(-1, self.dim)      # (4.5)
-        for (x, z, x_next), Wt, sigma in zip(network.trace(t, y)[::-1], network.weights[::-1], self.sigmas[::-1]):
-            n = len(Wt[0])
-            D = G.reshape(-1, self.dim, n) * sigma.slope(z, x_next).reshape(-1, 1, n)  # (4.5)
+        batch, G = y.shape[:-1], np.eye(self.dim, dtype=network.dtype)             # (4.5)
+        layers = zip(network.trace(t, y), network.weights, self.sigmas)
+        for (x, z, x_next), Wt, sigma in reversed([*layers]):
+            n, slope = len(Wt[0]), sigma.slope(z, x_next)
+            D = G.reshape(-1, self.dim, n) * slope.reshape(-1, 1, n)               # (4.5)
             G = D.reshape(-1, n) @ Wt[:-1].T                                       # (4.5)
-            batch = y.shape[:-1]
-            yield D.reshape(*batch, self.dim, n), x.reshape(*batch, -1), G.reshape(*batch, self.dim, -1)
+            yield (D.reshape(*batch, self.dim, n), G.reshape(*batch, self.dim, -1),
+                   (x.reshape(-1, len(Wt)), slope.reshape(-1, n), Wt))
 
 
 def _dtype(t, y, theta):

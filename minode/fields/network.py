@@ -2,8 +2,9 @@
 
 An MLP whose θ is known, with the arrays that it works in. A solver evaluates the same
 network at the same θ hundreds of times, and for a small network most of that time would go into
-taking θ apart and making arrays; so both are done once. x̃ has its last entry set to 1 when
-it is made, and each layer writes its result into the x̃ of the next.
+taking θ apart and making arrays; so both are done once. Each layer writes its result into the x̃
+of the next, whose last entry is 1. So that σ has one unbroken array to go through, W̃ᵀ has a column
+of zeros in that place, and the 1 is written over what σ makes of it.
 
 A wide batch has another reason to work in the same arrays again: fresh memory of some megabytes
 has to be mapped page by page when it is first touched, which can take longer than the
@@ -19,28 +20,31 @@ from typing import NamedTuple
 import numpy as np
 
 
-PART = 2**15            # numbers of a layer that are worked on at a time, 256 kB
+PART = 2**16            # numbers of a layer that are worked on at a time, 512 kB
 
 
 class Room(NamedTuple):
     """The arrays of a pass: views for t and y in x̃_0; and layer by layer, first to last,
 
-    way_in: a product with x̃_{l−1}, z_l, where x_l goes (None: to a new array), and σ_l;
-    way_out: a product with x̃_{l−1}ᵀ, z_l and x_l.
+    way_in: a product with x̃_{l−1}, z_l, where x̃_l goes (None: to a new array), σ_l, and the place of its 1;
+    way_out, last to first: a product with x̃_{l−1}ᵀ, z_l and x̃_l.
+    `rows` is the part of the batch that they are for.
     """
 
     clock: np.ndarray
     state: np.ndarray
     way_in: list
     way_out: list
+    rows: slice
 
 
 class Network:
     """An MLP with θ filled in: f(t, y), and its vector-Jacobian product.
 
     It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y), and leaves
-    the rooms it was computed in on the list `log`; `pull(note, a)` is what `vjp` is there;
-    `give_back` takes notes that are not needed any more.
+    the rooms it was computed in on the list `log`; the next call may write into the same array.
+    `pull(note, a, out)` puts into out what `vjp` is there; `give_back` takes notes that are not needed
+    any more.
 
     >>> from minode import MLP
     >>> f, theta = MLP([2, 2], ["sin"]), np.arange(6.0)
@@ -51,7 +55,8 @@ class Network:
     def __init__(self, layers, mlp, dtype):
         self.mlp, self.dtype = mlp, dtype
         self.weights = homogeneous(layers)
-        self.totals = self.idle = None
+        self.widened = [np.concatenate([Wt, 0 * Wt[:, :1]], axis=1) for Wt in self.weights[:-1]] + self.weights[-1:]
+        self.totals = self.idle = self.value = None
         self.rooms, self.desks, self.log = {}, {}, []
 
     def __call__(self, t, y):
@@ -62,8 +67,9 @@ class Network:
         if self.idle is None:
             self.idle = self.mlp.idle.setdefault((y.shape, self.dtype), [])
         rooms, value = note = self.idle.pop() if self.idle else self.rooms_to_keep(y.shape)
-        for room, part in zip(rooms, parts(y.reshape(-1, self.mlp.dim), len(rooms))):
-            self.forward(room, t, part)
+        y = y.reshape(-1, self.mlp.dim)
+        for room in rooms:
+            self.forward(room, t, y[room.rows])
         self.log.append(note)
         return value
 
@@ -74,97 +80,101 @@ class Network:
         """The room in which all passes of this shape are made; x_m alone is new each time."""
         rows = (prod(shape[:-1]),) if len(shape) > 1 else ()
         inputs, sums = ([np.empty((*rows, n), self.dtype) for n in widths]
-                        for widths in zip(*(Wt.shape for Wt in self.weights)))
-        self.rooms[shape] = self.furnish(shape, inputs, sums, None)
+                        for widths in zip(*(Wt.shape for Wt in self.widened)))
+        self.rooms[shape] = self.furnish(shape, inputs, sums, None, slice(None))
         return self.rooms[shape]
 
     def rooms_to_keep(self, shape):
-        """Rooms for a part of the batch each, and x_m; they have a z_l of their own only where a slope reads it."""
-        value = np.empty(shape, self.dtype)
-        widest, rooms = max(len(Wt) for Wt in self.weights), []
-        for last in parts(value.reshape(-1, self.mlp.dim), -(-prod(shape[:-1]) * widest // PART)):
+        """Rooms for a part of the batch each, and x_m; z_l and x_m are their own only where a slope reads them."""
+        batch, widest, rooms = prod(shape[:-1]), max(len(Wt) for Wt in self.weights), []
+        if self.value is None or self.mlp.sigmas[-1].reads:
+            self.value = np.empty(shape, self.dtype)
+        value = self.value
+        cuts = np.linspace(0, batch, max(1, -(-batch * widest // PART)) + 1).astype(int)
+        for rows in map(slice, cuts[:-1], cuts[1:]):
+            last = value.reshape(-1, self.mlp.dim)[rows]
             inputs = [np.empty((len(last), len(Wt)), self.dtype) for Wt in self.weights]
-            sums = [np.empty_like(delta) if sigma.reads_z else delta
-                    for sigma, (_, _, _, delta, _, _) in zip(self.mlp.sigmas, self.desk(last.shape))]
-            rooms.append(self.furnish(last.shape, inputs, sums, last))
+            sums = [np.empty_like(delta) if "z" in sigma.reads else delta
+                    for sigma, (_, _, _, delta, _, _) in zip(self.mlp.sigmas, self.desk(len(last))[::-1])]
+            rooms.append(self.furnish(last.shape, inputs, sums, last, rows))
         return rooms, value
 
-    def furnish(self, shape, inputs, sums, last):
+    def furnish(self, shape, inputs, sums, last, rows):
         """The `Room` of these arrays. The batch is one axis in them: products are fastest of matrices."""
         for x in inputs:
             x[..., -1] = 1.0
         first = inputs[0].reshape(*shape[:-1], len(self.weights[0]))
-        outputs = [x[..., :-1] for x in inputs[1:]] + [last]
-        way_in = [*zip([x.dot for x in inputs], sums, outputs, [sigma.value for sigma in self.mlp.sigmas])]
+        outputs, ones = inputs[1:] + [last], [x[..., -1] for x in inputs[1:]] + [None]
+        way_in = [*zip([x.dot for x in inputs], sums, outputs, [sigma.value for sigma in self.mlp.sigmas], ones)]
         way_out = [(x.reshape(-1, x.shape[-1]).T.dot, z, x_next)
-                   for x, z, x_next in zip(inputs, sums, outputs)]
+                   for x, z, x_next in zip(inputs[::-1], sums[::-1], outputs[::-1])]
         clock, state = first[..., 0] if self.mlp.sees_time else None, first[..., -1 - self.mlp.dim:-1]
-        return Room(clock, state, way_in, way_out)
+        return Room(clock, state, way_in, way_out, rows)
 
-    def desk(self, shape):
-        """The arrays of the way back, for each layer (σ_l', W_l, the sums (4.4), δ_l, a term of them, g_{l−1})."""
+    def desk(self, rows):
+        """The way back, last layer first: (σ_l' or None for 1, W_l, the sums (4.4), δ_l, a term of them, g_{l−1})."""
         if self.totals is None:
-            self.totals = [np.zeros(Wt.shape, self.dtype) for Wt in self.weights]
-        if shape not in self.desks:
-            rows = prod(shape[:-1])
-            self.desks[shape] = [
-                (sigma.slope, Wt[:-1].T, total, np.empty((rows, Wt.shape[1]), self.dtype), np.empty(Wt.shape, self.dtype),
-                 np.empty((rows, len(Wt) - 1), self.dtype))
-                for sigma, Wt, total in zip(self.mlp.sigmas, self.weights, self.totals)]
-        return self.desks[shape]
+            self.totals = [np.zeros(Wt.shape, self.dtype) for Wt in self.widened]
+        if rows not in self.desks:
+            desk = []
+            for sigma, Wt, total in zip(self.mlp.sigmas, self.widened, self.totals):
+                W = Wt.T if desk else Wt[-1 - self.mlp.dim:-1].T                   # of x̃_0 only y is asked for
+                desk.insert(0, (sigma.slope if sigma.reads else None, W, total, np.empty((rows, Wt.shape[1]), self.dtype),
+                                np.empty(Wt.shape, self.dtype), np.empty((rows, W.shape[1]), self.dtype)))
+            self.desks[rows] = desk
+        return self.desks[rows]
 
     def forward(self, room, t, y):
         """x_m of (4.1), every layer before it written into the room."""
-        clock, state, layers, _ = room
+        clock, state, layers, _, _ = room
         if clock is not None:
             clock[...] = t
         state[...] = y
-        for (times, z, x_next, sigma), Wt in zip(layers, self.weights):
+        for (times, z, x_next, sigma, one), Wt in zip(layers, self.widened):
             times(Wt, z)                                                           # (4.1)
             value = sigma(z, x_next)                                               # (4.1)
+            if one is not None:
+                one[...] = 1.0
         return value
 
     def trace(self, t, y):
         """[(x̃_{l−1}, z_l, x_l), ...] of the evaluation at (t, y), in the room of its shape."""
         room = self.rooms.get(y.shape) or self.new_room(y.shape)
         value = self.forward(room, t, y)
-        return [(times.__self__, z, value if x is None else x) for times, z, x, _ in room.way_in]
+        return [(times.__self__, z[..., :n], (value if x is None else x)[..., :n])
+                for (times, z, x, _, _), n in zip(room.way_in, self.mlp.widths[1:])]
 
     def vjp(self, t, y, a):
         """a f_y; a f_θ, (4.4), is added to what `a_f_theta` returns."""
         room = self.rooms.get(y.shape) or self.new_room(y.shape)
-        value, (times, z, _) = self.forward(room, t, y), room.way_out[-1]
-        return self.back([*room.way_out[:-1], (times, z, value)], a).copy()
-
-    def pull(self, note, a):
-        """`vjp` where `noted` was."""
-        rooms, a_f_y = note[0], np.empty(a.shape)
-        rows = [parts(x.reshape(-1, self.mlp.dim), len(rooms)) for x in (a, a_f_y)]
-        for room, a_part, part in zip(rooms, *rows):
-            part[...] = self.back(room.way_out, a_part)
+        value, (times, z, _), a_f_y = self.forward(room, t, y), room.way_out[0], np.empty(y.shape, self.dtype)
+        self.back([(times, z, value), *room.way_out[1:]], a.reshape(-1, self.mlp.dim), a_f_y.reshape(-1, self.mlp.dim))
         return a_f_y
 
-    def back(self, layers, a):
-        g = a.reshape(-1, self.mlp.dim)
-        desk = self.desk(a.shape)
-        for (times, z, x), (slope, W, total, delta, term, g_before) in zip(layers[::-1], desk[::-1]):
-            slope(z, x, delta)
-            delta *= g                                                             # (4.3)
+    def pull(self, note, a, out):
+        """`vjp` where `noted` was, into the array out."""
+        a, out = a.reshape(-1, self.mlp.dim), out.reshape(-1, self.mlp.dim)
+        for room in note[0]:
+            self.back(room.way_out, a[room.rows], out[room.rows])
+
+    def back(self, layers, g, out):
+        desk = self.desks.get(len(g)) or self.desk(len(g))
+        for (times, z, x), (slope, W, total, delta, term, g_before) in zip(layers, desk):
+            if slope is None:
+                delta[...] = g                                                     # (4.3)
+            else:
+                slope(z, x, delta)
+                delta *= g                                                         # (4.3)
             times(delta, term)                                                     # (4.4)
             total += term                                                          # (4.4)
             g = delta.dot(W, g_before)                                             # (4.3)
-        return g[:, -self.mlp.dim:].reshape(a.shape)
+        out[...] = g
 
     def a_f_theta(self):
         """The sum of all a f_θ pulled so far, laid out like θ."""
         if self.totals is None:
             return np.zeros(self.mlp.n_params)
-        return flat(self.totals)
-
-
-def parts(rows, n):
-    """The rows in n parts of about the same number of them."""
-    return [rows] if n < 2 else np.array_split(rows, n)
+        return flat(total[:, :n] for total, n in zip(self.totals, self.mlp.widths[1:]))
 
 
 def homogeneous(layers):

@@ -132,10 +132,10 @@ def seminorm(error, scale):
 
 def time_gradient(f, ys, t, theta, cotangents, a0):
     """dL/dt_i, (N,), from the states, their cotangents (N, ..., d) and a(t₀⁺)."""
-    seen = np.append(0, 1 + np.flatnonzero(cotangents[1:].any(axis=tuple(range(1, ys.ndim)))))
-    clock = np.broadcast_to(t[seen].reshape(-1, *[1] * (ys.ndim - 2)), (len(seen), *ys.shape[1:-1]))
-    velocity, dL_dt = f(clock, ys[seen], theta), np.zeros(len(t))
-    per_trajectory = (cotangents[seen] * velocity).reshape(len(seen), -1)          # (17.5)
+    seen, dL_dt = cotangents.reshape(len(t), -1).any(axis=1), np.zeros(len(t))
+    seen[0] = True
+    velocity = f(np.multiply.outer(t[seen], np.ones(ys.shape[1:-1])), ys[seen], theta)
+    per_trajectory = (cotangents[seen] * velocity).reshape(len(velocity), -1)      # (17.5)
     dL_dt[seen] = per_trajectory.sum(axis=1)                                       # (17.5)
     dL_dt[0] = -np.vdot(a0, velocity[0])                                           # (17.6)
     return dL_dt

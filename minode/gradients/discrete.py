@@ -60,11 +60,12 @@ computed again.
 Next: the same numbers in less memory (chapter 19).
 """
 
+from itertools import accumulate
 from math import prod
 
 import numpy as np
 
-from ..solvers.dense import all_increments, interpolant, weights_at
+from ..solvers.dense import all_increments, interpolant, stages_of, weights_at
 
 SMALL = 10_000          # d p times the batch: below it all Jacobians at once are cheaper
 
@@ -101,106 +102,112 @@ class Notes(list):
         super().append((t, h, y, notes))
 
 
-def step_back(A, b, h, a, share, pull, arrays=None):
-    """One step (or many at once) taken back: a_n − a_{n+1}, and all λ_i stacked in front.
+def step_back(W, h, a, share, pull, arrays=None):
+    """One step (or many at once) taken back: all μ_i with a_{n+1} behind them, and all λ_i.
 
-    h broadcasts against a; share[i] is what (18.5) adds to λ_i / h, and share may be None; pull(i, λ_i)
-    is μ_i. `arrays` are two of shape (s, *a.shape) to work in.
+    Row i of W (s, s + 1) is a_1i, …, a_si, b_i. h broadcasts against a, which is a_{n+1}; share[i] is what
+    (18.5) adds to λ_i / h, and share may be None; pull(i, λ_i, out) puts μ_i into out. `arrays` are
+    those of the answer, (s + 1, *a.shape) and (s, *a.shape).
     """
-    lam, mu = arrays or np.empty((2, len(b), *a.shape))
-    flat, flat_mu = lam.reshape(len(b), -1), mu.reshape(len(b), -1)
-    for i in range(len(b) - 1, -1, -1):
-        np.dot(A[i + 1:, i], flat_mu[i + 1:], flat[i])                             # (18.1)
-        lam[i] += float(b[i]) * a                                                  # (18.1)
+    s, h = len(W), np.asarray(h)
+    mu, lam = arrays or (np.empty((s + 1, *a.shape)), np.empty((s, *a.shape)))
+    flat, flat_mu = lam.reshape(s, -1), mu.reshape(s + 1, -1)
+    mu[s] = a
+    for i in range(s - 1, -1, -1):
+        np.dot(W[i, i + 1:], flat_mu[i + 1:], flat[i])                             # (18.1)
         if share is not None:
             lam[i] += share[i]                                                     # (18.5)
         lam[i] *= h                                                                # (18.1)
-        mu[i] = pull(i, lam[i])                                                    # (18.2)
-    return mu.sum(axis=0), lam                                                     # (18.3)
+        pull(i, lam[i], mu[i])                                                     # (18.2)
+    return mu, lam
 
 
 def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
     """The derivative of a chain of explicit steps: a at the first state (..., d), and b (p,).
 
-    tape lists the steps (t, h, y, hK) with flat y, or is `Notes` of them. cotangents (N, ..., d) are those of the outputs
-    at `times` (N,), the first of which is the first state and not looked at; `a` is that of the
-    last state for whatever comes after it. θ's own share of the loss is not in b. `at_once`
+    tape lists the steps (t, h, y, hK) with flat y, or is `Notes` of them. cotangents (N, ..., d) are
+    those of the outputs at `times` (N,), the first of which is the first state and not looked at; `a` is
+    that of the last state for whatever comes after it. θ's own share of the loss is not in b. `at_once`
     chooses between the two ways, which `is_small` does where it is None.
     """
     shape, dense = cotangents.shape[1:], interpolant(tableau)
     if not tape:
         return a + cotangents[1:].sum(axis=0), np.zeros(len(theta))
-    A, b, c = extended(tableau, dense)
-    t, h = np.array([step[0] for step in tape]), np.array([step[1] for step in tape])
-    arrivals, shares = np.zeros((len(tape) + 1, *shape)), {}
-    arrivals[-1] += a
-    sign, i = np.sign(h[0]), 1 + np.flatnonzero(cotangents[1:].any(axis=tuple(range(1, cotangents.ndim))))
-    reached_by = np.searchsorted(sign * t, sign * times[i], side="left") - 1
-    theta_out = np.where(reached_by < 0, 1.0, (times[i] - t[reached_by]) / h[reached_by])
+    t, h = (np.array(column) for column in list(zip(*tape))[:2])
+    gains, shares = {len(tape): np.zeros(shape) + a}, {}
+    flat = cotangents.reshape(len(times), -1)
+    sign, i = np.sign(h[0]), 1 + np.flatnonzero(flat[1:].any(axis=1))
+    n = np.searchsorted(sign * t, sign * times[i], side="left") - 1                # the step to each output
+    theta_out = np.where(n < 0, 1.0, (times[i] - t[n]) / h[n])
     inside = theta_out != 1.0
-    for n, g in zip(reached_by + ~inside, cotangents[i]):
-        arrivals[n] += g                                                           # (18.5)
-    for n in np.unique(reached_by[inside]):
-        here = i[inside & (reached_by == n)]
-        weights = weights_at(dense, (times[here] - t[n]) / h[n])
-        shares[n] = np.tensordot(weights, cotangents[here], 1)                     # (18.5)
-    used = np.flatnonzero(b)[-1] + 1
+    for reached, g_out in zip((n + ~inside).tolist(), cotangents[i]):
+        gains[reached] = gains.get(reached, 0.0) + g_out                           # (18.5)
+    if inside.any():
+        n, g, weights = n[inside], flat[i[inside]], weights_at(dense, theta_out[inside])
+        for step in set(n.tolist()):
+            shares[step] = (weights[:, n == step] @ g[n == step]).reshape(-1, *shape)  # (18.5)
     if at_once is None:
         at_once = is_small(shape, theta) and not isinstance(tape, Notes)
     if at_once:
-        last = len(b) if shares else used
-        return sweep_at_once(f, tape, (A[:last, :last], b[:last], c[:last]), theta, t, h, arrivals, shares)
-    return sweep_in_turn(f, tape, (A, b, c), used, theta, arrivals, shares)
+        return sweep_at_once(f, tape, tableau, theta, t, h, gains, shares)
+    return sweep_in_turn(f, tape, tableau, theta, gains, shares)
 
 
-def sweep_at_once(f, tape, tables, theta, t, h, arrivals, shares):
+def sweep_at_once(f, tape, tableau, theta, t, h, gains, shares):
     """`sweep` of a small system: every Jacobian from one call, then the chain (18.6)."""
-    (A, b, c), shape = tables, arrivals.shape[1:]
-    s, N, d = len(b), len(tape), shape[-1]
-    y, hK = np.array([step[2] for step in tape]), np.zeros((s, N, tape[0][2].size))
-    for n, (_, _, _, rows) in enumerate(tape):
-        hK[:len(rows), n] = rows[:s]
-    Y = (y + (A @ hK.reshape(s, -1)).reshape(hK.shape)).reshape(s, N, *shape)                         # (9.1)
-    clock = np.broadcast_to((t + np.multiply.outer(c, h)).reshape(s, N, *[1] * (len(shape) - 1)), Y.shape[:-1])
-    f_y = f.jacobian(clock, Y, theta)
-    unit, unit_share = np.zeros((N, *shape[:-1], d + bool(shares), d)), None       # a row more for the outputs
+    A, c, W = stages_of(tableau, bool(shares))
+    s, N, shape = len(c), len(tape), gains[len(tape)].shape
+    own, d = min(s, tableau.stages), shape[-1]
+    _, _, y, increments = zip(*tape)
+    y, hK = np.concatenate(y).reshape(N, -1), np.zeros((s, N, tape[0][2].size))
+    hK[:own] = np.concatenate([rows[:own] for rows in increments]).reshape(N, own, -1).transpose(1, 0, 2)
+    for n in shares:
+        hK[:, n] = increments[n]
+    Y = (y + (A @ hK.reshape(s, -1)).reshape(hK.shape)).reshape(s, N, *shape)      # (9.1)
+    clock = np.multiply.outer(t + np.multiply.outer(c, h), np.ones(shape[:-1]))
+    f_y, lam_f_theta = f.linearize(clock, Y, theta)
+    unit, share = np.zeros((N, *shape[:-1], d + 1, d)), None       # one row is for what the outputs add
     unit[..., :d, :] = np.eye(d)
     if shares:
-        unit_share = np.zeros((s, *unit.shape))
+        share = np.zeros((s, *unit.shape))
         for n, rows in shares.items():
-            unit_share[:, n, ..., d, :] = rows[:s]
-    h = h.reshape(N, *[1] * (len(shape) + 1))
-    back, lam = step_back(A, b, h, unit, unit_share, lambda i, lam: lam @ f_y[i])
-    back += unit                                                                   # (18.3)
-    gain = arrivals[:N, ..., None, :] + back[..., d:, :] if shares else arrivals[:N, ..., None, :]
-    a, a_next = arrivals[N][..., None, :], np.empty((N, *shape[:-1], 1, d))
-    for a_here, step_n, gain_n in zip(a_next[::-1], back[::-1, ..., :d, :], gain[::-1]):
-        a_here[...] = a
-        a = a @ step_n + gain_n                                                    # (18.6)
-    lam = a_next @ lam[..., :d, :] + lam[..., d:, :].sum(axis=-2, keepdims=True)   # (18.1)
-    return a[..., 0, :], f.vjp(clock, Y, theta, lam[..., 0, :])[1]                 # (18.4)
+            share[:, n, ..., d, :] = rows
+    mu, lam = step_back(W, h.reshape(N, *[1] * (len(shape) + 1)), unit, share,
+                        lambda i, lam, out: np.matmul(lam, f_y[i], out))
+    chain = np.zeros((N, *shape[:-1], d + 1, d + 1))               # [a_{n+1}, 1] times it is [a_n, 1]
+    chain[..., :d], chain[..., d, d] = mu.sum(axis=0), 1.0                         # (18.3)
+    for n in gains.keys() - {N}:
+        chain[n, ..., d, :d] += gains[n]                                           # (18.5)
+    last = np.ones((*shape[:-1], 1, d + 1))
+    last[..., 0, :d] = gains[N]
+    times = np.ndarray.dot if len(shape) == 1 else np.matmul       # of two matrices alone dot is the quicker
+    a = np.concatenate([*accumulate(chain[::-1], times, initial=last)])            # (18.6)
+    a = a.reshape(N + 1, *last.shape)[::-1]
+    return a[0, ..., 0, :d], lam_f_theta((a[1:] @ lam)[..., 0, :])                 # (18.1) (18.4)
 
 
-def sweep_in_turn(f, tape, tables, used, theta, arrivals, shares):
+def sweep_in_turn(f, tape, tableau, theta, gains, shares):
     """`sweep` of a large system: one step after the other, by vector-Jacobian products."""
-    shape, a = arrivals.shape[1:], arrivals[-1]
-    has_notes = isinstance(tape, Notes)
-    network = tape.network if has_notes else f.bind(theta, arrivals)
-    lam, mu = np.empty((2, len(tables[1]), *shape))
+    a, has_notes = gains[len(tape)], isinstance(tape, Notes)
+    network = tape.network if has_notes else f.bind(theta, a)
+    most = len(stages_of(tableau, bool(shares))[1])
+    mu, lam = np.empty((most + 1, *a.shape)), np.empty((most, *a.shape))
     for n in range(len(tape) - 1, -1, -1):
+        A, c, W = stages_of(tableau, n in shares)
         t, h, y, kept = tape[n]
-        last = len(kept) if n in shares else used
-        A, b, c = tables[0][:last, :last], tables[1][:last], tables[2][:last]
+        last = len(c)
         if has_notes:
-            def pull(i, lam):
-                return network.pull(kept[i], lam)                                  # (18.4)
+            def pull(i, lam, out):
+                network.pull(kept[i], lam, out)                                    # (18.4)
         else:
-            Y = (y + A @ kept[:last]).reshape(last, *shape)                        # (9.1)
+            Y = (y + A @ kept[:last]).reshape(last, *a.shape)                      # (9.1)
 
-            def pull(i, lam):
-                return network.vjp(t + c[i] * h, Y[i], lam)                        # (18.4)
-        change, _ = step_back(A, b, h, a, shares.get(n), pull, (lam[:last], mu[:last]))
-        a = a + change + arrivals[n]                                               # (18.3)
+            def pull(i, lam, out):
+                out[...] = network.vjp(t + c[i] * h, Y[i], lam)                    # (18.4)
+        step_back(W, h, a, shares.get(n), pull, (mu[:last + 1], lam[:last]))
+        a = mu[:last + 1].sum(axis=0)                                              # (18.3)
+        if n in gains:
+            a += gains[n]                                                          # (18.5)
         if has_notes:
             network.give_back(kept[1:] if tape.carries and n else kept)
     return a, network.a_f_theta()
@@ -209,32 +216,23 @@ def sweep_in_turn(f, tape, tables, used, theta, arrivals, shares):
 def sweep_trajectories(f, passes, tableau, theta, times, cotangents):
     """`sweep` of a batch (B, d) whose trajectories took steps of their own, pass by pass."""
     dense, network = interpolant(tableau), f.bind(theta, cotangents)
-    A, b, c = extended(tableau, dense)
     a = np.zeros(cotangents.shape[1:])
     for ids, t, h, y, hK in reversed(passes):
         theta_out = (times[1:, None] - t) / h
         inside = (theta_out > 0.0) & (theta_out < 1.0)
         if inside.any():
             hK, _ = all_increments(lambda t, y: f(t, y, theta), dense, t, h, y, hK)
-        last = len(hK)
+        A, c, W = stages_of(tableau, inside.any())
+        last = len(c)
         share, gain, a_next = np.zeros((last, *y.shape)), np.zeros_like(y), a[ids]
         for g, x, i in zip(cotangents[1:], theta_out, inside):
             a_next[x == 1.0] += g[ids[x == 1.0]]
             gain[i] += g[ids[i]]                                                   # (18.5)
             share[:, i] += weights_at(dense, x[i])[:last, :, None] * g[ids[i]]     # (18.5)
-        Y = y + np.tensordot(A[:last, :last], hK, 1)                               # (9.1)
-        change, _ = step_back(A[:last, :last], b[:last], h[:, None], a_next, share,
-                              lambda i, lam: network.vjp(t + c[i] * h, Y[i], lam))  # (18.4)
-        a[ids] = a_next + change + gain                                            # (18.3)
+        Y = y + np.tensordot(A, hK[:last], 1)                                      # (9.1)
+
+        def pull(i, lam, out):
+            out[...] = network.vjp(t + c[i] * h, Y[i], lam)                        # (18.4)
+        mu, _ = step_back(W, h[:, None], a_next, share, pull)
+        a[ids] = mu.sum(axis=0) + gain                                             # (18.3)
     return a + cotangents[1:][times[1:] == times[0]].sum(axis=0), network.a_f_theta()
-
-
-def extended(tableau, dense):
-    """A, b, c of a method with the stages of its dense output added, which have weight 0."""
-    A, b, c = tableau.arrays
-    r, s = len(dense.P), tableau.stages
-    A_all, b_all, c_all = np.zeros((r, r)), np.zeros(r), np.zeros(r)
-    A_all[:s, :s], b_all[:s], c_all[:s] = A, b, c
-    for i, (row, node) in enumerate(dense.extra, start=s):
-        A_all[i, :len(row)], c_all[i] = row, node
-    return A_all, b_all, c_all

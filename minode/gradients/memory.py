@@ -45,6 +45,7 @@ from array import array
 
 import numpy as np
 
+from ..solvers.dense import stages_of
 from ..solvers.explicit import Stats, explicit_stepper
 from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
 from ..solvers.solve import run
@@ -167,9 +168,12 @@ def increment_back(tableau, flat, t, h, y, bar):
     """bar Ψ'_h(t, y), the cotangent of y from that of the increment."""
     hK, step = explicit_stepper(flat, tableau, y, Stats())
     step(t, h, y, flat(t, y))
-    A, b, c = tableau.arrays
-    Y = y + A @ hK[:tableau.stages]
-    return step_back(A, b, h, bar, None, lambda i, lam: flat.vjp(t + c[i] * h, Y[i], lam))[0]
+    A, c, W = stages_of(tableau, False)
+    Y = y + A @ hK[:len(c)]
+
+    def pull(i, lam, out):
+        out[...] = flat.vjp(t + c[i] * h, Y[i], lam)
+    return step_back(W, h, bar, None, pull)[0][:-1].sum(axis=0)
 
 
 STEPS_BACK = {AsynchronousLeapfrog: leapfrog_back, ReversibleHeun: heun_back, Reversible: reversible_back}

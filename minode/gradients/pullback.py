@@ -28,7 +28,7 @@ import numpy as np
 
 from ..solvers.explicit import Grid
 from ..solvers.solve import KEYWORDS, find_method, run
-from ..solvers.states import SolverError, as_real, as_times
+from ..solvers.states import SolverError, as_real
 from ..solvers.tableaus import Tableau
 from .adjoint import backsolve, time_gradient
 from .discrete import Notes, is_small, sweep, sweep_trajectories
@@ -99,12 +99,13 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     """
     y0, theta = as_point(f, y0, theta)
     b = np.zeros_like(theta) if dL_dtheta is None else as_real("dL_dtheta", dL_dtheta, theta.shape)
-    times, method = as_times(t), find_method(solver.get("method", "dopri5"))
+    method = find_method(solver.get("method", "dopri5"))
     if not callable(loss):
         raise TypeError(f"loss must be callable as loss(ys) -> (L, dL_dys), not {type(loss).__name__}")
     check_route(gradient, method, solver, backward)
     bound = f.bind(theta, y0)
-    tape, velocity = {"discrete": [], "interpolate": [], "checkpoint": Checkpoints()}.get(gradient), bound
+    keeps = gradient in ("discrete", "interpolate")
+    tape, velocity = [] if keeps else Checkpoints() if gradient == "checkpoint" else None, bound
     is_reversible = not isinstance(method, Tableau)
     plain = is_reversible or solver.get("per_trajectory") or is_small(y0.shape, theta)
     if gradient == "discrete" and not plain and getattr(bound, "noted", None):      # keep the passes (chapter 18)
@@ -112,15 +113,16 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
         tape, velocity = Notes(bound, method, chooses), bound.noted
     if is_reversible:
         solver["method"] = Remember(method, keep=gradient == "discrete")
-    forward = run(velocity, y0, times, tape, **solver)
-    ys = forward.solution.ys
+    forward = run(velocity, y0, t, tape, **solver)
+    times, ys = forward.solution.t, forward.solution.ys
     value, dL_dys = parts_of_loss(loss(ys), "(L, dL_dys)")
     dL_dys = as_real("dL_dys", dL_dys, ys.shape)
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         if gradient in ("backsolve", "interpolate"):
             ends = min(times[0], times[-1]), max(times[0], times[-1])        # the clock of a solve may round
-            y_at = (lambda t: forward.interpolate(np.clip(t, *ends))) if gradient == "interpolate" else None
+            between = forward.interpolant() if gradient == "interpolate" else None
+            y_at = between and (lambda t: between(np.clip(t, *ends)))
             back = {k: v for k, v in solver.items() if k not in ("method", "norm", "first_step", "progress")}
             back = back | {"method": method} | (backward or {})
             a, b = backsolve(f, ys, times, theta, dL_dys, b, y_at, **back)

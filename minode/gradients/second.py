@@ -33,11 +33,11 @@ Next: how to find out whether any of this is right (chapter 22).
 
 import numpy as np
 
-from ..solvers.dense import interpolant, weights_at
+from ..solvers.dense import interpolant, stages_of, weights_at
 from ..solvers.solve import find_method, run
 from ..solvers.states import as_real
 from ..solvers.tableaus import Tableau
-from .discrete import extended, step_back
+from .discrete import step_back
 from .pullback import Gradients, finite, parts_of_loss
 from .tangent import as_point, tangent_rhs
 
@@ -88,32 +88,32 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
 def sweep_twice(f, tape, tableau, theta, v_theta, times, g):
     """(a, ȧ) at the first state and (b, ḃ), from the steps of (y, w) and cotangents g (N, 2, ..., d)."""
     dense, shape = interpolant(tableau), g.shape[2:]
-    A, b, c = extended(tableau, dense)
     a, sums = np.zeros((2, *shape)), np.zeros((2, len(theta)))
     n_out, sign = len(times) - 1, np.sign(times[-1] - times[0])
 
-    def pull(t, Y, W, lam):
+    def pull(t, Y, W, lam, out):
         mu, lam_f_theta = f.vjp(t, Y, theta, lam[0])
         mu_dot, lam_dot_f_theta = f.vjp(t, Y, theta, lam[1])
         bend, bend_theta = f.vjp_derivative(t, Y, theta, lam[0], W, v_theta)
         sums[0] += lam_f_theta
         sums[1] += lam_dot_f_theta + bend_theta                                    # (21.3)
-        return np.stack([mu, mu_dot + bend])                                       # (21.2)
+        out[0], out[1] = mu, mu_dot + bend                                         # (21.2)
 
     for t, h, y, hK in reversed(tape):
-        last, gain, share = len(hK), np.zeros_like(a), np.zeros((len(hK), *a.shape))
+        gain, share = np.zeros_like(a), None
         while n_out > 0 and sign * (times[n_out] - t) > 0:
             theta_out = (times[n_out] - t) / h
             if theta_out == 1.0:
                 a = a + g[n_out]
             else:
                 gain += g[n_out]
-                share += np.multiply.outer(weights_at(dense, theta_out)[:last], g[n_out])
+                share = (0.0 if share is None else share) + np.multiply.outer(weights_at(dense, theta_out), g[n_out])
             n_out -= 1
-        Y, W = np.moveaxis((y + A[:last, :last] @ hK).reshape(last, 2, *shape), 1, 0)
-        change, _ = step_back(A[:last, :last], b[:last], h, a, share,
-                              lambda i, lam: pull(t + c[i] * h, Y[i], W[i], lam))
-        a = a + change + gain
+        A, c, W = stages_of(tableau, share is not None)
+        Y, Y_dot = np.moveaxis((y + A @ hK[:len(c)]).reshape(len(c), 2, *shape), 1, 0)
+        mu, _ = step_back(W, h, a, share,
+                          lambda i, lam, out: pull(t + c[i] * h, Y[i], Y_dot[i], lam, out))
+        a = mu.sum(axis=0) + gain
     return a + g[1:n_out + 1].sum(axis=0), sums
 
 

@@ -66,6 +66,28 @@ def interpolant(tableau):
     return Interpolant(P, extra)
 
 
+@lru_cache(maxsize=None)
+def stages_of(tableau, is_dense):
+    """A (s, s), c (s,) and W (s, s + 1) of the stages that a step depends on.
+
+    They are those up to the last that b uses; or where `is_dense` all, those of the dense output too,
+    whose weight in the step is 0. Row i of W tells what k_i is used for: a_1i, …, a_si, b_i.
+
+    >>> from minode import methods
+    >>> stages_of(methods["midpoint"], False)[2]
+    array([[0. , 0.5, 0. ],
+           [0. , 0. , 1. ]])
+    """
+    A, b, c = tableau.arrays
+    dense, used = interpolant(tableau), np.flatnonzero(b)[-1] + 1
+    s = len(dense.P) if is_dense else used
+    own, A_all, c_all, b_all = min(s, tableau.stages), np.zeros((s, s)), np.zeros(s), np.zeros((s, 1))
+    A_all[:own, :own], c_all[:own], b_all[:own, 0] = A[:own, :own], c[:own], b[:own]
+    for i, (row, node) in enumerate(dense.extra[:s - own], start=own):
+        A_all[i, :len(row)], c_all[i] = row, node
+    return A_all, c_all, np.concatenate([A_all.T, b_all], axis=1)
+
+
 def all_increments(f, interpolant, t, h, y, hK):
     """hK with the rows that only the dense output needs, and how many calls of f they took.
 

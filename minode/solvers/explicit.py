@@ -151,7 +151,7 @@ def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
     """
     y, zero, (hK, step, *_) = problem.y, np.zeros_like(problem.y), stepper
     asks_anew = tableau.starts_with_velocity and not tableau.is_fsal
-    k = None
+    k, own = None, hK[:tableau.stages]
     for t, t_new in grid:
         if stats.n_steps >= max_steps:
             raise SolverError(f"stopped at t = {t}: max_steps = {max_steps} were not enough", t)
@@ -159,11 +159,12 @@ def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
             k = (problem.first if k is None else problem.f)(t, y)                  # (9.2)
             stats.n_f += 1
         stats.n_steps += 1
-        y_new, k = step(t, t_new - t, y, k)
+        h = t_new - t
+        y_new, k = step(t, h, y, k)
         if y_new.dot(zero) != 0:                 # 0 times infinity or NaN is NaN
             why = ("the state is no longer finite after" if tableau.is_explicit
                    else "Newton does not converge in")
             raise SolverError(f"{why} the step from t = {t} to {t_new}", t)
         stats.n_accepted += 1
-        yield Step(t, t_new - t, y, t_new, y_new, hK[:tableau.stages])
+        yield Step(t, h, y, t_new, y_new, own)
         y = y_new

@@ -20,6 +20,7 @@ Next: the derivatives (Part III, chapter 16).
 """
 
 import inspect
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -108,7 +109,7 @@ def solve(f, y0, t, **options):
     (92, 12, 3)
     """
     done = run(f, y0, t, [], **options)
-    return done.solution._replace(interpolate=done.interpolate)
+    return done.solution._replace(interpolate=done.interpolant())
 
 
 class Run(NamedTuple):
@@ -118,7 +119,7 @@ class Run(NamedTuple):
     solution: Solution
     method: object
     tape: list                # (t, h, y, hK) for each step, flat; or the passes of chapter 12
-    interpolate: object
+    interpolant: object       # called, it makes interpolate(t) from the tape
 
 
 def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None, max_steps=100_000,
@@ -170,8 +171,7 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
         else:
             steps = fixed_steps(problem, method, stepper, grid, stats, max_steps)
     solution = collect(problem, watched(steps, problem.t, progress), dense, stats, tape)
-    interpolate = between(problem, tape, dense, stats) if isinstance(tape, list) else None
-    return Run(problem, solution, method, tape, interpolate)
+    return Run(problem, solution, method, tape, partial(between, problem, tape, dense, stats))
 
 
 KEYWORDS = [name for name in run.__kwdefaults__ if name not in ("grid", "controller")]
@@ -212,7 +212,7 @@ def run_trajectories(f, y0, problem, tableau, tolerances, stats, tape, controlle
     dense = interpolant(tableau)
     passes = trajectory_steps(problem, tableau, tolerances, stats, controller, h, max_steps)
     solution = collect_trajectories(problem, watched(passes, problem.t, progress), dense, stats, tape)
-    return Run(problem, solution, tableau, tape, between_trajectories(problem, tape or [], dense))
+    return Run(problem, solution, tableau, tape, partial(between_trajectories, problem, tape, dense))
 
 
 def collect(problem, steps, dense, stats, tape):

@@ -95,6 +95,17 @@ def test_vjp_is_the_gradient_of_the_weighted_sum_over_components_and_batch(data,
     assert_agree(a_f_theta, together, ROUND_OFF)
 
 
+@pytest.mark.eq("1.3", "4.3", "4.4", "4.5")
+@given(st.data(), st.one_of(every_field, toys()), batches)
+def test_a_linearized_field_is_its_jacobian_and_pulls_back_to_theta_as_often_as_asked(data, field, batch):
+    f, theta = field
+    t, y = data.draw(clocks(batch)), data.draw(arrays((*batch, f.dim)))
+    f_y, a_f_theta = f.linearize(t, y, theta)
+    assert_agree(f_y, f.jacobian(t, y, theta), ROUND_OFF)
+    for a in (data.draw(arrays(y.shape)), data.draw(arrays(y.shape))):
+        assert_agree(a_f_theta(a), f.vjp(t, y, theta, a)[1], ROUND_OFF)
+
+
 @pytest.mark.eq("1.3")
 def test_the_parameters_get_the_sum_of_what_all_trajectories_have_to_say():
     f, theta, y = Toy(), np.array([1.0, -0.7, 0.4]), np.array([0.5, -0.3])

@@ -90,7 +90,7 @@ def test_the_matrices_are_those_of_the_complex_step(data, network, batch):
 def test_reverse_mode_from_the_identity_ends_in_the_derivatives_by_time_and_state(data, network, batch):
     f, theta = network
     t, y = drawn_point(data, f, batch)
-    *_, (_, _, G) = f._backward(t, y, theta)
+    *_, (_, G, _) = f._backward(t, y, theta)
     matrix = f.jacobian(t, y, theta)
     if f.sees_time:
         matrix = np.concatenate([f.time_derivative(t, y, theta)[..., None], matrix], axis=-1)

@@ -93,9 +93,9 @@ def test_the_way_is_chosen_by_the_size_of_the_jacobians(rows, steps, at_once):
     seen = []
 
     class Watched(type(f)):
-        def jacobian(self, t, y, theta):
+        def linearize(self, t, y, theta):
             seen.append(y.shape)
-            return super().jacobian(t, y, theta)
+            return super().linearize(t, y, theta)
 
     pullback(Watched(f.widths, f.names), np.full((rows, 3), 0.1), [0.0, 0.2], theta, np.ones((rows, 3)),
              method="midpoint", step_size=0.2 / steps)
