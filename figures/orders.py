@@ -79,7 +79,7 @@ def draw(fig, data):
             ax.loglog(row["h"], np.maximum(row["error"], 1e-15), LOOKS[look], color=COLOURS[order], lw=1.3,
                       mfc=COLOURS[order] if look == 0 else "white")
             labels.append((row["error"][0], f"{name} {row['slope']:.2f}", COLOURS[order]))
-        ax.set(title=title, ylim=(1e-15, 100), xlim=(0.009, 0.9))
+        ax.set(title=title, ylim=(1e-15, 1e4), xlim=(0.009, 0.9))       # room for the labels
         ax.minorticks_off()
         style.end_labels(ax, row["h"][0], labels, gap=0.078, space=0.05, size=10)
     for ax in axes[2:]:
