@@ -73,8 +73,9 @@ def draw(fig, data):
     for method, colour in METHODS.items():
         sizes.semilogy(data[method]["t"], data[method]["h"], ".-", color=colour, lw=0.8, ms=4)
     sizes.semilogy(t, data["limit"], ":", color=style.VERMILION)
-    sizes.text(450, 150, f"kvaerno5, {len(row['t'])} steps", color=style.BLUE)
-    sizes.text(500, 4, f"trbdf2, {len(data['trbdf2']['t'])} steps", color=style.GREEN, ha="right")
+    for name, x, y, colour in (("kvaerno5", 420, 250, style.BLUE), ("trbdf2", 300, 4, style.GREEN)):
+        taken = float(f"{len(data[name]['t']):.2g}")                 # as the caption has it
+        sizes.text(x, y, f"{name}, {taken:.0f} steps", color=colour, ha="center")
     sizes.text(25, 1e-4, f"dopri5, {BUDGET:,} steps to $t = 11$", color=style.VERMILION)
     sizes.text(1250, 5e-3, "$h |λ| = 3.31$", color=style.VERMILION, ha="right")
     sizes.set(xlabel="time $t$", ylabel="step size $h$", ylim=(1e-5, 2e3))
