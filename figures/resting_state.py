@@ -90,6 +90,6 @@ def draw(fig, data):
     ax.semilogx(TOLERANCES, values["discrete"], "s-", color=style.VERMILION, ms=6)
     ax.text(3e-10, 11900, "pushforward, backsolve, interpolate", color=style.W, ha="right")
     ax.text(1.5e-10, 3000, "discrete gradient, on the steps of $y$", color=style.VERMILION, ha="right")
-    ax.text(4e-5, 8800, "differences", ha="center")
+    ax.text(1e-4, 8800, "differences", ha="center")
     ax.set(xlabel="tolerance, rtol = atol", ylabel="$dx(5)/dx(0)$", ylim=(0, 13500),
            xlim=(3e-2, 3e-11), title="its end, by tolerance")
