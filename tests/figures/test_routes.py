@@ -48,6 +48,8 @@ def test_an_error_made_at_the_end_grows_on_the_way_back_and_output_times_stop_it
 def test_finite_differences_have_ten_digits_at_best_and_the_complex_step_all():
     data = computed("differences")
     errors = data["errors"]
+    assert says("differences", f"where u = {scientific(np.spacing(1.0))} is the distance from 1")
+    assert np.isclose(differences.EPSILON, np.spacing(1.0) ** (1 / 3))
     assert says("differences", f"no better than about {errors['forward'].min():.0e}".replace("e-0", "e-"))
     assert says("differences", f"than about {errors['central'].min():.0e}".replace("e-0", "e-"))
     assert errors["complex step"][differences.EPSILONS <= 1.001e-8].max() < 1e-15
