@@ -62,12 +62,32 @@ def test_the_flow_carries_the_digits_apart_and_the_loss_says_so():
     assert error == len(data["wrong"]) / len(data["labels"])
 
 
+def test_the_numbers_of_the_classes_stand_apart_and_near_their_means():
+    data, labels = computed("learning_digits"), computed("learning_digits")["labels"]
+    extent = np.ptp(data["states"])
+    for states in data["states"][list(learning_digits.SHOWN)]:
+        means = np.array([states[labels == digit].mean(axis=0) for digit in range(10)])
+        places = learning_digits.parted(means, learning_digits.GAP * extent)
+        away = np.linalg.norm(places[:, None] - places, axis=-1) + 9 * extent * np.eye(10)
+        assert away.min() > 0.9 * learning_digits.GAP * extent
+        assert np.linalg.norm(places - means, axis=1).max() < learning_digits.GAP * extent
+
+
 def test_a_fifth_is_held_out_and_no_held_out_image_is_trained_on():
     training, held = _digits.data()
     assert (len(training.labels), len(held.labels)) == (1438, 359)
     whole = {image.tobytes() for image in training.images}
     assert not any(image.tobytes() in whole for image in held.images)
     assert np.bincount(held.labels).min() >= 25
+
+
+def test_the_learning_rate_was_chosen_on_images_that_are_not_held_out():
+    (training, held), (three, other) = _digits.data(), _digits.divided()
+    assert (len(three.labels), len(other.labels)) == (1079, 359)
+    assert sorted(map(bytes, training.images)) == sorted(map(bytes, [*three.images, *other.images]))
+    assert f"the same for all, {_digits.RATE}; on another fifth" in digits.__doc__
+    half, chosen, twice = (_digits.misread(factor * _digits.RATE) for factor in (0.5, 1, 2))
+    assert chosen <= min(half, twice)
 
 
 def test_moved_by_a_whole_pixel_or_none_an_image_is_moved_by_that():
