@@ -1,9 +1,12 @@
 """What the captions of the figures about flows of probability say is what compute() finds."""
 
+import re
+
 import numpy as np
 import pytest
 
-from figures import _targets, carried_density, learnt_densities, same_marginals, trace_estimates
+from figures import _targets, caption, carried_density
+from figures import learnt_densities, same_marginals, trace_estimates
 from . import computed, listed, says
 
 SHARE = 0.02                  # four standard errors of a share of 0.9 among 4,000
@@ -19,6 +22,11 @@ def test_the_particles_are_where_the_density_says_and_the_density_is_what_the_pa
     path = data["log p"][:, data["marked"]]
     assert says("carried_density", "about 90 per cent") and says("carried_density", "log p grows by about 2,")
     assert abs(path[-1] - path[0] - 2) <= 0.5
+    shares = [100 * share for share in data["crowded"]]
+    assert shares == sorted(shares)
+    first, last = re.search(r"while (\d+) per cent of the particles are in the blue at t = 0, "
+                            r"(\d+) per cent", caption(carried_density)).groups()
+    assert abs(shares[0] - int(first)) <= 100 * SHARE and abs(shares[-1] - int(last)) <= 100 * SHARE
     _, area = learnt_densities.cells()
     assert all(abs(p.sum() * area - 1) <= CELL for p in data["densities"])
 
