@@ -63,6 +63,7 @@ def draw(fig, data):
             _targets.shade(ax, *np.moveaxis(grid, -1, 0), density, row["target"].max())
             ax.set(xticks=[], yticks=[], aspect="equal")
         top.set_title(name, loc="center")
-        bottom.set_xlabel("target {own:.3f}\nflow {flow:.3f}, kernels {kernel:.3f}".format(**row))
+        bottom.set_xlabel("mean of −log p: target {own:.3f},\n"
+                          "flow {flow:.3f}, kernels {kernel:.3f}".format(**row))
     above[0].set_ylabel("target")
     below[0].set_ylabel("learnt")
