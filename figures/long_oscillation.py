@@ -10,13 +10,14 @@ and whose jumps are part of the loss. All have 400 steps of Adam from one θ, th
 falling from 0.02 to 0, and RK4 with a step for each observation. The figure shows (4.1), (20.1),
 (23.4), (23.5) and (23.6).
 
-Caption. Left: angles observed (dots), and the network's from the first state on, in one solve. The
-mean square of what is left, for angle and velocity, without noise: one solve 1.6, next to a
-variance of 1.7, so it is flat; the same with clipped gradients less than 0.3, a growing horizon
-0.016, pieces 0.052. Top right: the loss of each, that of the horizon in use and of the pieces; a loss
-of σ²/2, grey, is that of the noise. Below, angle and half the velocity: the field learnt with the
-growing horizon (green) over the true one (grey), with the true orbit. The pieces have the lowest loss but not the least error: what
-is solved for five intervals is not asked to keep its phase for longer.
+Caption. Left: angles observed (dots, in radians), and the network's from the first state on, in one
+solve. The mean square of what is left, for angle and velocity, without noise: one solve 1.6, next
+to a variance of 1.7, so it is flat; the same with clipped gradients less than 0.3, a growing
+horizon 0.016, pieces 0.052. Top right: the loss of each, that of the horizon in use and of the
+pieces; a loss of σ²/2, grey, is that of the noise. Below, angle and half the velocity: the field
+learnt with the growing horizon (green) over the true one (grey), with the true orbit. The pieces
+have the lowest loss but not the least error: what is solved for five intervals is not asked to keep
+its phase for longer.
 """
 
 import numpy as np
@@ -100,24 +101,22 @@ WAYS = {"long": ("one solve", style.VERMILION), "clipped": ("one solve, gradient
 
 
 def draw(fig, data):
-    panels = fig.subplot_mosaic([[name] * 2 + [right] for name, right in zip(WAYS, 2 * ["losses"] + 2 * ["plane"])])
-    for name, (label, colour) in WAYS.items():
-        ax = panels[name]
+    left, right = fig.subfigures(1, 2, width_ratios=[1.75, 1])
+    solutions, (losses, plane) = left.subplots(4, 1, sharex=True), right.subplots(2, 1)
+    for ax, (name, (label, colour)) in zip(solutions, WAYS.items()):
         ax.plot(T, data["observed"][:, 0], ".", color=style.PALE, ms=4)
         ax.plot(T, data[name]["ys"][:, 0], color=colour, lw=1.3)
-        ax.set(ylim=(-2.6, 2.6), yticks=(-2, 0, 2), title=label, xlim=T[[0, -1]])
-        ax.label_outer()
-    panels["pieces"].set(xlabel="time $t$")
-    ax = panels["losses"]
+        ax.set(ylim=(-2.6, 2.6), yticks=(-2, 0, 2), title=label, xlim=T[[0, -1]], ylabel="angle")
+    solutions[-1].set_xlabel("time $t$")
     for name, (_, colour) in WAYS.items():
-        ax.semilogy(np.arange(1, STEPS + 1), data[name]["loss"], color=colour, lw=0.9)
-    ax.axhline(NOISE**2 / 2, color=style.GREY, lw=0.8)
-    ax.text(0, 1.1 * NOISE**2 / 2, "noise", color=style.GREY, va="bottom")
-    ax.set(ylim=(3e-3, 20), xlabel="steps of Adam", ylabel="loss", title="the loss of each way")
+        losses.semilogy(np.arange(1, STEPS + 1), data[name]["loss"], color=colour, lw=0.9)
+    losses.axhline(NOISE**2 / 2, color=style.GREY, lw=0.8)
+    losses.text(400, 0.9 * NOISE**2 / 2, "noise", color=style.GREY, ha="right", va="top")
+    losses.set(ylim=(1.5e-3, 20), xlabel="steps of Adam", ylabel="loss",
+               title="the loss of each way")
 
-    ax = panels["plane"]
-    ax.plot(*data["truth"].T, color=style.GREY, lw=1.0)
+    plane.plot(*data["truth"].T, color=style.GREY, lw=1.0)
     for arrows, colour in zip(data["fields"], (style.GREY, style.GREEN)):
-        ax.quiver(*np.moveaxis(data["plane"], -1, 0), *np.moveaxis(arrows, -1, 0), color=colour, angles="xy",
-                  scale=60, width=0.008)
-    ax.set(xlabel="angle", ylabel="velocity / 2", title="true and learnt field")
+        plane.quiver(*np.moveaxis(data["plane"], -1, 0), *np.moveaxis(arrows, -1, 0), color=colour,
+                     angles="xy", scale=60, width=0.008)
+    plane.set(xlabel="angle", ylabel="velocity / 2", title="true and learnt field")
