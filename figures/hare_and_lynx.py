@@ -9,15 +9,18 @@ the first start is finished by Newton's method, six products Hv a step. Standard
 roots of the diagonal of σ² H⁻¹, with H in u and σ² = Σ r² / (42 − 6). The figure shows (2.2),
 (20.1), (21.1) and (23.4).
 
-Caption. Top: counts (dots), the fit (lines), and where all years at once end from the first start,
-nearly flat (dotted). Bottom left: the residual over the horizon in use. All years at once find the
+Caption. Top left: counts (dots), the fit (lines), and where all years at once end from the first
+start, nearly flat (dotted). Top right: the field of the fit for the logarithms, arrows as long as
+the square root of its size, its solution (line) and the counts (dots). The field is 0 at the cross,
+γ/δ = 33.6 thousand hares and α/β = 19.9 thousand lynx, the means over a cycle; those of the counts
+are 34.1 and 20.2. Bottom left: the residual over the horizon in use. All years at once find the
 optimum from 5 of the eight starts, and are stuck at a residual of 0.62 or more from 3; a growing
 horizon finds it from all eight. Newton's method then takes the norm of the gradient from 0.73 to
 0.12, 2.9e-4, 3.6e-8 and to round-off. Bottom right: α 0.540 ± 0.059, β 0.0272 ± 0.0038, γ 0.796 ±
 0.084, δ 0.0237 ± 0.0033, and in 1900 34.6 ± 2.8 thousand hares and 5.8 ± 0.5 thousand lynx, within
 0.22 standard errors of the posterior means that Carpenter (2018) published, 0.55, 0.028, 0.80,
-0.024, 34.0 and 5.9. α and γ are per year, β and δ per year and
-thousand pelts. σ is 0.24, and 0.25 there.
+0.024, 34.0 and 5.9. α and γ are per year, β and δ per year and thousand pelts. σ is 0.24, and 0.25
+there.
 """
 
 import numpy as np
@@ -29,7 +32,7 @@ from . import style
 from ._pelts import pelts
 
 SECONDS = 14
-SIZE, DPI = (8.0, 6.0), 100
+SIZE, DPI = (8.0, 6.0), 91
 FIELD, (YEARS, COUNTS) = LotkaVolterra(), pelts()
 T = YEARS - YEARS[0]
 NAMES = ("$α$", "$β$", "$γ$", "$δ$", "hares", "lynx")
@@ -111,14 +114,18 @@ def compute():
     path, norms, H = newton(ends["growing"][0])
     u = path[-1]
     sigma = np.sqrt(2 * loss(curves(u, T))[0] / FREE)
+    plane = np.stack(np.meshgrid(np.geomspace(6, 100, 8), np.geomspace(4, 75, 8)), axis=-1)
+    alpha, beta, gamma, delta = np.exp(u[:4])
+    data |= {"plane": plane, "field": FIELD(0.0, plane, np.exp(u[:4])) / plane,      # d log y/dt
+             "rest": np.array([gamma / delta, alpha / beta])}
     return data | {"u": u, "H": H, "norms": norms, "sigma": sigma, "rms": rms(u),
                    "estimates": np.exp(u), "relative errors": sigma * np.sqrt(np.diag(np.linalg.inv(H))),
                    "years": years, "fit": curves(u, years), "stuck": curves(ends["whole"][0], years)}
 
 
 def draw(fig, data):
-    panels = fig.subplot_mosaic([["counts", "counts"], ["losses", "ratios"]])
-    ax, losses, ratios = panels["counts"], panels["losses"], panels["ratios"]
+    top, bottom = fig.subfigures(2, 1)
+    (ax, plane), (losses, ratios) = top.subplots(1, 2, width_ratios=[1.5, 1]), bottom.subplots(1, 2)
     years = YEARS[0] + data["years"]
     for k, (name, colour) in enumerate((("hares", style.BLUE), ("lynx", style.VERMILION))):
         ax.plot(YEARS, COUNTS[:, k], "o", color=colour)
@@ -126,7 +133,20 @@ def draw(fig, data):
         ax.plot(years, data["stuck"][:, k], ":", color=colour, lw=1.4)
     ax.text(1903.7, 70, "hares", color=style.BLUE)
     ax.text(1905.2, 48, "lynx", color=style.VERMILION)
-    ax.set(xlabel="year", ylabel="pelts (thousands)", title="counts and fit", xticks=YEARS[::2], ylim=(0, None))
+    ax.set(xlabel="year", ylabel="pelts (thousands)", title="counts and fit", xticks=YEARS[::4],
+           ylim=(0, None))
+
+    ticks = (5, 10, 20, 50, 100)
+    plane.plot(*data["fit"].T, color=style.BLACK, lw=1)
+    plane.plot(*COUNTS.T, ".", color=style.GREY, ms=5)
+    plane.plot(*data["rest"], "x", color=style.BLACK, ms=8, mew=2)
+    arrows = data["field"] / np.sqrt(np.linalg.norm(data["field"], axis=-1, keepdims=True))
+    plane.quiver(*np.moveaxis(data["plane"], -1, 0), *np.moveaxis(arrows, -1, 0), color=style.GREEN,
+                 scale=16, width=0.009)
+    plane.loglog()
+    plane.minorticks_off()
+    plane.set(aspect="equal", xlabel="hares (thousands)", ylabel="lynx (thousands)", xticks=ticks,
+              xticklabels=ticks, yticks=ticks, yticklabels=ticks, title="field and orbit")
 
     for way, colour in (("whole", style.PURPLE), ("growing", style.GREEN)):
         losses.semilogy(data[way].T, color=colour, lw=1.1)

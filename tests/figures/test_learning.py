@@ -8,10 +8,11 @@ from scipy.optimize import least_squares
 from figures import annuli, coarse_to_fine, hare_and_lynx, hare_and_lynx_learnt, long_oscillation, spiral
 from minode import check_field, odeint
 
-from . import computed, says, scientific
+from . import computed, fixed, says, scientific
 
 ROUND_OFF = 1e-13                                       # of a gradient, of a matrix after sixteen steps
 TO_TOLERANCE = 1e-6                                     # two optima of one function, solved to 1e-10 each
+OF_A_CYCLE = 5e-3                                       # a mean over cycles cut to a step
 GAUSS_NEWTON = 0.1                                      # J'J against the whole Hessian, residuals of 0.2
 
 
@@ -34,6 +35,16 @@ def test_newton_finds_the_optimum_that_least_squares_finds_and_the_published_mea
     assert says("hare_and_lynx", f"within {np.ceil(100 * away.max()) / 100:.2f} standard errors")
     assert says("hare_and_lynx", f"σ is {data['sigma']:.2f}, and 0.25 there")
     assert np.abs(data["H"] - data["H"].T).max() < 1e-9 * np.abs(data["H"]).max()
+    rest, alone = data["rest"], hare_and_lynx.FIELD(0.0, data["rest"], estimates[:4])
+    assert np.abs(alone).max() < ROUND_OFF * rest.max()
+    figure, means = "hare_and_lynx", counts.mean(axis=0)
+    assert says(figure, "{:.1f} thousand hares and α/β = {:.1f} thousand lynx".format(*rest))
+    assert says(figure, "those of the counts are {:.1f} and {:.1f}".format(*means))
+    years = np.linspace(0.0, 40.0, 4001)
+    log_hares = np.log(hare_and_lynx.curves(data["u"], years)[:, 0] / data["estimates"][4])
+    upwards = np.flatnonzero((log_hares[:-1] < 0) & (log_hares[1:] >= 0))      # a cycle apart
+    cycle = hare_and_lynx.curves(data["u"], years)[upwards[0]:upwards[-1]]
+    assert np.abs(cycle.mean(axis=0) / rest - 1).max() < OF_A_CYCLE
 
 
 @pytest.mark.eq("20.1", "21.1", "23.4")
@@ -92,6 +103,12 @@ def test_the_network_learns_to_spiral_where_there_are_data():
     data = computed("spiral")
     away = list(data["away"].values())
     assert says("spiral", "they are {:.0f}, {:.2f}, {:.2f} and {:.3f} apart".format(*away))
+    untrained = data["snapshots"][0]
+    outside = np.abs(untrained).max(axis=1) > spiral.EDGE
+    first = int(np.argmax(outside))
+    assert outside[first:].all() and (np.diff(np.linalg.norm(untrained, axis=1)) > 0).all()
+    x, y = (fixed(value, 0) for value in untrained[-1])
+    assert says("spiral", f"from t = {spiral.T[first]:.1f} on, and at t = 25 at ({x}, {y})")
     radius = np.linalg.norm(data["plane"], axis=-1)
     speed = np.linalg.norm(data["true"], axis=-1)
     apart = np.linalg.norm(data["learnt"] - data["true"], axis=-1)
@@ -110,6 +127,11 @@ def test_a_flow_of_the_plane_leaves_points_of_the_ring_on_the_wrong_side_and_one
     for row in (data[extra][annuli.SHOWN] for extra in (0, 1)):      # the sides are those that are drawn
         assert ((row["ends"][:, 1] > 0) == (data["shown"][1] > 0)).all()
     assert min(row["edges"][1:, :, 1].min() for row in data[0] if "edges" in row) < 0
+    disc, ring = (data["shown"][1] == label for label in annuli.CLASSES)
+    flat, lifted = (data[extra][annuli.SHOWN]["along"] for extra in (0, 1))
+    assert all(flat[part].min() < 0 < flat[part].max() for part in (disc, ring))
+    assert lifted[ring].min() > 0
+    assert says("annuli", f"at {fixed(lifted[disc].mean(), 2)} on average")
 
 
 @pytest.mark.eq("4.1", "20.1", "23.4", "23.5", "23.6")
@@ -145,6 +167,11 @@ def test_what_is_learnt_through_coarse_steps_is_the_closed_form_and_no_flow():
                                   f"{scientific(rk4[1])} and {scientific(rk4[-1])}")
     off = {method: np.abs(learnt[method] - A).max() for method in learnt}
     assert says("coarse_to_fine", f"off A by up to {off['euler']:.2f}; that of RK4 by {scientific(off['rk4'])}")
+    chords = data["arcs"][0] + h * data["arcs"][0] @ learnt["euler"].T
+    assert np.abs(chords - data["arcs"][-1]).max() < ROUND_OFF
+    values = [np.linalg.eigvals(matrix)[0] for matrix in (learnt["euler"], A)]
+    values = [f"{fixed(value.real, 2)} ± {abs(value.imag):.2f} i" for value in values]
+    assert says("coarse_to_fine", "its eigenvalues are {} where those of A are {}".format(*values))
     for method in learnt:                                             # finer steps tend to the flow of A_h
         assert abs(errors[method][-1] / data[method]["of the flow"] - 1) < 0.02
     ys = odeint(lambda t, y: y @ learnt["euler"].T, data["truth"][0], data["t"], method="euler")
