@@ -8,10 +8,9 @@ ones of ε²/6 |L'''| + u |L|/ε, both with the rounding of numbers of size |L| 
 size ε; the complex step has the ε² and subtracts nothing.
 
 Caption. The relative error of each, an exact zero drawn at 1e-17; the dashed line is ε = u^{1/3},
-where u = 2.2e-16 is the distance from 1 to the next number.
-Forward differences get no better than about 3e-8, near ε = 1e-7, central ones no better than
-about 4e-11, near 1e-5. The complex step is right to 1e-15 for every ε ≤ 1e-8. On the way down
-the slopes are 1.00, 2.00 and 2.00.
+where u = 2.2e-16 is the distance from 1 to the next number. Forward differences get no better than
+about 3e-8, near ε = 1e-7, central ones no better than about 4e-11, near 1e-5. The complex step is
+right to 1e-15 for every ε ≤ 1e-8. On the way down the slopes are 1.00, 2.00 and 2.00.
 """
 
 import numpy as np
@@ -62,4 +61,5 @@ def draw(fig, data):
     ax.text(1e-10, 1e-8, "the subtraction loses digits", color=style.BLACK)
     ax.text(3e-2, 1e-7, "central", color=style.BLUE)
     ax.text(1e-13, 2e-15, "complex step", color=style.GREEN)
-    ax.set(xlabel="$ε$, the size of the step", ylabel="relative error of the derivative", xlim=(2, 5e-17), ylim=(5e-18, 30))
+    ax.set(xlabel="$ε$, the size of the step", ylabel="relative error of the derivative",
+           xlim=(2, 5e-17), ylim=(5e-18, 30))

@@ -11,14 +11,14 @@ reader's own, with its derivatives. The figure shows (2.2), (4.1), (20.1), (23.4
 Caption. Top: counts, the three models at weight decay 0.03, Lotka–Volterra (blue), with a network
 (green) and the network alone (red), and the loss of each, the penalty on the weights included; it
 jumps where the horizon grows. Bottom left: what the network changes in the learnt field, per year
-and in logarithms; the counts of 1900–1912 in grey. Bottom right: residuals. Lotka–Volterra has 0.19 in the years fitted and 0.38 in the forecast; the count of
-ten years before would have had 0.40, the mean 0.82. With a network at decay 0.03 it is 0.09 in the
-years fitted and 0.45 in the forecast, with the network alone 0.09 to 0.11 and 0.46 to 0.47. At
-decay 3 the sum has 0.16 and 0.37, and the network alone learns next to nothing. At decay 0.03
-the networks fit the years they see better, and forecast no better. The forecast is 16 counts of two
-correlated series: 0.38 against 0.45 is too little to rank the models. Nor can these data tell how
-much noise was learnt: σ = 0.24 in figure 30 is the misfit of Lotka–Volterra, not a noise that was
-measured.
+and in logarithms; the counts of 1900–1912 in grey. Bottom right: residuals. Lotka–Volterra has 0.19
+in the years fitted and 0.38 in the forecast; the count of ten years before would have had 0.40, the
+mean 0.82. With a network at decay 0.03 it is 0.09 in the years fitted and 0.45 in the forecast,
+with the network alone 0.09 to 0.11 and 0.46 to 0.47. At decay 3 the sum has 0.16 and 0.37, and the
+network alone learns next to nothing. At decay 0.03 the networks fit the years they see better, and
+forecast no better. The forecast is 16 counts of two correlated series: 0.38 against 0.45 is too
+little to rank the models. Nor can these data tell how much noise was learnt: σ = 0.24 in figure 30
+is the misfit of Lotka–Volterra, not a noise that was measured.
 """
 
 import numpy as np

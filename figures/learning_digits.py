@@ -6,12 +6,12 @@ the ten classes lie furthest apart at t = 1; two paths may cross in it, but in 3
 images are ever in the same place at the same time. The figure shows (25.1), and the training of (24.2) by (23.4) with the rate (23.6).
 
 Caption. Above: the 359 held-out digits on their way, in the plane in which the classes' means lie
-furthest apart at t = 1, its axes those of the spread of the means; each class has its number near its
-mean, and lines are the paths. The states move far, on average by 1.02 times the length that they start with, and the classes come apart: of
-the mean square distance from the centre, in all dimensions, the part that lies between the classes'
-means rises from 0.70 to 0.77. Below: the loss, weight decay included, on batches of 96; without a
-block it stays at 0.18 where the others reach 0.10 to 0.13. The seven digits that this net misreads, each
-with what it is and what it is read as.
+furthest apart at t = 1, its axes those of the spread of the means; each class has its number near
+its mean, and lines are the paths. The states move far, on average by 1.02 times the length that
+they start with, and the classes come apart: of the mean square distance from the centre, in all
+dimensions, the part that lies between the classes' means rises from 0.70 to 0.77. Below: the loss,
+weight decay included, on batches of 96; without a block it stays at 0.18 where the others reach
+0.10 to 0.13. The seven digits that this net misreads, each with what it is and what it is read as.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ SECONDS = 6
 SIZE, DPI = (8.0, 5.4), 98
 TIMES = np.linspace(0.0, 1.0, 9)
 SHOWN = (0, 4, 8)                          # of TIMES
-GAP = 0.06                                 # between the numbers of the classes, in the extent of the states
+GAP = 0.06                                 # between the numbers, in the extent of the states
 PER_ROW = 4                                # of the images misread
 AVERAGED = 20                              # steps, for the loss
 TEN = (style.BLACK, style.ORANGE, style.SKY, style.GREEN, "#999900", style.BLUE, style.VERMILION, style.PURPLE,
@@ -83,7 +83,8 @@ def draw(fig, data):
             ax.text(*place, str(digit), color=colour, size=13, weight="bold",
                     ha="center", va="center", path_effects=[withStroke(linewidth=3, foreground="white")])
         ax.grid(visible=False)
-        ax.set(title=f"$t = {TIMES[i]:g}$", xlabel="first axis", xticks=(-10, 0, 10), yticks=(-5, 0, 5))
+        ax.set(title=f"$t = {TIMES[i]:g}$", xlabel="first axis", xticks=(-10, 0, 10),
+               yticks=(-5, 0, 5))
     top.axes[0].set_ylabel("second axis")
     loss, images = bottom.subplots(1, 2, width_ratios=[1.1, 1])
     for name, values in data["losses"].items():
@@ -96,6 +97,8 @@ def draw(fig, data):
     for n, (image, where) in enumerate(zip(data["images"], data["wrong"])):
         row, column = divmod(n, PER_ROW)
         x, y = 10 * column, 11.5 * row
-        images.imshow(image.reshape(8, 8), cmap="Greys", extent=(x, x + 8, y + 8, y), interpolation="nearest")
-        images.text(x + 4, y + 9.7, f"{labels[where]} as {data['read'][where]}", ha="center", va="center", size=10)
+        images.imshow(image.reshape(8, 8), cmap="Greys", extent=(x, x + 8, y + 8, y),
+                      interpolation="nearest")
+        images.text(x + 4, y + 9.7, f"{labels[where]} as {data['read'][where]}", ha="center",
+                    va="center", size=10)
     images.set(xlim=(0, 10 * PER_ROW), ylim=(11.5 * row + 11, 0), aspect="equal")

@@ -8,9 +8,10 @@ ellipses. Gradient descent has steps 1/λ, where λ is the larger eigenvalue of 
 bottom. The figure shows (21.1) to (21.3).
 
 Caption. Left: contours of L (grey) over α and γ of Lotka–Volterra, and ellipses (blue), those of
-the parabola at the start, whose middle is Newton's first step; the cross is the bottom. Right: the distance from the bottom. Newton's method goes from 0.099
-to 0.045, 0.0052, 5.7e-5, 8.2e-9, and then to round-off, drawn at 1e-17. Gradient descent, where the
-eigenvalues are 67 and 383, is still 3.1e-4 away after 30 steps.
+the parabola at the start, whose middle is Newton's first step; the cross is the bottom. Right: the
+distance from the bottom. Newton's method goes from 0.099 to 0.045, 0.0052, 5.7e-5, 8.2e-9, and then
+to round-off, drawn at 1e-17. Gradient descent, where the eigenvalues are 67 and 383, is still
+3.1e-4 away after 30 steps.
 """
 
 import numpy as np
