@@ -46,7 +46,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..solvers.states import as_count, as_positive, as_real
-from .optimisers import adam, clip, sgd
+from .optimisers import adam, clip
 from .records import Fit, FitError, History
 
 OF_A_STREAM = 20                    # batches of a stream that stand for an epoch in (24.3)
@@ -70,8 +70,8 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     learning_rate     a number, or a function of the step, which counts from 0 (1e-3)
     weight_decay      λ in (24.2) (0)
     largest_gradient  G in (23.5) (none)
-    validate          validate(theta) -> loss, computed before the first step, after every
-                      `validate_every` and after the last
+    validate          validate(theta) -> loss, computed before the first step and after every
+                      `validate_every`, wherever n_steps ends: steps after the last one are not judged
     patience          stop after so many steps without a lower validation loss, or average (24.3)
     give_up           a loss so many times 1 + |the first| is divergence (1e6)
     counter           something whose n_f counts calls of f, such as `Counted(field)`
@@ -90,23 +90,26 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     for name, function in {"objective": objective, "optimiser": optimiser, "validate": validate}.items():
         if not callable(function) and (name, function) != ("validate", None):
             raise TypeError(f"{name} must be callable, not {function!r}")
-    if validate is not None and patience is not None and patience < validate_every:
-        raise ValueError(f"patience = {patience} would end the fit before a validation, every {validate_every} steps")
+    for name, steps in {"n_steps": n_steps, "patience": patience}.items():
+        if validate is not None and steps is not None and steps < validate_every:
+            raise ValueError(f"{name} = {steps} would end the fit before a validation, every {validate_every} steps")
+    if counter is not None and not hasattr(counter, "n_f"):
+        raise TypeError(f"counter must have an n_f that counts, such as Counted(field), not {counter!r}")
     if not callable(learning_rate):
         as_positive("learning_rate", learning_rate)
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be an integer from 0 on, not {seed!r}")
     draw, per_epoch = batches(data, batch_size, seed)
+    name = getattr(getattr(optimiser, "func", optimiser), "__name__", type(optimiser).__name__)
     if isinstance(theta, Fit):
-        now, lengths = theta._replace(stopped="n_steps done"), {sgd: 1, adam: 3}
-        if now.state is not None and lengths.get(optimiser, len(now.state)) != len(now.state):
-            other = next((known.__name__ for known in lengths if lengths[known] == len(now.state)), "another")
-            raise ValueError(f"optimiser is {optimiser.__name__}, but the fit to go on from was made with {other}")
+        if theta.state is not None and theta.optimiser not in ("", name):
+            raise ValueError(f"optimiser is {name}, but the fit to go on from was made with {theta.optimiser}")
+        now = theta._replace(stopped="n_steps done", optimiser=name)
     else:
         theta = as_real("theta", theta).astype(np.float64)
         if theta.ndim != 1:
             raise ValueError(f"theta must have shape (p,), not {theta.shape}")
-        now = Fit(theta, np.inf, 0, "n_steps done", History(*[np.empty(0)] * 4), 0, theta, None, 0.0)
+        now = Fit(theta, np.inf, 0, "n_steps done", History(*[np.empty(0)] * 4), 0, theta, None, 0.0, name)
     history = np.full((4, max(n_steps, now.steps)), np.nan)
     history[:, :now.steps] = now.history
 
@@ -123,8 +126,7 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
         history[:, k] = value, np.linalg.norm(gradient), n_f, np.nan
         if value > give_up * (1 + abs(history[0, 0])):
             raise ArithmeticError(f"the loss diverges: it is {value:.3g} and was {history[0, 0]:.3g} at first")
-        if largest_gradient is not None:
-            gradient = clip(gradient, largest_gradient)
+        gradient = gradient if largest_gradient is None else clip(gradient, largest_gradient)
         rate = learning_rate(k) if callable(learning_rate) else learning_rate
         theta, state = optimiser(now.last, gradient, now.state, rate)
         theta = as_real("the θ after a step", theta, now.last.shape)
@@ -133,7 +135,7 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
         judged = average, now.last, k
         if validate is not None:
             judged = np.inf, theta, k + 1
-            if (k + 1) % validate_every == 0 or k + 1 == n_steps:
+            if (k + 1) % validate_every == 0:
                 history[3, k] = finite("the validation loss", validate(theta))
                 judged = history[3, k], theta, k + 1
         best = min((now.loss, now.theta, now.best_step), judged, key=lambda found: found[0])
@@ -225,7 +227,7 @@ def check(n_steps, data, batch_size, validate_every, patience, weight_decay, lar
 @contextmanager
 def telling(progress, n_steps):
     """tell(done, loss): the reader's own, or a line on stderr with the loss and the time left."""
-    if progress not in (None, True, False) and not callable(progress):
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise TypeError(f"progress must be True, False, None or callable, not {progress!r}")
     if callable(progress):
         yield lambda done, loss: progress(done, n_steps, loss)

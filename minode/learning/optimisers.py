@@ -52,6 +52,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..solvers.states import as_positive, as_real
+
 
 class Momentum(NamedTuple):
     """What `sgd` remembers: the velocity v (p,)."""
@@ -70,14 +72,15 @@ class Moments(NamedTuple):
 def sgd(theta, gradient, state, learning_rate, momentum=0.9):
     """One step of gradient descent with momentum (23.1): the new θ, and the state for the next step.
 
-    theta and gradient are (p,), state is None in the first step, learning_rate is η and momentum μ.
-    Polyak (1964). Nothing is checked here: `fit` raises the ValueError.
+    theta and gradient are (p,), state is None in the first step, learning_rate is η and momentum μ,
+    0 ≤ μ < 1. ValueError or TypeError for unusable input. Polyak (1964).
 
     >>> theta, state = sgd(np.array([1.0]), np.array([2.0]), None, 0.1)
     >>> theta, state = sgd(theta, np.array([2.0]), state, 0.1)
     >>> theta, state.v
     (array([0.42]), array([3.8]))
     """
+    theta, gradient = as_step(theta, gradient, state, 1, learning_rate=learning_rate, momentum=momentum)
     v = np.zeros_like(theta) if state is None else state[0]
     v = momentum * v + gradient                                                    # (23.1)
     return theta - learning_rate * v, Momentum(v)                                  # (23.1)
@@ -87,19 +90,36 @@ def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=
     """One step of Adam, (23.2) to (23.4): the new θ, and the state for the next step.
 
     theta and gradient are (p,), state is None in the first step, learning_rate is η; beta1, beta2
-    and epsilon are β₁, β₂ and ε. Kingma and Ba (2015). Nothing is checked here: `fit` raises the
-    ValueError.
+    and epsilon are β₁, β₂, from 0 on and less than 1, and ε. ValueError or TypeError for unusable input.
+    Kingma and Ba (2015).
 
     >>> theta, state = adam(np.array([1.0, 1.0]), np.array([2.0, -1e-3]), None, 0.1)
     >>> theta.round(4), state.k
     (array([0.9, 1.1]), 1)
     """
+    theta, gradient = as_step(theta, gradient, state, 3, learning_rate=learning_rate, beta1=beta1,
+                              beta2=beta2, epsilon=epsilon)
     m, v, k = (np.zeros_like(theta), np.zeros_like(theta), 0) if state is None else state
     k = int(k) + 1
     m = beta1 * m + (1 - beta1) * gradient                                         # (23.2)
     v = beta2 * v + (1 - beta2) * gradient**2                                      # (23.2)
     m_hat, v_hat = m / (1 - beta1**k), v / (1 - beta2**k)                          # (23.3)
     return theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), Moments(m, v, k)  # (23.4)
+
+
+def as_step(theta, gradient, state, n_parts, **numbers):
+    """theta and the gradient as arrays, if a step can be made of them, of such a state, and of these numbers."""
+    theta = as_real("theta", theta)
+    gradient = as_real("gradient", gradient, theta.shape)
+    if state is not None and not (isinstance(state, tuple) and len(state) == n_parts
+                                  and all(np.shape(part) in (theta.shape, ()) for part in state)):
+        raise ValueError(f"state must be None or what the step before returned for this theta, not {state!r}")
+    for name, value in numbers.items():
+        below = math.inf if name in ("learning_rate", "epsilon") else 1.0
+        if not (type(value) is float and 0.0 <= value < below):            # for as_positive takes 4 µs
+            if as_positive(name, value, allow_zero=True) >= below:
+                raise ValueError(f"{name} must be less than 1, not {value!r}")
+    return theta, gradient
 
 
 def clip(gradient, largest):

@@ -298,6 +298,14 @@ def test_a_longer_fit_goes_on_from_a_shorter_one():
     assert bits(fit(mismatch, short, **SMALL | {"n_steps": 5})) == bits(short)
 
 
+@pytest.mark.parametrize("first", [3, 4, 5, 7, 11])
+def test_so_it_does_with_validation_wherever_the_shorter_one_ended(first):
+    options = SMALL | {"validate": held_out, "validate_every": 3, "learning_rate": 0.1}
+    short, whole = fit(mismatch, THETA, **options | {"n_steps": first}), fit(mismatch, THETA, **options)
+    assert bits(fit(mismatch, short, **options)) == bits(whole)
+    assert np.flatnonzero(~np.isnan(short.history.validation)).tolist() == list(range(2, first, 3))
+
+
 def test_the_theta_that_was_handed_in_is_not_written_to():
     theta = THETA.copy()
     theta.setflags(write=False)
@@ -365,6 +373,51 @@ def test_a_fit_does_not_go_on_with_another_optimiser(first, second):
         fit(mismatch, begun, optimiser=second, **SMALL | {"n_steps": 14})
 
 
+def own(theta, gradient, state, rate):
+    """A reader's optimiser, whose state looks like that of `sgd`."""
+    return theta - rate * gradient, (gradient,)
+
+
+class Own:
+    """Another, that is an object."""
+
+    def __call__(self, theta, gradient, state, rate):
+        return own(theta, gradient, state, rate)
+
+
+@pytest.mark.parametrize("first, second, names", [
+    (functools.partial(sgd, momentum=0.5), functools.partial(adam, beta1=0.5), ("sgd", "adam")),
+    (own, sgd, ("own", "sgd")), (sgd, own, ("sgd", "own")), (own, Own(), ("own", "Own"))])
+def test_nor_with_one_of_the_readers_or_with_settings_of_its_own_from_a_file_either(first, second, names, tmp_path):
+    begun = fit(mismatch, THETA, **SMALL | {"optimiser": first, "n_steps": 5})
+    save(tmp_path / "begun.npz", F, begun)
+    for start in (begun, load(tmp_path / "begun.npz", F)):
+        with pytest.raises(ValueError, match=f"optimiser is {names[1]}, but .* was made with {names[0]}$"):
+            fit(unasked, start, **SMALL | {"optimiser": second})
+        whole = fit(mismatch, THETA, **SMALL | {"optimiser": first})
+        assert bits(fit(mismatch, start, **SMALL | {"optimiser": first})) == bits(whole)
+    assert fit(mismatch, begun._replace(state=None), **SMALL | {"optimiser": second}).optimiser == names[1]
+
+
+def test_the_state_of_another_optimiser_whose_name_is_not_known_is_refused_by_the_first_step():
+    begun = fit(mismatch, THETA, **SMALL | {"n_steps": 5})._replace(optimiser="")
+    with pytest.raises(FitError, match="stopped after 5 steps: state must be None or what the step before returned"):
+        fit(mismatch, begun, **SMALL | {"optimiser": sgd})
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"beta1": 1.0}, "beta1 must be less than 1, not 1.0"), ({"beta2": np.nan}, "beta2 must be finite"),
+    ({"epsilon": -1.0}, "epsilon must be non-negative, not -1.0")])
+def test_settings_of_the_optimiser_that_are_none_end_the_fit_in_its_first_step_and_are_named(settings, message):
+    with pytest.raises(FitError, match="stopped after 0 steps: " + message):
+        fit(mismatch, THETA, optimiser=functools.partial(adam, **settings), **SMALL)
+
+
+def test_so_does_a_learning_rate_of_a_schedule():
+    with pytest.raises(FitError, match="stopped after 3 steps: learning_rate must be finite"):
+        fit(mismatch, THETA, **SMALL | {"learning_rate": lambda k: 0.1 if k < 3 else np.nan})
+
+
 @pytest.mark.parametrize("answer", [1.0, np.ones(3), (1.0,), (1.0, THETA, 0)])
 def test_an_objective_that_returns_no_pair_is_told_what_to_return(answer):
     with pytest.raises(FitError, match="objective must return a loss and its gradient"):
@@ -422,6 +475,7 @@ def test_a_validation_loss_that_is_no_number_ends_the_fit(at):
     ({"batch_size": 3}, "batch_size = 3 is for data in arrays"),
     ({"data": noisy, "batch_size": 3}, "batch_size = 3 is for data in arrays"),
     ({"validate": held_out, "patience": 5}, "patience = 5 would end the fit before a validation, every 10 steps"),
+    ({"validate": held_out, "n_steps": 5}, "n_steps = 5 would end the fit before a validation, every 10 steps"),
 ])
 def test_what_cannot_be_used_is_refused_before_any_work(options, message):
     with pytest.raises(ValueError, match=message):

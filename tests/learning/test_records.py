@@ -1,5 +1,6 @@
 """What a fit leaves in a file: whole or not at all, for the field that it belongs to, and never code."""
 
+import copy
 import os
 import pickle
 import zipfile
@@ -7,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from minode import MLP, Classifier, Layered, Linear, fit, load, save
+from minode import MLP, Classifier, Fit, FitError, Layered, Linear, fit, load, save
 from minode.learning.records import Counted
 from tests.learning.test_fit import SMALL, THETA, VARIANTS, F, bits, mismatch
 
@@ -174,12 +175,13 @@ def test_a_state_that_could_not_be_loaded_is_not_saved_and_nothing_is_pickled(st
 
 def test_a_fit_whose_last_theta_is_not_finite_is_not_saved_for_it_could_not_be_loaded(path):
     found = fit(mismatch, THETA, **SMALL)
-    with pytest.raises(ValueError, match="last must be finite"):
-        save(path, F, found._replace(last=np.nan * THETA))
+    for last, message in ((np.nan * THETA, "last must be finite"), (THETA[:-1], r"last must have shape \(26,\)")):
+        with pytest.raises(ValueError, match=message):
+            save(path, F, found._replace(last=last))
     assert not path.exists()
 
 
-@pytest.mark.parametrize("where", ["savez", "chmod", "replace"])
+@pytest.mark.parametrize("where", ["savez", "fsync", "chmod", "replace"])
 @pytest.mark.parametrize("what", [OSError("the disk is full"), KeyboardInterrupt()])
 def test_a_save_that_fails_leaves_the_old_file_and_no_other(where, what, path, monkeypatch):
     def fail(*arguments, **more):
@@ -191,7 +193,52 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_other(where, what, path, m
     assert path.read_text() == KEPT and only(path)
 
 
+def test_a_file_is_whole_on_the_disk_before_it_takes_the_place_of_the_old_one(path, monkeypatch):
+    path.write_text(KEPT)
+    fsync, replace, done = os.fsync, os.replace, []
+
+    def to_the_disk(handle):
+        done.append(os.fstat(handle).st_size)
+        fsync(handle)
+
+    def to_its_place(temporary, target):
+        assert target == path and path.read_text() == KEPT
+        done.append(os.stat(temporary).st_size)
+        replace(temporary, target)
+    monkeypatch.setattr(os, "fsync", to_the_disk)
+    monkeypatch.setattr(os, "replace", to_its_place)
+    save(path, F, THETA)
+    assert done == [path.stat().st_size] * 2 and np.array_equal(load(path, F), THETA)
+
+
+def test_a_fit_in_a_file_of_before_the_optimiser_was_named_is_read(path):
+    found = fit(mismatch, THETA, **SMALL)
+    save(path, F, found)
+    with np.load(path) as arrays:
+        older = {name: arrays[name] for name in arrays.files if name != "optimiser"}
+    np.savez(path, **older)
+    assert bits(load(path, F)) == bits(found._replace(optimiser=""))
+    assert bits(fit(mismatch, load(path, F), **SMALL)) == bits(found)
+    np.savez(path, **{name: array for name, array in older.items() if name != "best_step"})
+    with pytest.raises(ValueError, match="is not a file that `save` wrote"):
+        load(path, F)
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_fit_error_can_be_sent_to_another_process_and_keeps_its_fit(again):
+    found = fit(mismatch, THETA, **SMALL)
+    error = again(FitError("stopped after 12 steps", found))
+    assert isinstance(error.fit, Fit) and bits(error.fit) == bits(found) and str(error) == "stopped after 12 steps"
+
+
 def test_the_file_of_the_last_save_is_the_one_that_counts(path):
     save(path, F, THETA)
     save(path, F, 2 * THETA)
     assert np.array_equal(load(path, F), 2 * THETA) and only(path)
+
+
+def test_a_readers_field_may_have_anything_for_a_block(path):
+    class Own(Linear):
+        block = "of flats"
+    save(path, Own(2), THETA[:4])
+    assert np.array_equal(load(path, Own(2)), THETA[:4])
