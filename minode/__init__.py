@@ -31,7 +31,7 @@ and numbers them, and the lines of code that carry the same numbers are those eq
     IV.  What it is for                             learning/
          23  Steps downhill                             optimisers
          24  A loop that learns                         fit, records
-         25  Telling digits apart                       classify
+         25  Telling digits apart                       classify, layers
          26  The continuous normalizing flow            flows, probes
          27  From a stochastic to an ordinary equation  diffusion
 
@@ -66,10 +66,11 @@ from .gradients.checks import check_field, check_gradients
 from .gradients.pullback import Gradients, pullback, value_and_gradients
 from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs
-from .learning.classify import Classifier, Layered
+from .learning.classify import Classifier
 from .learning.diffusion import DiffusedMixture, euler_maruyama
 from .learning.fit import fit
 from .learning.flows import Flow, log_prob, negative_log_likelihood, sample
+from .learning.layers import Layered
 from .learning.optimisers import adam, sgd
 from .learning.probes import rademacher
 from .learning.records import Fit, FitError, load, save

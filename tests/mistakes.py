@@ -20,7 +20,7 @@ STATES, TEXTBOOK, TABLEAUS, EXPLICIT, ADAPTIVE, DENSE, BATCH, IMPLICIT, REVERSIB
 TANGENT, ADJOINT, DISCRETE, MEMORY, PULLBACK, SECOND, CHECKS = (
     f"gradients/{name}.py" for name in
     ("tangent", "adjoint", "discrete", "memory", "pullback", "second", "checks"))
-OPTIMISERS, FIT, CLASSIFY = (f"learning/{name}.py" for name in ("optimisers", "fit", "classify"))
+OPTIMISERS, FIT, CLASSIFY, LAYERS = (f"learning/{name}.py" for name in ("optimisers", "fit", "classify", "layers"))
 FLOWS, PROBES, DIFFUSION = (f"learning/{name}.py" for name in ("flows", "probes", "diffusion"))
 
 CONTROLS = {
@@ -300,9 +300,9 @@ CONTROLS = {
               "the first of the batch alone"),
              (CLASSIFY, "rows.sum(axis=0)", "rows.mean(axis=0)", "the mean over the batch for the sum"),
              (CLASSIFY, "theta_in, gradients.y0", "theta_in, 2 * gradients.y0", "twice the cotangent")],
-    "25.6": [(CLASSIFY, "np.floor(t)", "np.ceil(t)", "the layer after"),
-             (CLASSIFY, "self.bound[self.field.layer(t)](t, y)", "self.bound[0](t, y)", "one θ for all layers"),
-             (CLASSIFY, "self.bound[self.field.layer(t)].vjp(t, y, a)", "self.bound[0].vjp(t, y, a)",
+    "25.6": [(LAYERS, "np.floor(t)", "np.ceil(t)", "the layer after"),
+             (LAYERS, "self.bound[self.field.layer(t)](t, y)", "self.bound[0](t, y)", "one θ for all layers"),
+             (LAYERS, "self.bound[self.field.layer(t)].vjp(t, y, a)", "self.bound[0].vjp(t, y, a)",
               "one θ for all layers on the way back")],
     "26.1": [(FLOWS, "-self.trace(t, y, theta)", "self.trace(t, y, theta)", "a density that grows where points part")],
     "26.2": [(FLOWS, "end[..., -1]", "-end[..., -1]", "a sign")],

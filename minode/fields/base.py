@@ -51,7 +51,7 @@ class VectorField:
     faster that never forms them. `minode.check_field` compares all of them
     with finite differences.
 
-    Shapes: y (..., d), theta (p,); the velocity (1.1) is (..., d), `jacobian` f_y (..., d, d),
+    Shapes: y (..., d), theta (p,), arrays both; the velocity (1.1) is (..., d), `jacobian` f_y (..., d, d),
     `param_jacobian` f_θ (..., d, p), `time_derivative` f_t (..., d); t is a number, or has the
     batch's shape. What a subclass did not write raises NotImplementedError and says so.
     Second derivatives (chapter 21) ask for `vjp_derivative` besides.
@@ -153,3 +153,10 @@ class Bound:
     def a_f_theta(self):
         """The sum of the a f_θ of all calls of `vjp`."""
         return self.total.copy()
+
+
+def as_generator(rng):
+    """`rng`, if it can draw a θ: whatever is drawn in this book is drawn with a NumPy Generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a NumPy Generator, np.random.default_rng(0), not {rng!r}")
+    return rng

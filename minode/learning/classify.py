@@ -35,18 +35,20 @@ The residual network. Let the block be g(y, θ), and θ a different one for each
 
 The first is Euler's method with h = 1 for the second, a field whose parameters change at every whole
 t: so it needs no code of its own. The classifier below is a residual network with the field
-`Layered(g, n)`, t = (0, n), Euler and step_size = 1, and its discrete gradient is backpropagation; an
-ODE-Net is what is left when all layers share one θ and a solver chooses where to stop.
+`Layered(g, n)` (of the appendix, layers.py), t = (0, n), Euler and step_size = 1, and its discrete
+gradient is backpropagation; an ODE-Net is what is left when all layers share one θ and a solver
+chooses where to stop.
 
 Next: what a flow does to a density (chapter 26).
 """
 
 import numpy as np
 
-from ..fields.base import VectorField
+from ..fields.base import VectorField, as_generator
 from ..gradients.pullback import value_and_gradients
 from ..solvers.solve import odeint
-from ..solvers.states import as_count, as_real
+from ..solvers.states import as_count, as_real, as_real_or_complex, as_times
+from .records import as_field
 
 
 class Affine(VectorField):
@@ -65,7 +67,7 @@ class Affine(VectorField):
 
     def init(self, rng):
         """A random θ, uniform in ±1/√dim."""
-        return rng.uniform(-1.0, 1.0, self.n_params) * self.dim**-0.5
+        return as_generator(rng).uniform(-1.0, 1.0, self.n_params) * self.dim**-0.5
 
     def __call__(self, t, y, theta):
         W, b = self.parts(theta)
@@ -91,102 +93,17 @@ class Affine(VectorField):
         return a @ self.parts(theta)[0], np.concatenate([dW.ravel(), rows.sum(axis=0)])  # (25.5)
 
 
-class Layered(VectorField):
-    """n layers of one block, each with a θ of its own, as a field: layer i where ⌊t⌋ = i (25.6).
-
-    y (..., d); θ is that of layer 0, of layer 1, ... Layer 0 acts before t = 0 too, n − 1 after t = n too.
-
-    >>> Layered(Affine(2, 2), 3).n_params                    # three maps, each of four weights and two biases
-    18
-    """
-
-    def __init__(self, block, n_layers):
-        self.block, self.n_layers = block, as_count("n_layers", n_layers)
-        self.dim, self.n_params = block.dim, n_layers * block.n_params
-
-    def init(self, rng):
-        """A random θ: the block's own, once for each layer."""
-        return np.concatenate([self.block.init(rng) for _ in range(self.n_layers)])
-
-    def layer(self, t):
-        """The number of the layer at t."""
-        return np.clip(np.floor(t), 0, self.n_layers - 1).astype(int)              # (25.6)
-
-    def gather(self, t, y, theta, shape, what):
-        """what(i, t, y, θ_i, rows) for the rows of the batch that are in layer i, put together again."""
-        layer, thetas = np.broadcast_to(self.layer(t), y.shape[:-1]), theta.reshape(self.n_layers, -1)
-        clock, result = np.broadcast_to(t, layer.shape), np.zeros(shape, np.result_type(y, theta))
-        for i in np.unique(layer):
-            rows = layer == i
-            result[rows] = what(i, clock[rows], y[rows], thetas[i], rows)
-        return result
-
-    def __call__(self, t, y, theta):
-        return self.gather(t, y, theta, y.shape, lambda i, t, y, theta, rows: self.block(t, y, theta))
-
-    def jacobian(self, t, y, theta):
-        return self.gather(t, y, theta, (*y.shape, self.dim), lambda i, t, y, th, _: self.block.jacobian(t, y, th))
-
-    def param_jacobian(self, t, y, theta):
-        def own(i, t, y, theta_i, rows):
-            whole = np.zeros((*y.shape, self.n_layers, len(theta_i)), np.result_type(y, theta_i))
-            whole[..., i, :] = self.block.param_jacobian(t, y, theta_i)
-            return whole.reshape(*y.shape, -1)
-        return self.gather(t, y, theta, (*y.shape, self.n_params), own)
-
-    def time_derivative(self, t, y, theta):
-        return self.gather(t, y, theta, y.shape, lambda i, t, y, th, _: self.block.time_derivative(t, y, th))
-
-    def jvp(self, t, y, theta, w, dtheta):
-        moves = dtheta.reshape(self.n_layers, -1)
-        return self.gather(t, y, theta, y.shape,
-                           lambda i, t, y, theta, rows: self.block.jvp(t, y, theta, w[rows], moves[i]))
-
-    def vjp(self, t, y, theta, a):
-        a_f_theta = np.zeros((self.n_layers, self.block.n_params))
-
-        def pull(i, t, y, theta_i, rows):
-            a_f_y, a_f_theta[i] = self.block.vjp(t, y, theta_i, a[rows])
-            return a_f_y
-        return self.gather(t, y, theta, y.shape, pull), a_f_theta.ravel()
-
-    def bind(self, theta, y):
-        return BoundLayers(self, theta, y)
-
-
-class BoundLayers:
-    """A `Layered` field with θ filled in, for times that are numbers: what `bind` returns."""
-
-    def __init__(self, field, theta, y):
-        self.field = field
-        self.bound = [field.block.bind(part, y) for part in theta.reshape(field.n_layers, -1)]
-
-    def __call__(self, t, y):
-        return self.bound[self.field.layer(t)](t, y)                               # (25.6)
-
-    def vjp(self, t, y, a):
-        return self.bound[self.field.layer(t)].vjp(t, y, a)                        # (25.6)
-
-    def a_f_theta(self):
-        return np.concatenate([bound.a_f_theta() for bound in self.bound])
-
-
 def cross_entropy(z, labels):
     """The loss (25.2) of logits z (B, K) for the right classes (B,), and ∂L/∂z (B, K), (25.4).
 
-    ValueError where a label is no class, from 0 to K − 1.
+    ValueError or TypeError where z is not finite, or a label no class, from 0 to K − 1.
 
     >>> value, dL_dz = cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]))
     >>> float(value), dL_dz
     (1000.0, array([[ 1., -1.]]))
     """
-    z, labels, rows = np.asarray(z), np.asarray(labels), np.arange(len(z))
-    if labels.dtype.kind not in "iu" or z.ndim != 2 or labels.shape != rows.shape:
-        raise ValueError(f"labels must be a whole number for each row of z {z.shape}, not {labels.dtype} {labels.shape}")
-    if labels.min() < 0 or labels.max() >= z.shape[1]:
-        raise ValueError(f"labels must be from 0 to {z.shape[1] - 1}, not from {labels.min()} to {labels.max()}")
-    if not np.isfinite(z).all():
-        raise ValueError("z must be finite, but holds NaN or infinity")
+    z = as_real_or_complex("z", z)
+    labels, rows = as_labels(labels, z.shape), np.arange(len(z))
     shifted = z - z.real.max(axis=-1, keepdims=True)                               # (25.3)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))          # (25.3)
     dL_dz = np.exp(log_p)                                                          # (25.2)
@@ -194,10 +111,22 @@ def cross_entropy(z, labels):
     return np.mean(-log_p[rows, labels]), dL_dz / len(z)                             # (25.2) (25.4)
 
 
+def as_labels(labels, shape):
+    """The labels as an array, if they are classes of the rows of logits of this shape (B, K)."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or len(shape) != 2 or labels.shape != shape[:1] or not labels.size:
+        raise ValueError(f"labels must be a whole number for each row of z {shape}, not {labels.dtype} {labels.shape}")
+    if labels.min() < 0 or labels.max() >= shape[1]:
+        raise ValueError(f"labels must be from 0 to {shape[1] - 1}, not from {labels.min()} to {labels.max()}")
+    return labels
+
+
 class Classifier:
     """A map in, the flow of `field` along t, a map out (25.1); θ = (θ_in, θ_f, θ_out) flat.
 
-    Of x (B, n_in) it makes logits (B, n_out); `solver` are the keywords of `solve`.
+    Of x (B, n_in) it makes logits (B, n_out); t (N,) and `solver`, the keywords of `solve`, are those of
+    the flow. ValueError or TypeError for unusable input, of which t and solver are tried on a solve of
+    no steps before anything is trained.
 
     >>> from minode import MLP
     >>> model = Classifier(64, MLP([8, 16, 8], ["tanh", "identity"]), 10, method="rk4")
@@ -206,8 +135,10 @@ class Classifier:
     """
 
     def __init__(self, n_in, field, n_out, t=(0.0, 1.0), **solver):
-        self.inward, self.outward = Affine(as_count("n_in", n_in), field.dim), Affine(field.dim, as_count("n_out", n_out))
-        self.dim, self.field, self.dim_out, self.t, self.solver = n_in, field, n_out, t, solver
+        self.dim, self.field, self.dim_out = as_count("n_in", n_in), as_field("field", field), as_count("n_out", n_out)
+        self.inward, self.outward = Affine(n_in, field.dim), Affine(field.dim, n_out)
+        self.t, self.solver = as_times(t), solver
+        odeint(lambda t, y: y, np.ones((1, field.dim)), self.t[:1], **solver)      # no steps, for its checks
         self.pieces = self.inward, self.field, self.outward
         self.n_params = sum(piece.n_params for piece in self.pieces)
 
@@ -221,8 +152,16 @@ class Classifier:
             raise ValueError(f"theta must have shape ({self.n_params},), not {np.shape(theta)}")
         return np.split(theta, np.cumsum([piece.n_params for piece in self.pieces])[:-1])
 
+    def rows(self, x):
+        """x as an array (B, n_in)."""
+        x = as_real("x", x)
+        if x.ndim != 2 or x.shape[1] != self.dim or not len(x):
+            raise ValueError(f"x must have shape (B, {self.dim}), not {x.shape}")
+        return x
+
     def logits(self, x, theta):
         """z (B, n_out) for x (B, n_in), by (25.1)."""
+        x, theta = self.rows(x), as_real_or_complex("theta", theta)
         theta_in, theta_f, theta_out = self.split(theta)
         y0 = self.inward(0.0, x, theta_in)                                         # (25.1)
         ys = odeint(self.field.bind(theta_f, y0), y0, self.t, **self.solver)       # (25.1)
@@ -230,9 +169,8 @@ class Classifier:
 
     def value_and_gradient(self, x, labels, theta, gradient="discrete"):
         """The loss (25.2) of a batch, x (B, n_in) and labels (B,), and dL/dθ (p,) by the route `gradient`."""
-        x, theta = as_real("x", x), as_real("theta", theta, (self.n_params,))
-        if x.ndim != 2 or x.shape[1] != self.dim:
-            raise ValueError(f"x must have shape (B, {self.dim}), not {x.shape}")
+        x, theta = self.rows(x), as_real("theta", theta, (self.n_params,))
+        labels = as_labels(labels, (len(x), self.dim_out))
         theta_in, theta_f, theta_out = self.split(theta)
         dL_dtheta = np.zeros(self.n_params)
         by_in, by_f, by_out = self.split(dL_dtheta)

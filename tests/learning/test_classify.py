@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import MLP, VectorField, check_field, fit
+from minode import MLP, Classifier, Layered, VectorField, check_field, fit
 from minode.gradients.checks import complex_step
-from minode.learning.classify import Affine, Classifier, Layered, cross_entropy
+from minode.learning.classify import Affine, cross_entropy
 from tests.gradients.problems import EXACT, ROUND_OFF, relative_error
 from tests.strategies import arrays, assert_agree, batches, clocks, complex_columns
 
