@@ -74,8 +74,8 @@ Here the book ends.
 
 import numpy as np
 
-from ..fields.base import VectorField
-from ..solvers.states import as_count, as_real, as_times
+from ..fields.base import VectorField, as_generator
+from ..solvers.states import as_count, as_real, as_real_or_complex, as_times
 
 
 class DiffusedMixture(VectorField):
@@ -98,12 +98,11 @@ class DiffusedMixture(VectorField):
     def pack(self, weights, means, deviations):
         """θ (p,) from weights (K,), means (K, d) and standard deviations (K,)."""
         K, d = self.components, self.dim
-        weights, means = as_real("weights", weights, (K,)), as_real("means", means, (K, d))
-        deviations = as_real("deviations", deviations, (K,))
+        weights, deviations = as_real("weights", weights, (K,)), as_real("deviations", deviations, (K,))
         for name, values in (("weights", weights), ("deviations", deviations)):
             if (values <= 0).any():
                 raise ValueError(f"{name} must be positive, not {values}")
-        return np.concatenate([np.log(weights), means.ravel(), np.log(deviations)])
+        return np.concatenate([np.log(weights), as_real("means", means, (K, d)).ravel(), np.log(deviations)])
 
     def unpack(self, theta):
         """log w (K,), μ (K, d), log s (K,) from θ."""
@@ -137,6 +136,7 @@ class DiffusedMixture(VectorField):
 
     def log_density(self, t, y, theta):
         """log p(t, y) of (27.5): y is (..., d), the answer (...)."""
+        t, y, theta = map(as_real_or_complex, ("t", "y", "theta"), (t, y, theta))
         l, _, _ = self.shares(t, y, theta)
         return log_sum_exp(l) - log_sum_exp(theta[:self.components])               # (27.5)
 
@@ -163,10 +163,8 @@ class DiffusedMixture(VectorField):
         return -self.score_moves(t, y, theta)[0].sum(axis=-3)                      # (27.8)
 
     def density_rate(self, t, y, theta):
-        """∂p/∂t (...) by the Fokker–Planck equation (27.2).
-
-        ∇ · (p g) is p times ∇ · g + g · s, and Δp is p times the trace of the score's Jacobian + |s|².
-        """
+        """∂p/∂t (...) by the Fokker–Planck equation (27.2): ∇·(p g) is p (∇·g + g·s), and Δp is p (∇·s + |s|²)."""
+        t, y, theta = map(as_real_or_complex, ("t", "y", "theta"), (t, y, theta))
         s, g = self.score(t, y, theta), self.drift(t, y)
         spread = np.trace(self.score_jacobian(t, y, theta), axis1=-2, axis2=-1) + np.sum(s * s, axis=-1)
         carried = -self.dim + np.sum(g * s, axis=-1)
@@ -189,8 +187,7 @@ class DiffusedMixture(VectorField):
         decay = np.exp(-np.asarray(t))[..., None, None, None]
         along_s = 2 * along_v * decay**2 * np.exp(2 * theta[-self.components:])[:, None, None]
         blocks = along_w, along_m * decay, along_s                                 # (27.5)
-        blocks = [np.moveaxis(block, -3, -2).reshape(*y.shape, -1) for block in blocks]
-        return -np.concatenate(blocks, axis=-1)
+        return -np.concatenate([np.moveaxis(x, -3, -2).reshape(*y.shape, -1) for x in blocks], axis=-1)
 
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
         (_, u, r), (_, v), d = self.shares(t, y, theta), self.normals(t, theta), self.dim
@@ -214,9 +211,10 @@ class DiffusedMixture(VectorField):
 
     def draw(self, n, t, theta, rng):
         """n points (n, d) from p(t, ·) itself, with a NumPy Generator: a component each, then a normal."""
+        t, theta = as_real("t", t, ()), as_real("theta", theta, (self.n_params,))
         m, v = self.normals(t, theta)
         w = np.exp(theta[:self.components] - log_sum_exp(theta[:self.components]))
-        k = rng.choice(self.components, size=n, p=w / w.sum())
+        k = as_generator(rng).choice(self.components, size=as_count("n", n), p=w / w.sum())
         return m[k] + np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim))      # (27.5)
 
 
@@ -237,7 +235,9 @@ def euler_maruyama(g, y0, t, rng):
     >>> paths.shape, bool(0.9 < paths[-1].std() < 1.1)        # pulled and pushed: the standard normal
     ((301, 1000, 1), True)
     """
-    y, times = as_real("y0", y0), as_times(t)
+    y, times, rng = as_real("y0", y0), as_times(t), as_generator(rng)
+    if not callable(g):
+        raise TypeError(f"g must be callable as g(t, y), not {g!r}")
     if (np.diff(times) < 0).any():
         raise ValueError(f"t must increase, for noise is not undone going back, not {times}")
     ys = np.empty((len(times), *y.shape))

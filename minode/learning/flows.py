@@ -68,11 +68,11 @@ Next: a flow that need not be trained (chapter 27).
 
 import numpy as np
 
-from ..fields.base import Bound, VectorField
+from ..fields.base import Bound, VectorField, as_generator
 from ..fields.mlp import MLP
 from ..gradients.checks import complex_step
 from ..gradients.pullback import Gradients, value_and_gradients
-from ..gradients.tangent import as_point
+from ..gradients.tangent import as_field, as_point
 from ..solvers.solve import odeint
 from ..solvers.states import as_count, as_real, as_times
 from .probes import ProbedNetwork, repeated
@@ -173,6 +173,8 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
     >>> float(log_prob(Linear(2), [0.0, 0.0], [0.0, 1.0], shrink))       # 2 − log 2π
     0.1621229...
     """
+    if not callable(base):
+        raise TypeError(f"base must be callable as base(z), a log density, not {base!r}")
     flow, s, back, theta = pose_backwards(f, y, t, theta, noise, solver)
     end = odeint(flow.bind(theta, s), s, back, **solver)[-1]
     z, log_det = end[..., :-1], end[..., -1]                                       # (26.2)
@@ -221,9 +223,9 @@ def sample(f, n, t, theta, rng, **solver):
     >>> points.shape, bool(0.3 < points.std() < 0.45)         # e⁻¹ = 0.37
     ((1000, 2), True)
     """
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a NumPy Generator, np.random.default_rng(0), not {rng!r}")
-    z, theta = as_point(f, rng.normal(size=(as_count("n", n), f.dim)), theta)
+    z, theta = as_point(f, np.ones((as_count("n", n), as_field(f).dim)), theta)
+    odeint(f.bind(theta, z), z, as_times(t)[:1], **solver)                # no steps, for its checks
+    z = as_generator(rng).normal(size=z.shape)
     return odeint(f.bind(theta, z), z, t, **solver)[-1]
 
 
@@ -238,10 +240,8 @@ def noise_variance(f_y):
 
 def pose_backwards(f, y, t, theta, noise, solver):
     """The augmented field, its state at t[-1], the times from there back to t[0], and θ."""
-    flow, y = Flow(f, noise), as_real("y", y)
-    if y.ndim == 0 or y.shape[-1] != f.dim:
-        raise ValueError(f"y must have shape (..., {f.dim}) for this field, not {y.shape}")
-    s, theta = as_point(flow, beside(y, 0.0), theta)
+    flow, (y, theta) = Flow(f, noise), as_point(f, y, theta, "y")
+    s = beside(y, 0.0)
     if noise is not None and np.shape(noise)[1:] != y.shape:
         raise ValueError(f"noise must have shape (K, *y.shape), here (K, {', '.join(map(str, y.shape))}), "
                          f"not {np.shape(noise)}")

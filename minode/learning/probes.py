@@ -12,20 +12,24 @@ An array of tangents has the rows v_r in front, then the batch as one axis: (R, 
 
 import numpy as np
 
+from ..fields.base import as_generator
 from ..fields.network import Network
+from ..solvers.states import as_count
 
 
 def rademacher(rng, n_probes, shape):
     """Noise (n_probes, ..., d) for `log_prob`, by (26.3) and Hutchinson (1990): ±1 with equal chances.
 
-    shape (..., d) is that of y, rng a NumPy Generator. TypeError where it is something else.
+    shape (..., d) is that of y, a tuple of counts, rng a NumPy Generator. ValueError or TypeError where they
+    are something else.
 
     >>> rademacher(np.random.default_rng(0), 2, (5, 3)).shape
     (2, 5, 3)
     """
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a NumPy Generator, np.random.default_rng(0), not {rng!r}")
-    return rng.choice([-1.0, 1.0], size=(n_probes, *shape))
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"shape must be a tuple, that of y, not {shape!r}")
+    size = as_count("n_probes", n_probes), *(as_count("each of shape", n) for n in shape)
+    return as_generator(rng).choice([-1.0, 1.0], size=size)
 
 
 class ProbedNetwork(Network):
