@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from scipy.integrate import quad
 from scipy.stats import ks_2samp, kstest, multivariate_normal, norm, spearmanr
 
 from minode import check_field, check_gradients, odeint
@@ -234,6 +235,35 @@ def test_for_a_linear_drift_the_density_of_the_numbers_is_known_and_is_tested():
     shrink = (1 - h) ** 2
     variance = 2 * h * (1 - shrink**steps) / (1 - shrink)      # of v ← (1 − h)² v + 2h from 0
     assert kstest(ys[-1, :, 0], norm(1.5 * (1 - h) ** steps, variance**0.5).cdf).pvalue > UNLIKELY
+
+
+class OneEach(np.random.Generator):
+    """Noise that is 1 in step n of path n, and 0 elsewhere: what each of the ξ_n contributes, without chance."""
+
+    def __init__(self):
+        super().__init__(np.random.PCG64(0))
+        self.n = 0
+
+    def normal(self, size):
+        noise = np.zeros(size)
+        noise[self.n], self.n = 1.0, self.n + 1
+        return noise
+
+
+@pytest.mark.eq("27.1", "27.9")
+def test_the_density_of_the_numbers_is_right_to_first_order_in_h():
+    start, end, x = 1.5, 2.0, np.linspace(-12.0, 12.0, 241)
+    mean = start * np.exp(np.sin(end))                         # of dx = cos t x dt + √2 dW
+    variance = quad(lambda s: 2 * np.exp(2 * (np.sin(end) - np.sin(s))), 0.0, end, epsabs=1e-12)[0]
+
+    def error(n):
+        y0 = np.zeros((n + 1, 1))                              # a path for each ξ_n, and one for the mean
+        y0[n] = start
+        ys = euler_maruyama(lambda t, y: np.cos(t) * y, y0, np.linspace(0.0, end, n + 1), OneEach())
+        density = norm(ys[-1, n, 0], np.sqrt(np.sum(ys[-1, :n, 0] ** 2))).pdf(x)
+        return np.abs(density - norm(mean, np.sqrt(variance)).pdf(x)).max()
+    errors = np.array([error(n) for n in (80, 160, 320)])
+    assert np.abs(np.log2(errors[:-1] / errors[1:]) - 1).max() <= SLOPE
 
 
 @pytest.mark.eq("27.5")
