@@ -42,7 +42,7 @@ def test_with_two_steps_there_is_nothing_to_save():
     memory, calls, products = (dict(zip(costs, column)) for column in zip(*costs.values()))
     assert memory["residual network", "discrete"] > memory["ODE-Net", "discrete"]
     frugal = [memory["ODE-Net", route] / memory["ODE-Net", "discrete"] for route in ("checkpoint", "backsolve")]
-    assert 0.8 < min(frugal) and max(frugal) < 1.0
+    assert 0.8 < min(frugal) and max(frugal) < 1.2
     assert products["ODE-Net", "discrete"] == 12 == 2 * products["residual network", "discrete"]   # two steps
     assert calls["ODE-Net", "checkpoint"] == 29
 
