@@ -1,7 +1,7 @@
 """Figure 32. A network learns to spiral
 
-The demonstration that torchdiffeq ships (Chen and others, 2018): 1,000 states on y' = A y³ from t =
-0 to 25, and a network 2–50–2 with tanh that reads y³, its weights drawn from N(0, 0.1²), its biases
+The demonstration that torchdiffeq ships (Chen and others, 2018): 1,000 states on y' = A y³ (there
+y³ A, which turns the other way) from t = 0 to 25, and a network 2–50–2 with tanh that reads y³, its weights drawn from N(0, 0.1²), its biases
 0. In each step 20 pieces of 10 states in a row are drawn, each solved from its first state on by
 RK4, one step from state to state. The loss is half the mean square of the differences. The
 demonstration itself takes 2,000 steps of RMSprop down the mean |difference|; here 1,000 steps of

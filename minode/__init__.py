@@ -45,7 +45,7 @@ One notation throughout. States, tangents and cotangents are rows.
     k_i, hK             the stages of a step, and the array of the increments h k_i
     A, b, b_hat, c      the numbers of a Runge–Kutta method: tableau.A, tableau.b, ...
     w, dtheta           tangents: how y moves, how θ moves (w, Δθ)
-    a, b                cotangents: ∂L/∂y, ∂L/∂θ (this b is never a tableau's)
+    a, b                cotangents: ∂L/∂y, ∂L/∂θ (this b is not a tableau's)
     L                   a loss, a number computed from the states ys at the times t
 
 >>> import numpy as np

@@ -4,8 +4,9 @@ A network alternates linear maps with a nonlinearity σ applied to each componen
 
     x = σ(z),     dx = σ'(z) dz.                                         (3.1)
 
-That is all a chapter on derivatives needs of it: the value, the slope, and one
-number more, the largest slope L_σ. By the mean value theorem
+A chapter on first derivatives needs of it the value, the slope, and one number
+more, the largest slope L_σ; second ones (4.8) need σ'', the `curvature`. By the
+mean value theorem
 
     |σ(u) − σ(v)| ≤ L_σ |u − v|   with   L_σ = sup |σ'|,                 (3.2)
 
@@ -17,7 +18,7 @@ whole network, which is what existence and uniqueness of solutions rest on.
     tanh         tanh z                  1 − σ²                    1
     sigmoid      1 / (1 + e⁻ᶻ)           σ (1 − σ)                 1/4
     softplus     ln(1 + eᶻ)              sigmoid(z)                1
-    swish        z sigmoid(z)            s + z s (1 − s)           1.0998…
+    swish        z s, s = sigmoid(z)     s + z s (1 − s)           1.0998…
     sin          sin z                   cos z                     1
     relu         z for z > 0, else 0     1 for z > 0, else 0       1
     leaky_relu   z for z > 0, else z/100 1 for z > 0, else 1/100   1

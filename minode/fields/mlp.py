@@ -17,16 +17,16 @@ rule to (4.1), first layer first:
 With dy = w, dW̃ from Δθ, and dt = 0 this is the product f_y w + f_θ Δθ. With dt = 1
 and nothing else it is f_t.
 
-Reverse mode. Start from a row g_m = a and ask, last layer first, with what
-weights a · f depends on each layer. A change of x_l changes a · f by g_l · dx_l.
+Reverse mode. Start from the row g_m = a and find, last layer first, the row g_l
+with which a · f depends on x_l: a change of x_l changes a · f by g_l · dx_l.
 Insert (4.2), and collect what multiplies dx_{l−1} and dW̃_l:
 
     δ_l = g_l σ_l'(z_l),     g_{l−1} = δ_l W_l,                          (4.3)
     cotangent of W̃_l:  Σ δ_lᵀ x̃_{l−1}.                                   (4.4)
 
-The sum runs over the batch. What arrives at the input is [a · f_t, a f_y]. Neither
-mode ever forms f_y or f_θ: each costs about as much as two evaluations of f,
-whatever d and p are.
+The sum runs over the batch. What arrives at the input is [a · f_t, a f_y].
+Neither mode ever forms f_y or f_θ: each costs about as much as two evaluations of
+f besides the one whose layers it passes, whatever d and p are.
 
 The matrices themselves, where they are wanted (a short sweep, an implicit method), are
 (4.3) started from the d rows of the identity at once instead of from a,
@@ -86,7 +86,7 @@ class MLP(VectorField):
         self.widths, self.names = _check_architecture(widths, activations)
         self.dim = self.widths[-1]
         self.sees_time = self.widths[0] == self.dim + 1
-        self.shapes = list(zip(self.widths[1:], self.widths[:-1]))
+        self.shapes = list(zip(self.widths[1:], self.widths[:-1]))     # (fan_out, fan_in), n and m below
         self.n_params = sum(n * m + n for n, m in self.shapes)
         self.sigmas = [ACTIVATIONS[name] for name in self.names]
         self.idle = {}                                # arrays that its networks have given back

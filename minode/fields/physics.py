@@ -1,9 +1,9 @@
 """2. Four fields that can be differentiated in the head
 
-Before a network, four right-hand sides whose derivatives fit on a line. They
-are the test problems of the book: one solvable in closed form, one fitted to
-real data, one that turns stiff, and one that is everybody's first neural-ODE
-exercise. None of their Jacobians is symmetric, so a transpose that is missing
+Before a network, four right-hand sides whose derivatives fit on a line. They are
+the test problems of the book: one solvable in closed form, one fitted to real
+data, one that turns stiff, and one that is everybody's first neural-ODE exercise.
+In general none of their Jacobians is symmetric, so a transpose that is missing
 somewhere in a later chapter cannot hide.
 
 Linear. With θ the entries of a d × d matrix A, row by row,
@@ -18,8 +18,10 @@ any unit and rates per unit of time:
 
     y₁' =  α y₁ − β y₁ y₂,     y₂' = −γ y₂ + δ y₁ y₂.                    (2.2)
 
-The quantity δ y₁ − γ ln y₁ + β y₂ − α ln y₂ does not change along a solution,
-so the orbits are closed: differentiate it and insert (2.2).
+The quantity δ y₁ − γ ln y₁ + β y₂ − α ln y₂ does not change along a solution:
+differentiate it and insert (2.2). Where y₁, y₂ > 0 it is convex, with its minimum
+at (γ/δ, α/β), and grows without bound towards the edges, so its level lines are
+closed curves, and the orbits run along them.
 
 Van der Pol. An oscillator whose friction changes sign, θ = (μ,):
 
@@ -33,7 +35,8 @@ The cubic spiral. Two components, θ the entries of a 2 × 2 matrix A, row by ro
     f_y = A · diag(3 y²),     (f_θ)_{i,jk} = δ_ij y_k³.
 
 With A = (−0.1, 2; −2, −0.1) it winds inwards; it is the demonstration problem
-that torchdiffeq ships (Chen, Rubanova, Bettencourt, Duvenaud 2018).
+that torchdiffeq ships (Chen, Rubanova, Bettencourt, Duvenaud 2018), but for its
+sense: with y³ in front of A, there it turns the other way.
 
 (2.1) and (2.4) are one formula, f = A g(y) with g applied to each component,
 and share their code. Of the d³ entries of f_θ only d² are not zero, and the

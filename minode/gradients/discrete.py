@@ -5,12 +5,12 @@ one before by
 
     Y_i = y_n + Σ_{j<i} a_ij h k_j,   k_i = f(t_n + c_i h, Y_i),   y_{n+1} = y_n + Σ_i b_i h k_i.
 
-The loss that was printed is a function of these numbers. Its derivative is found
-as for a network, by asking of every intermediate quantity, last one first, with
-what weights L depends on it, all else computed from it included. Suppose the
-weights a_{n+1} of y_{n+1} are known. Write λ_i for those of k_i and μ_i for those
-of Y_i. k_i is used in y_{n+1}, with factor h b_i, and in the later stages Y_j, with
-factors h a_ji; Y_i is used in k_i alone; y_n in y_{n+1} and in every Y_i. So
+The loss that was printed is a function of these numbers. Its derivative is found as for
+a network: every intermediate quantity, last one first, gets its cotangent, the
+derivative of L in it through all that was computed from it. Suppose the cotangent
+a_{n+1} of y_{n+1} is known. Write λ_i for that of k_i and μ_i for that of Y_i. k_i is
+used in y_{n+1}, with factor h b_i, and in the later stages Y_j, with factors h a_ji;
+Y_i is used in k_i alone; y_n in y_{n+1} and in every Y_i. So
 
     λ_i = h ( b_i a_{n+1} + Σ_{j>i} a_ji μ_j ),                          (18.1)
     μ_i = λ_i f_y(t_n + c_i h, Y_i),                                     (18.2)
@@ -31,20 +31,20 @@ weight b_j = 0 in the step. An output at the end of a step simply joins a_{n+1}.
 chooses its steps is differentiated along the steps it took: its accepted t_n and h are
 numbers here, not functions of y₀ and θ.
 
-How does it compare with chapter 17? Divide (18.1) by h b_i and the recursion is a
-Runge–Kutta method again, run backwards on da/dt = −a f_y with its own table,
-a*_ij = b_j − b_j a_ji / b_i; and the pair of tables conserves (17.1) exactly, step by
-step (Sanz-Serna, SIAM Review 58, 2016). The backward solve of chapter 17 uses the
-same table in both directions, conserves (17.1) only up to its error, and recomputes
-y on the way. So the two gradients differ by O(h^p). Neither is nearer to the
-gradient of the true solution; but a minimiser that is shown one function and the
-gradient of another may find no step downhill.
+How does it compare with chapter 17? Where no b_i is 0, divide (18.1) by h b_i, and the
+recursion is a Runge–Kutta method again, run backwards on da/dt = −a f_y with its own
+table, a*_ij = b_j − b_j a_ji / b_i. Whether one is 0 or not, the step and its
+derivative conserve (17.1) exactly (Sanz-Serna, SIAM Review 58, 2016). The backward
+solve of chapter 17 uses the same table in both directions, conserves (17.1) only up to
+its error, and recomputes y on the way. So the two gradients differ by O(h^p). Neither
+is nearer to the gradient of the true solution; but a minimiser that is shown one
+function and the gradient of another may find no step downhill.
 
-All of it is linear in the weights, and only the chain has to be walked one step after
-the other. For a small system, where a call of f costs more than its arithmetic, the
-Jacobians of all the stages of all the steps come from one call on one array; (18.1) to
-(18.3) applied to the rows of the identity give ∂y_{n+1}/∂y_n, for all steps at once; and
-what is left to do in turn is
+All of it is linear in the cotangents, and only the chain has to be walked one step
+after the other. For a small system, where a call of f costs more than its arithmetic,
+the Jacobians of all the stages of all the steps come from one call on one array; (18.1)
+to (18.3) applied to the rows of the identity give ∂y_{n+1}/∂y_n, for all steps at once;
+and what is left to do in turn is
 
     a_n = a_{n+1} ∂y_{n+1}/∂y_n + what the outputs add.                  (18.6)
 

@@ -3,9 +3,10 @@
 The sweep of chapter 18 walks back over all n steps and so keeps them all. Two ways to
 keep fewer, at the price of computing again, and with the same numbers at the end.
 
-Checkpoints. Keep the state at every m-th step only. To take back the steps between
-two of them, start at the earlier one, take them forward again with everything
-kept, and sweep. At any time that is n/m states and the increments of m steps, least for
+Checkpoints. Keep the state at every m-th step only. To take back the steps between two
+of them, start at the earlier one, take them forward again with everything kept, and
+sweep. At any time that is n/m states and the s increments of each of m steps, least for
+m = √(n/s). Leave out s, which is a matter of the method, and take
 
     m ≈ √n,                                                              (19.1)
 
@@ -14,10 +15,11 @@ beforehand to a method that chooses them, so the spacing starts at one, and when
 have gathered, every second is dropped and m doubled: about √(n/2) to √(2n) of them at
 all times. The times of all steps are kept, 8 bytes each, since a step taken again must be the same step.
 
-Reversal. A reversible method (chapter 14) needs no memory at all: the state at the last time is kept
-whole, both copies, and each step is undone before it is differentiated. The
-derivatives of one step, written for the cotangents of all that goes in and comes out of it,
-last line first as always; a bar marks a cotangent. Asynchronous leapfrog (14.1):
+Reversal. A reversible method (chapter 14) needs no tape: the state at the last time is kept
+whole, both copies, and each step is undone before it is differentiated. The derivatives of
+one step, written for the cotangents of all that goes in and comes out of it, last line
+first as always; a bar marks a cotangent, and a prime what comes out of the step (y' is the
+y_new of chapter 14). Asynchronous leapfrog (14.1):
 
     v̄' ← v̄' + h/2 ȳ',   u = 2 v̄' f_y(t + h/2, y½),
     ȳ = ȳ' + u,   v̄ = h/2 ȳ − v̄'.                                        (19.2)
@@ -27,13 +29,14 @@ Reversible Heun (14.2), whose k' = f(t', z') enters y' and the next step:
     k̄' ← k̄' + h/2 ȳ',   z̄' ← z̄' + k̄' f_y(t', z'),
     ȳ = ȳ' + 2 z̄',   z̄ = −z̄',   k̄ = h/2 ȳ' + h z̄'.                       (19.3)
 
-A method made reversible (14.3), with c its coupling and Ψ' the derivative of its increment, which is
-what (18.1) and (18.2) compute without the identity in (18.3):
+A method made reversible (14.3), with c its coupling (the λ there) and J_h(t, y) the
+derivative of Ψ_h(t, y) in y, which (18.1) and (18.2) compute, without the identity in
+(18.3):
 
-    ȳ' ← ȳ' − z̄' Ψ'_{−h}(t', y'),   z̄ = z̄' + (1 − c) ȳ' + ȳ' Ψ'_h(t, z),   ȳ = c ȳ'.   (19.4)
+    ȳ' ← ȳ' − z̄' J_{−h}(t', y'),   z̄ = z̄' + (1 − c) ȳ' + ȳ' J_h(t, z),   ȳ = c ȳ'.   (19.4)
 
-Each f_y is met by its f_θ in the sum for θ. At the start v = f(t₀, y₀), z = y₀ and k = f(t₀, y₀) hand
-their cotangents on to y₀.
+Where a row meets f_y, the same row times f_θ is added to the sum for θ. At the start v = f(t₀,
+y₀), z = y₀ and k = f(t₀, y₀) hand their cotangents on to y₀.
 
 The trap is the one of chapter 14: the states met on the way back carry the round-off of the
 reversal, amplified by 1/c a step by a method with coupling c.
@@ -165,7 +168,7 @@ def reversible_back(method, flat, t, t_new, before, after, bars):
 
 
 def increment_back(tableau, flat, t, h, y, bar):
-    """bar Ψ'_h(t, y), the cotangent of y from that of the increment."""
+    """bar J_h(t, y), the cotangent of y from that of the increment."""
     hK, step = explicit_stepper(flat, tableau, y, Stats())
     step(t, h, y, flat(t, y))
     A, c, W = stages_of(tableau, False)

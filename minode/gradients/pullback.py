@@ -1,8 +1,8 @@
 """20. From a loss to its gradients
 
 There are five ways back from the cotangents ∂L/∂y(t_i) to dL/dy₀, dL/dθ and dL/dt_i, and
-this is the door to all of them. Each comes back with a(t₀⁺), what arrives at t₀ from all the
-later outputs, and with b; then
+this is the door to all of them. Each comes back with a(t₀⁺), what arrives at t₀ from all
+the later outputs, and with b, here what was collected on the way from b(T) = 0; then
 
     dL/dy₀ = a(t₀⁺) + ∂L/∂y(t₀),     dL/dθ = ∂L/∂θ + b,                  (20.1)
 

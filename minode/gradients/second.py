@@ -1,7 +1,8 @@
 """21. Second derivatives
 
 The gradient of a loss is a map from (y₀, θ) to (dL/dy₀, dL/dθ). Its derivative along a
-direction v = (v_y, v_θ) is a column of the Hessian's product with v,
+direction v = (v_y, v_θ) is the product of the Hessian with v, a vector as long as the
+gradient,
 
     H v = d/dε ∇L(y₀ + ε v_y, θ + ε v_θ)   at ε = 0,                     (21.1)
 
@@ -25,8 +26,8 @@ second derivative of the field is met. The loss has one as well: its gradient
 
 The steps are those the solver accepted for y, and are held fixed, as in chapter 18.
 
-The trap: f_yy of relu and leaky_relu is zero wherever it exists, and the kinks, which are
-all their curvature, are not seen.
+The trap: σ'' of relu and leaky_relu is zero wherever it exists, and the kinks, which
+are all their curvature, are not seen.
 
 Next: how to find out whether any of this is right (chapter 22).
 """

@@ -20,7 +20,7 @@ and no exponent is positive, the sum is at least 1. Since ∂ ln Σ_j exp z_j / 
 
     ∂L/∂z_c = (p_c − [c = c*]) / B:                                      (25.4)
 
-what was said too loud or too softly. M is no part of the derivative, as it drops out of (25.3).
+what was said too loudly or too softly. M is no part of the derivative, as it drops out of (25.3).
 
 Back through the maps. For z = x Wᵀ + b and the cotangent g of z, (1.3) is
 
@@ -29,15 +29,15 @@ Back through the maps. For z = x Wᵀ + b and the cotangent g of z, (1.3) is
 the sums over the batch. So g of (25.4) becomes the cotangent of y(T), `pullback` takes it to y₀
 and θ_f, and (25.5) again to θ_in.
 
-The residual network. Let the block be g(y, θ), and θ a different one for each of n layers:
+The residual network. Let the block be r(y, θ), and θ a different one for each of n layers:
 
-    y_{i+1} = y_i + g(y_i, θ_i),     f(t, y, θ) = g(y, θ_⌊t⌋).           (25.6)
+    y_{i+1} = y_i + r(y_i, θ_i),     f(t, y, θ) = r(y, θ_⌊t⌋).           (25.6)
 
-The first is Euler's method with h = 1 for the second, a field whose parameters change at every whole
-t: so it needs no code of its own. The classifier below is a residual network with the field
-`Layered(g, n)` (of the appendix, layers.py), t = (0, n), Euler and step_size = 1, and its discrete
-gradient is backpropagation; an ODE-Net is what is left when all layers share one θ and a solver
-chooses where to stop.
+The first is Euler's method with h = 1 for the second, a field whose parameters change at every
+whole t: so it needs no code of its own. The classifier below is a residual network with the
+field `Layered(r, n)` (of the appendix, layers.py), t = (0, n), Euler and step_size = 1, and its
+discrete gradient is backpropagation; an ODE-Net is what is left when all layers share one θ and
+a solver chooses the steps.
 
 Next: what a flow does to a density (chapter 26).
 """

@@ -6,10 +6,11 @@ normal vector of variance 2h in each component:
     dx = g(t, x) dt + √2 dW,   here with   g = −x.                       (27.1)
 
 The drift −x pulls to the origin; the strength √2 makes the formulas short. Two particles from one
-place part, and no path can be foretold, but the density p(t, ·) of many can. What the drift does to
-it is the continuity equation of chapter 26. The pushes spread it: over h they replace p(x) by the
-mean of p(x − √(2h) ξ), ξ standard normal, and in the Taylor series the first order in ξ averages
-out and the second leaves h Δp. Together that is the Fokker–Planck equation
+place part, and no path can be foretold, but the density p(t, ·) of many can. What the drift does
+to it is the continuity equation of chapter 26. The pushes spread it: over h they replace p(x) by
+the mean of p(x − √(2h) ξ), ξ standard normal, and in the Taylor series the first order in ξ
+averages out and the second leaves h Δp, with Δp = Σ_i ∂²p/∂x_i², the Laplacian. Together that is
+the Fokker–Planck equation
 
     ∂p/∂t = −∇ · (p g) + Δp.                                             (27.2)
 
@@ -63,8 +64,9 @@ The shaken particle itself is simulated by the method of Euler and Maruyama, wit
 whose density is right to first order in h. The trap: which way is backwards. A solver of dx/dt = f
 just takes h < 0. In (27.9) that is not possible, for noise is not undone by more noise.
 
-A gradient of this flow's likelihood needs (27.7) once more, (26.6). Weigh it with a fixed a, let ⟨q⟩ be
-Σ_k r_k q_k, and a dot the rate of change while x and θ move along given directions:
+The gradient of this flow's likelihood needs (26.6), and so the derivative of (27.7). Weigh (27.7)
+with a fixed a, let ⟨q⟩ be Σ_k r_k q_k, and a dot the rate of change while x and θ move along given
+directions:
 
     a · ∂s = ⟨q⟩ with q_k = a · ∂u_k + e_k ∂ℓ_k,   e_k = a · (u_k − s),
     (a · ∂s)˙ = ⟨q (ℓ̇ − ⟨ℓ̇⟩) + q̇⟩,   ė_k = a · u̇_k − ⟨a · u̇ + e ℓ̇⟩.      (27.10)

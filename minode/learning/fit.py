@@ -32,9 +32,9 @@ judged by an average over about one epoch, of the losses L_0, …, L_k that were
 
     s_k = (1 − w) s_{k−1} + w L_k,   w = 1 / min(k + 1, J),              (24.3)
 
-which is L_k itself where each step sees all the data, J = 1. (A stream of batches has no epochs;
-there J is 20.) A fit has failed when a loss is no number, or L_k > `give_up` (1 + |L_0|): the 1 is
-for a first loss near 0. Then the best θ is in the `FitError`.
+which is L_k itself where each step sees all the data, J = 1. (A stream of batches has no
+epochs; there J is 20.) A fit has failed when a loss is not finite, or L_k > `give_up` (1
++ |L_0|): the 1 is for a first loss near 0. Then the best θ is in the `FitError`.
 
 Next: telling digits apart (chapter 25).
 """

@@ -25,9 +25,9 @@ The trace. With rows v_r for which Σ_r v_rᵀ v_r = 1,
 
     tr f_y = Σ_r v_r · (f_y v_r).                                        (26.3)
 
-The d unit vectors are such rows, and give the exact trace for d Jacobian-vector products. Where
-d is large, take a random row v with independent entries ±1 instead: v_i v_j is 1 on average for
-i = j and 0 otherwise, so that the one product v · f_y v is the trace on average (Hutchinson 1990).
+The d unit vectors are such rows, and give the exact trace, at the price of d Jacobian-vector
+products. Where d is large, take a random row v with independent entries ±1 instead: v_i v_j is 1
+on average for i = j and 0 otherwise, so that v · f_y v is the trace on average (Hutchinson 1990).
 Its variance is that of Σ_{i<j} (f_ij + f_ji) v_i v_j, whose terms are uncorrelated:
 
     var v · f_y v = Σ_{i<j} (f_ij + f_ji)².                              (26.4)

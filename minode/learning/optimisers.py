@@ -6,7 +6,8 @@ the method remembers go in, θ and what it remembers come out. Nothing is change
 place, so a step can be undone, repeated, or continued elsewhere.
 
 Momentum (Polyak, 1964). Plain descent in a long valley jumps from wall to wall and creeps
-along the floor. Let the gradients add up in a velocity v that forgets at rate μ,
+along the floor. Let the gradients add up in a velocity v, of which each step keeps the
+part μ,
 
     v ← μ v + g,     θ ← θ − η v.                                        (23.1)
 
@@ -18,15 +19,16 @@ Adam (Kingma and Ba, 2015) divides each component by its own size. It averages g
 
     m ← β₁ m + (1 − β₁) g,     v ← β₂ v + (1 − β₂) g².                   (23.2)
 
-Both start from zero, and after k steps the weights in m add up to (1 − β₁) Σ β₁^j, j < k, which is
-1 − β₁^k and not 1: early averages are too small. So they are divided by that sum,
+Both start from zero, and in step k = 0, 1, … the weights in m add up to (1 − β₁) Σ β₁^j,
+j ≤ k, which is 1 − β₁^{k+1} and not 1: early averages are too small. So they are divided
+by that sum,
 
-    m̂ = m / (1 − β₁^k),     v̂ = v / (1 − β₂^k),     k = 1, 2, …,         (23.3)
+    m̂ = m / (1 − β₁^{k+1}),     v̂ = v / (1 − β₂^{k+1}),                 (23.3)
     θ ← θ − η m̂ / (√v̂ + ε).                                              (23.4)
 
 Under a constant g, m̂ = g and v̂ = g² from the first step on, and every component moves by η
 against the sign of its gradient, however small that is. Without (23.3) the first step would
-be (1 − β₁) / √(1 − β₂) = 3.2 times as long. Multiply L by a constant and, but for ε,
+be (1 − β₁) / √(1 − β₂) = 3.2 times as long. Multiply L by a positive constant and, but for ε,
 nothing changes: η is a length in θ, where in (23.1) it is one divided by a curvature.
 
 Clipping (Pascanu, Mikolov and Bengio, 2013). A loss on a long solve has cliffs, where one
@@ -34,15 +36,15 @@ gradient is a thousand times the usual one. Its direction is kept and its length
 
     g ← g min(1, G / ‖g‖₂).                                              (23.5)
 
-Schedules. The noise of minibatches keeps θ moving by about η for ever, so η should end small; and
-the first steps, on averages of few gradients, should not be the longest. In step k = 0, 1, …, of n,
+Schedules. The noise of minibatches keeps θ moving by about η for ever, so η should end small;
+and the first steps, on averages of few gradients, should not be the longest. In step k of n,
 the first n_w of them to warm up,
 
     η_k = η min(1, (k + 1) / n_w) (1 + cos π k/n) / 2,                   (23.6)
 
-or, in stairs of n steps, each lower by a factor γ,
+or, in stairs of r steps, each lower by a factor γ,
 
-    η_k = η γ^⌊k/n⌋.                                                     (23.7)
+    η_k = η γ^⌊k/r⌋.                                                     (23.7)
 
 Next: the loop around them (chapter 24).
 """
@@ -100,11 +102,11 @@ def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=
     theta, gradient = as_step(theta, gradient, state, 3, learning_rate=learning_rate, beta1=beta1,
                               beta2=beta2, epsilon=epsilon)
     m, v, k = (np.zeros_like(theta), np.zeros_like(theta), 0) if state is None else state
-    k = int(k) + 1
+    k = int(k)
     m = beta1 * m + (1 - beta1) * gradient                                         # (23.2)
     v = beta2 * v + (1 - beta2) * gradient**2                                      # (23.2)
-    m_hat, v_hat = m / (1 - beta1**k), v / (1 - beta2**k)                          # (23.3)
-    return theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), Moments(m, v, k)  # (23.4)
+    m_hat, v_hat = m / (1 - beta1**(k + 1)), v / (1 - beta2**(k + 1))              # (23.3)
+    return theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), Moments(m, v, k + 1)  # (23.4)
 
 
 def as_step(theta, gradient, state, n_parts, **numbers):

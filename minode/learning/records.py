@@ -99,6 +99,8 @@ class Counted:
         self.field, self.n_f, self.owner = field, 0, owner or self
 
     def __getattr__(self, name):
+        if name == "field":
+            raise AttributeError(name)                       # of a copy that has none yet
         attribute = getattr(self.field, name)
         return self.counting(attribute) if name == "noted" and attribute else attribute
 

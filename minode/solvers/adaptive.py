@@ -17,20 +17,20 @@ in one step, not of the error at the end. DOP853 has two estimates of orders 5 a
 combines them as E = E₅² / (E₅² + E₃²/100)^{1/2}, which is of order h⁸ (Hairer, Nørsett
 and Wanner, section II.10).
 
-The next step. E behaves like C h^q with q = 1 + min(p, p̂), so the largest step with E = 1
-is h E^{−1/q}. Taken every time, that rule answers a rising E only after it has risen,
-so the change since the last accepted step has a say too, which makes it a
-proportional-integral controller (Gustafsson 1991):
+The next step. E behaves like C h^q with q = 1 + min(p, p̂), for DOP853 8, so the
+largest step with E = 1 is h E^{−1/q}. Taken every time, that rule answers a rising E
+only after it has risen, so the change since the last accepted step has a say too, which
+makes it a proportional-integral controller (Gustafsson 1991):
 
     h_new = h · safety · E^{−1/q} (E_prev / E)^β.                        (10.4)
 
 Its constants, and why: safety 0.9, since a rejected step wastes everything in it and
 one shorter by a tenth costs a tenth; β = 0.05/q, small, since the estimate is noisy and
-a larger β answers the noise; no step is less than 0.2 of the one before, for an estimate that
-far off its asymptotic size is no guide, and none more than 10 times. After a rejection
-E_prev is left out, since the model has just failed, and the step that then succeeds
-does not grow. β = 0 is the controller of SciPy, whose accepted times dopri5 and bosh3 then
-reproduce.
+a larger β answers the noise; no step but the last is less than 0.2 of the one before,
+for an estimate that far off its asymptotic size is no guide, and none more than 10
+times. After a rejection E_prev is left out, since the model has just failed, and the
+step that then succeeds does not grow. β = 0 is the controller of SciPy, whose accepted
+times dopri5 and bosh3 then reproduce.
 
 The first step (Hairer, section II.4) has to come from nothing but y₀ and f. One
 that would move y by a hundredth of its size is tried by Euler, and the change of f
@@ -40,11 +40,10 @@ along it tells the size of y'':
     d₂ = ‖(f(t₀ + h₀, y₀ + h₀ f₀) − f₀)/sc‖ / h₀,                        (10.5)
     h₁ = ( 0.01 / max(‖f₀/sc‖, d₂) )^{1/q},   first step = min(100 h₀, h₁).   (10.6)
 
-A step never passes the end of the span (but for the rounding of t + c_i h) and the last one
-meets it exactly. NaN is
-not less than 1, so a step into NaN is rejected and retried with a fifth; when a step
-shrinks to ten spacings of floating-point numbers at t, there is nothing left to try, and
-the solve stops with a SolverError.
+A step never passes the end of the span (but for the rounding of t + c_i h) and the last
+one meets it exactly. NaN is not less than 1, so a step into NaN is rejected and retried
+with a fifth; when a step shrinks to ten spacings of floating-point numbers at t, there
+is nothing left to try, and the solve stops with a SolverError.
 
 Next: states between the ends of a step (chapter 11).
 """

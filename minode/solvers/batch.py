@@ -5,18 +5,19 @@ norm is then a mean over all of them: the easy ones pay for the steps of the har
 the hard one, its error diluted by theirs, is solved less accurately than it was asked to.
 (With a maximum in place of the mean it is not, and everyone pays more.)
 
-The alternative is to give trajectory i its own time t_i, its own step h_i and its own
+The alternative is to give trajectory r its own time t_r, its own step h_r and its own
 verdict, and still to compute all of them as arrays:
 
-    Y_i = y_i + Σ_j a_ij h_i k_j,   E_i = ‖e_i / sc_i‖,   t_i ← t_i + h_i where E_i < 1.   (12.1)
+    Y_ir = y_r + Σ_j a_ij h_r k_jr,   E_r = ‖e_r / sc_r‖,   t_r ← t_r + h_r where E_r < 1.   (12.1)
 
-The step is that of chapter 9: with a component of all trajectories in a row, (d, B), its t and h
-may be vectors. The norm runs along the components of one trajectory; the controller (10.4)
-is a formula, and takes arrays as well as numbers. In each pass all the trajectories that are not done try one step, those that
-succeed move on, those that fail keep their state and get a shorter step, and those that
-reach the end leave the arrays. A pass costs one call of f on a matrix for each stage, and there
-are about as many passes as the slowest trajectory has steps. No trajectory sees another, so
-the result is what solving each alone would give.
+The step is that of chapter 9: with a component of all trajectories in a row, (d, B), its t
+and h may be vectors. The norm runs along the components of one trajectory; the controller
+(10.4) is a formula, and takes arrays as well as numbers. In each pass all the trajectories
+that are not done try one step, those that succeed move on, those that fail keep their state
+and get a shorter step, and those that reach the end leave the arrays. A pass costs one call
+of f on a matrix for each stage, and there are about as many passes as the slowest
+trajectory has steps. No trajectory sees another, so the result is what solving each alone
+would give.
 
 f must be able to take a time per trajectory, `t` of shape (B,). It is called with
 fewer rows as trajectories finish.

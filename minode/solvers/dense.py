@@ -1,29 +1,33 @@
 """11. Between the steps
 
-A step knows y at both its ends and s velocities inside. What lies between is a
-polynomial in θ = (τ − t)/h, and like the step itself a weighted sum of increments,
-with weights that depend on θ:
+A step knows y at both its ends and s velocities inside. What lies between, at t + θh,
+is a polynomial in θ, and like the step itself a weighted sum of increments, with
+weights that depend on θ. (Here, and in b_j(θ) and `theta_out` later, θ is the part of
+the step that has passed; elsewhere it is the parameters.)
 
     y(t + θh) ≈ y + Σ_j b_j(θ) h k_j,     b_j(θ) = Σ_m P_jm θᵐ.          (11.1)
 
-At θ = 1 the weights are those of the method, b_j(1) = b_j. Of order q is a dense output
-that satisfies the order conditions of chapter 7 with b_j(θ) for b_j and a factor θ^{|τ|}
-for a tree with |τ| nodes on the right, up to q. dopri5 has such weights of order 4
-(Shampine 1986) and tsit5 too; dop853 has weights of order 7 at the price of three more
-velocities, taken only where the state between is asked for.
+At θ = 1 the weights are those of the method, b_j(1) = b_j. A dense output is of order q
+if it meets the order conditions of chapter 7, for all trees with up to q nodes, with
+b_j(θ) for b_j and with the right-hand side of a tree of n nodes multiplied by θⁿ.
+dopri5 has such weights of order 4 (Shampine 1986) and tsit5 too; dop853 has weights of
+order 7 at the price of three more velocities, taken only where the state between is
+asked for.
 
 Any other method gets the cubic that has the right values and slopes at both ends
 (Hermite). With Δy = Σ b_j h k_j, and with h k at the left end and h k' at the right,
 
     y + (3θ² − 2θ³) Δy + (θ − 2θ² + θ³) h k + (θ³ − θ²) h k',            (11.2)
 
-which is right through θ³ and wrong by a multiple of h⁴: enough for methods up to order 3, and
-the weakest part of a solve with rk4, fehlberg45, cash_karp or kvaerno5, whose error between
-the steps no one controls. It needs f at both ends; an explicit method has
-the first, and the second is the first stage of the next step, or one more call.
+which is right through θ³ and wrong by a multiple of h⁴. That costs methods up to order
+4 no order, though it can be many times the error at the steps (fehlberg45); it costs
+cash_karp, kvaerno5, radau5 and gauss6 theirs. No one controls it. It needs f at both
+ends; an explicit method has the first, and the second is the first stage of the next
+step, or one more call.
 
-Output times do not change the steps: a solve asked for a hundred times and one asked
-for two take the same steps, and the other 98 states come from here.
+Output times do not change the steps of an adaptive method: a solve asked for a hundred
+times and one asked for two take the same steps, and the other 98 states come from here.
+A method of fixed steps stops at each of them (chapter 9).
 
 Next: a step size for each trajectory (chapter 12).
 """
@@ -48,7 +52,7 @@ def interpolant(tableau):
     """The dense output of a method, its own where it has one, Hermite's cubic elsewhere.
 
     >>> from minode import methods
-    >>> interpolant(methods["euler"]).P @ [0.5, 0.25, 0.125]     # θ = 1/2: mean, and a slope's share
+    >>> interpolant(methods["euler"]).P @ [0.5, 0.25, 0.125]     # θ = 1/2: of h k, and of h k'
     array([ 0.625, -0.125])
     """
     _, b, _ = tableau.arrays

@@ -1,11 +1,12 @@
 """Appendix to chapter 8. The numbers of DOP853
 
-The pair of order 8 with embedded orders 5 and 3 of Hairer, Nørsett and Wanner
-(Solving Ordinary Differential Equations I, second edition 1993, section II.10), in
-the decimals that their Fortran code dop853.f prints. They were found numerically and
-have no fractions. The last of the stages is not a row of A: as with every method here
-the velocity at the new state comes after them, and the three rows behind it are stages
-for the dense output alone.
+The pair of order 8 with embedded orders 5 and 3 of Hairer, Nørsett and Wanner (Solving
+Ordinary Differential Equations I, second edition 1993, section II.10), in the decimals
+that their Fortran code dop853.f prints. They were found numerically and have no
+fractions. A has the first twelve stages of that code. The thirteenth is the velocity at
+the new state, which comes after the stages of any method that is not first same as
+last; and the three behind it, the rows of DENSE_A, are stages for the dense output
+alone.
 """
 
 from fractions import Fraction

@@ -19,10 +19,10 @@ division, so that the interval from 0.1 to 0.4 is three steps of 0.1 and not fou
 
     t_j = t_a + j (t_b − t_a) / m,   m = ⌈|t_b − t_a| / step_size⌉.      (9.4)
 
-Each time is computed from the ends, not from its neighbour: the sum of ten
-steps of 0.1 is 0.9999999999999999, and a million such steps end 1.3e-6 off. So no time
-needs another to be known, the list of them is never made, and it can be walked both ways.
-h < 0 is nothing special: the same lines integrate backwards.
+Each time is computed from the ends, not from its neighbour: the sum of ten steps of 0.1
+is 0.9999999999999999, and a million such steps end 1.3e-6 off. So no time needs another
+to be known: no list of them is made, and the grid can be walked both ways. h < 0 is
+nothing special: the same lines integrate backwards.
 
 Next: step sizes chosen by the method itself (chapter 10).
 """

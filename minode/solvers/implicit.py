@@ -5,7 +5,8 @@ a recipe but an equation for all the stages at once,
 
     h k_i = h f(t + c_i h, Y_i),   Y_i = y + Σ_j a_ij h k_j.             (13.1)
 
-What is bought with it shows on y' = λy, where every Runge–Kutta step multiplies y by
+What is bought with it shows on y' = λy, where with 𝟙 a column of ones every Runge–Kutta
+step multiplies y by
 
     R(z) = 1 + z bᵀ (1 − zA)⁻¹ 𝟙,   z = hλ.                              (13.2)
 
@@ -21,10 +22,10 @@ symmetric: its step with −h from y_new is exactly y again. No explicit method 
     radau3 radau5      3 5 L-stable             trbdf2      2(3)  L-stable, adaptive
                                                 kvaerno5    5(4)  L-stable, adaptive
 
-Solving (13.1). Newton: with R_i = h k_i − h f(t + c_i h, Y_i) as what is left over, and the
+Solving (13.1). Newton: with ρ_i = h k_i − h f(t + c_i h, Y_i) as what is left over, and the
 hand-written f_y, correct the increments by Δ with
 
-    Σ_j (δ_ij 1 − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −R_i.                (13.3)
+    Σ_j (δ_ij 1 − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −ρ_i.                (13.3)
 
 Where A falls into blocks, each block's stages are solved once those before them are
 known: a diagonally implicit method (trbdf2, kvaerno5) solves d equations a stage, a fully
@@ -32,11 +33,12 @@ implicit one s d equations once; an explicit stage is a block with a_ii = 0 and 
 Every trajectory of a batch has its own matrix and all are solved in one call. (The third
 stage of kvaerno5 lies beyond the step, so its last step asks f a little after the end.)
 
-The unknowns are the increments and not, as is more usual, Y_i − y, because the increments
-are then known to the precision of the solve; h f evaluated at a stiff Y_i would multiply its
-last digit by hλ. For the same reason the first stage of trbdf2 and kvaerno5 is not f(t, y) anew but
-the last stage of the step before. And since e in (10.1) is made of increments that a stiff
-component can inflate, it is filtered first (Hosea and Shampine 1996), with γ = a_ss:
+The unknowns are the increments and not, as is more usual, Y_i − y, because the
+increments are then known to the precision of the solve; h f evaluated at a stiff Y_i
+would multiply its last digit by hλ. For the same reason the first stage of trapezoid,
+trbdf2 and kvaerno5 is not f(t, y) anew but the last stage of the step before. And since
+e in (10.1) is made of increments that a stiff component can inflate, it is filtered
+first (Hosea and Shampine 1996), with γ = a_ss:
 
     (1 − hγ f_y) ẽ = e.                                                  (13.4)
 
@@ -162,11 +164,11 @@ def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
         m = len(times)
         for _ in range(MOST_ITERATIONS):
             Y = known + A_block @ hk                                               # (13.1)
-            R = hk - h * np.array([np.array(f(t_i, Y_i)) for t_i, Y_i in zip(times, Y)])  # (13.1)
-            as_real_as(y.dtype, R)
+            rho = hk - h * np.array([np.array(f(t_i, Y_i)) for t_i, Y_i in zip(times, Y)])  # (13.1)
+            as_real_as(y.dtype, rho)
             f_y = np.array([np.array(jacobian(t_i, Y_i.reshape(shape))) for t_i, Y_i in zip(times, Y)])
             stats.n_f, stats.n_jac = stats.n_f + m, stats.n_jac + m
-            f_y, rows = f_y.reshape(m, -1, d, d), R.reshape(m, -1, d).swapaxes(0, 1)
+            f_y, rows = f_y.reshape(m, -1, d, d), rho.reshape(m, -1, d).swapaxes(0, 1)
             M = -h * np.einsum("ij,ibkl->bikjl", A_block, f_y).reshape(-1, m * d, m * d)  # (13.3)
             try:
                 delta = -np.linalg.solve(M + np.eye(m * d), rows.reshape(-1, m * d, 1))   # (13.3)

@@ -3,11 +3,12 @@
 `solve` checks what it was handed, picks the march that fits the method, and collects
 the states at the output times; `odeint` is `solve` for a reader who wants only those.
 
-Whatever the method, its march yields accepted steps and nothing else. So one loop
-serves all: an output time that a step reaches is read off that step, from its end or
-from its polynomial (11.1), and every step may be kept, for the polynomial is asked
-again by `Solution.interpolate`, and the derivative of the solve (Part III) needs
-nothing but the steps. A step is (t, h, y) and the increments h k_i.
+But for per_trajectory, whose passes chapter 12 collects, a march yields accepted steps
+and nothing else, whatever the method. So one loop serves them all: an output time that
+a step reaches is read off that step, from its end or from its polynomial (11.1), and
+every step may be kept, for the polynomial is asked again by `Solution.interpolate`, and
+the derivative of the solve (Part III) needs nothing but the steps. A step is (t, h, y)
+and the increments h k_i.
 
 Which march:
     fixed steps          a table without b̂, or any table when step_size is given
@@ -128,7 +129,7 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
     """Check everything, then solve. Behind `solve`: its keywords, and two more.
 
     `tape` is a list to put the steps on, or None. `grid` replays the given times as fixed steps,
-    whatever the method.
+    whatever the method; `controller` holds the constants of (10.4).
     """
     for name in unknown:
         raise TypeError(f"unknown keyword {name!r}; known: {', '.join(KEYWORDS)}")

@@ -1,7 +1,7 @@
 """5. States, times, and what may be handed in
 
 A solver works on one flat vector y of n numbers and a list of times. A reader
-has a batch of rows, or the triple [y, a, b] of chapter 16. This chapter lays
+has a batch of rows, or the triple [y, a, b] of chapter 17. This chapter lays
 one into the other:
 
     y = [ vec y⁽¹⁾, …, vec y⁽ᵐ⁾ ],     f(t, y) = [ vec f⁽¹⁾, …, vec f⁽ᵐ⁾ ].   (5.1)
@@ -22,11 +22,12 @@ names the argument, what it was, and what it should have been. What goes wrong
 later, in the middle of a solve, is a `SolverError`; it says where and why, and
 its `.solution` holds everything computed up to there.
 
-The trap: numpy broadcasts. A field that returns a number where a vector was
-due, or (1, d) for (d,), would be spread over the state in silence and give
-plausible nonsense. So the first value of f is looked at closely. It is the
-first stage of the first step and costs nothing extra. A real velocity that turns complex
-later on, under a root or a logarithm, is met where the step is written down.
+The trap: numpy broadcasts. A field that returns a number where a vector was due,
+or (1, d) for (d,), would be spread over the state in silence and give plausible
+nonsense. So the first value of f is looked at closely. It is the first stage of
+the first step, or where an implicit method has no stage there, Newton's first
+guess. A real velocity that turns complex later on, under a root or a logarithm,
+is met where the step is written down.
 
 Next: the two methods of the source text, spelled out (chapter 6).
 """

@@ -9,7 +9,8 @@ given by s × s numbers a_ij, s weights b_i and s nodes c_i, written by Butcher 
        | b₁  … bₛ
 
 The weights are called `b` here as everywhere; in Part III the letter b is also
-the cotangent of θ. They never meet: the weights are always `tableau.b`.
+the cotangent of θ. Where both are met, in chapter 18, b_i with the number of a
+stage is a weight, and b_n with the number of a step the cotangent.
 
 A method is explicit where a_ij = 0 for j ≥ i: each stage uses those before it.
 

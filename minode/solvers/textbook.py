@@ -14,12 +14,12 @@ close in on the solution,
 "Let the residual shrink" is not decoration. More layers alone, with residuals
 as large as before, do not tend to any differential equation.
 
-When is there one solution to tend to? If f is continuous in t and Lipschitz in
-y, exactly one, near t₀ (Picard and Lindelöf). Neither word may be dropped:
-y' = √|y| from y = 0 is continuous, not Lipschitz, and is solved both by staying
-at 0 and by t²/4; y' = y² is Lipschitz near each point but not globally, and its
-solution 1/(1/y₀ − t) is gone at t = 1/y₀. A network with Lipschitz activations
-is Lipschitz everywhere (4.7) and has its solution for all time.
+When is there one solution to tend to? If f is continuous in t and Lipschitz in y,
+exactly one, near t₀ (Picard and Lindelöf). Neither "Lipschitz" nor "near" may be
+dropped: y' = √|y| from y = 0 is continuous, not Lipschitz, and is solved both by
+staying at 0 and by t²/4; y' = y² is Lipschitz near each point but not globally,
+and its solution 1/(1/y₀ − t) is gone at t = 1/y₀. A network with Lipschitz
+activations is Lipschitz everywhere (4.7) and has its solution for all time.
 
 Euler's step follows the tangent at the left end. Expand the solution at t_{i−1}:
 y(t_i) = y + h y' + h²/2 y'' + …, so each step is wrong by h²/2 y'', and T/h steps
@@ -44,7 +44,7 @@ and the result, 44052.594, is wrong by eight parts in a million.
 The trap: k₄ belongs at t_{i−1} + h. Let `t` in a closure already be the new time,
 write `t + h`, and k₄ lands one whole step too late. On y' = y nothing shows, for
 f does not look at t; on y' = y cos t the order drops from four to one. That is
-why every test problem in this book is non-autonomous.
+why the tests measure the order of a method on problems that do look at t.
 
 Next: both methods, and all others, as tables of numbers (chapter 7).
 """
