@@ -61,7 +61,7 @@ import operator
 import numpy as np
 
 from .activations import ACTIVATIONS
-from .base import VectorField
+from .base import VectorField, as_generator
 from .network import Network, flat, homogeneous
 
 
@@ -99,10 +99,8 @@ class MLP(VectorField):
 
     def init(self, rng):
         """A random θ (p,): every W and b uniform in ±1/√fan_in, as PyTorch's Linear (rng: a Generator)."""
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a NumPy Generator, np.random.default_rng(0), not {rng!r}")
         bounds = [np.full(n * m + n, m**-0.5) for n, m in self.shapes]
-        return rng.uniform(-1.0, 1.0, self.n_params) * np.concatenate(bounds)
+        return as_generator(rng).uniform(-1.0, 1.0, self.n_params) * np.concatenate(bounds)
 
     def layers(self, theta):
         """[(W_1, b_1), ...] as views into theta, W_l of shape (fan_out, fan_in)."""

@@ -80,12 +80,14 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     return odeint(lambda t, state: rhs(t, state, theta, dtheta), (y0, w0), t, **solver)
 
 
-def as_field(f):
+def as_field(f, name="f"):
     """f, if it has what the derivatives need of a field."""
-    for name in ("vjp", "jvp", "dim", "n_params"):
-        if not hasattr(f, name):
-            raise TypeError(f"f must be a VectorField, with derivatives, not {type(f).__name__}, "
-                            f"which has no {name}")
+    if isinstance(f, type):
+        raise TypeError(f"{name} must be a VectorField, an instance and not the class {f.__name__} itself")
+    for part in ("vjp", "jvp", "dim", "n_params"):
+        if not hasattr(f, part):
+            raise TypeError(f"{name} must be a VectorField, with derivatives, not {type(f).__name__}, "
+                            f"which has no {part}")
     return f
 
 

@@ -46,9 +46,9 @@ import numpy as np
 
 from ..fields.base import VectorField, as_generator
 from ..gradients.pullback import value_and_gradients
+from ..gradients.tangent import as_field
 from ..solvers.solve import odeint
 from ..solvers.states import as_count, as_real, as_real_or_complex, as_times
-from .records import as_field
 
 
 class Affine(VectorField):
@@ -135,7 +135,7 @@ class Classifier:
     """
 
     def __init__(self, n_in, field, n_out, t=(0.0, 1.0), **solver):
-        self.dim, self.field, self.dim_out = as_count("n_in", n_in), as_field("field", field), as_count("n_out", n_out)
+        self.dim, self.field, self.dim_out = as_count("n_in", n_in), as_field(field, "field"), as_count("n_out", n_out)
         self.inward, self.outward = Affine(n_in, field.dim), Affine(field.dim, n_out)
         self.t, self.solver = as_times(t), solver
         odeint(lambda t, y: y, np.ones((1, field.dim)), self.t[:1], **solver)      # no steps, for its checks

@@ -91,9 +91,7 @@ class Flow(VectorField):
     """
 
     def __init__(self, f, noise=None):
-        if not isinstance(f, VectorField):
-            raise TypeError(f"f must be a VectorField, with derivatives, not {type(f).__name__}")
-        self.f, self.dim, self.n_params, self.noise = f, f.dim + 1, f.n_params, None
+        self.f, self.dim, self.n_params, self.noise = as_field(f), f.dim + 1, f.n_params, None
         if noise is not None:
             noise = as_real("noise", noise)
             if noise.ndim < 2 or noise.shape[-1] != f.dim or not len(noise):

@@ -9,8 +9,8 @@ layers at once, and is taken apart and put together again.
 import numpy as np
 
 from ..fields.base import VectorField
+from ..gradients.tangent import as_field
 from ..solvers.states import as_count
-from .records import as_field
 
 
 class Layered(VectorField):
@@ -25,7 +25,7 @@ class Layered(VectorField):
     """
 
     def __init__(self, block, n_layers):
-        self.block, self.n_layers = as_field("block", block), as_count("n_layers", n_layers)
+        self.block, self.n_layers = as_field(block, "block"), as_count("n_layers", n_layers)
         self.dim, self.n_params = block.dim, self.n_layers * block.n_params
 
     def init(self, rng):

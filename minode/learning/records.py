@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..fields.base import VectorField
 from ..solvers.states import as_real
 
 FORMAT = "minode, format 1"
@@ -205,13 +204,6 @@ def describe(field):
     sizes = {name: getattr(field, name) for name in DESCRIBED if hasattr(field, name)}
     inner = "".join(f" of {describe(getattr(field, name))}" for name in ("field", "block") if hasattr(field, name))
     return f"{type(field).__name__} {json.dumps(sizes)}{inner}"
-
-
-def as_field(name, field):
-    """`field`, if it is a VectorField, counted or not."""
-    if not isinstance(field, (VectorField, Counted)):
-        raise TypeError(f"{name} must be a VectorField, with derivatives, not {type(field).__name__}")
-    return field
 
 
 def as_owner(field):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Gradients, Linear, SolverError, odeint, pullback, pushforward, reversible, value_and_gradients
+from minode import Gradients, Linear, LotkaVolterra, SolverError, odeint, pullback, pushforward, reversible, value_and_gradients
 from tests.gradients.problems import (EXACT, PROBLEMS, ROUND_OFF, ForcedPendulum, Silent,
                                       complex_step_gradients, relative_error, repeated_grids, solves)
 from tests.strategies import arrays, grids
@@ -146,6 +146,7 @@ GOOD = {"f": Silent(), "y0": np.ones((4, 2)), "t": [0.0, 1.0], "theta": np.ones(
 
 @pytest.mark.parametrize("bad, error, message", [
     ({"f": np.sin}, TypeError, "f must be a VectorField, with derivatives, not ufunc"),
+    ({"f": LotkaVolterra}, TypeError, "f must be a VectorField, an instance and not the class LotkaVolterra"),
     ({"y0": np.ones((4, 3)), "cotangent": np.ones((4, 3))}, ValueError, r"y0 must have shape \(..., 2\) for"),
     ({"y0": np.full((4, 2), np.nan)}, ValueError, "y0 must be finite"),
     ({"y0": np.full((4, 2), 1j)}, TypeError, "y0 must be real, not complex"),

@@ -44,7 +44,7 @@ DRAWN = {"f": SILENT, "n": 3, "t": T, "theta": THETA, "rng": np.random.default_r
 POINT = {"t": 0.5, "y": [[0.5]], "theta": [0.0, 0.0, 1.0, 2.0, -1.0, -1.0]}
 
 NO_FIELD = [(np.sin, TypeError, "must be a VectorField, with derivatives, not ufunc"),
-            (LotkaVolterra, TypeError, "must be a VectorField, with derivatives, not type"),
+            (LotkaVolterra, TypeError, "must be a VectorField, an instance and not the class LotkaVolterra"),
             (None, TypeError, "must be a VectorField, with derivatives, not NoneType")]
 NO_TIMES = [([], ValueError, "must be a 1-D array of at least one time"), (1.0, ValueError, "must be a 1-D array"),
             ([0.0, 2.0, 1.0], ValueError, "must be monotone"), ([0.0, np.inf], ValueError, "must be finite"),
