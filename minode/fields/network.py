@@ -55,7 +55,8 @@ class Network:
     def __init__(self, layers, mlp, dtype):
         self.mlp, self.dtype = mlp, dtype
         self.weights = homogeneous(layers)
-        self.widened = [np.concatenate([Wt, 0 * Wt[:, :1]], axis=1) for Wt in self.weights[:-1]] + self.weights[-1:]
+        self.widened = [np.concatenate([Wt, 0 * Wt[:, :1]], axis=1) for Wt in self.weights[:-1]]
+        self.widened.append(self.weights[-1])
         self.totals = self.idle = self.value = None
         self.rooms, self.desks, self.log = {}, {}, []
 
@@ -85,7 +86,7 @@ class Network:
         return self.rooms[shape]
 
     def rooms_to_keep(self, shape):
-        """Rooms for a part of the batch each, and x_m; z_l and x_m are their own only where a slope reads them."""
+        """Rooms for a part of the batch each, and x_m; z_l and x_m are their own where a slope reads them."""
         batch, widest, rooms = prod(shape[:-1]), max(len(Wt) for Wt in self.weights), []
         if self.value is None or self.mlp.sigmas[-1].reads:
             self.value = np.empty(shape, self.dtype)
@@ -105,22 +106,24 @@ class Network:
             x[..., -1] = 1.0
         first = inputs[0].reshape(*shape[:-1], len(self.weights[0]))
         outputs, ones = inputs[1:] + [last], [x[..., -1] for x in inputs[1:]] + [None]
-        way_in = [*zip([x.dot for x in inputs], sums, outputs, [sigma.value for sigma in self.mlp.sigmas], ones)]
+        values = [sigma.value for sigma in self.mlp.sigmas]
+        way_in = [*zip([x.dot for x in inputs], sums, outputs, values, ones)]
         way_out = [(x.reshape(-1, x.shape[-1]).T.dot, z, x_next)
                    for x, z, x_next in zip(inputs[::-1], sums[::-1], outputs[::-1])]
         clock, state = first[..., 0] if self.mlp.sees_time else None, first[..., -1 - self.mlp.dim:-1]
         return Room(clock, state, way_in, way_out, rows)
 
     def desk(self, rows):
-        """The way back, last layer first: (σ_l' or None for 1, W_l, the sums (4.4), δ_l, a term of them, g_{l−1})."""
+        """The way back, last layer first: σ_l' or None for 1, W_l, the sums (4.4), δ_l, a term of them, g_{l−1}."""
         if self.totals is None:
             self.totals = [np.zeros(Wt.shape, self.dtype) for Wt in self.widened]
         if rows not in self.desks:
             desk = []
             for sigma, Wt, total in zip(self.mlp.sigmas, self.widened, self.totals):
-                W = Wt.T if desk else Wt[-1 - self.mlp.dim:-1].T                   # of x̃_0 only y is asked for
-                desk.insert(0, (sigma.slope if sigma.reads else None, W, total, np.empty((rows, Wt.shape[1]), self.dtype),
-                                np.empty(Wt.shape, self.dtype), np.empty((rows, W.shape[1]), self.dtype)))
+                W = Wt.T if desk else Wt[-1 - self.mlp.dim:-1].T           # of x̃_0 only y is asked for
+                delta, term, g_before = (np.empty(shape, self.dtype) for shape in (
+                    (rows, Wt.shape[1]), Wt.shape, (rows, W.shape[1])))
+                desk.insert(0, (sigma.slope if sigma.reads else None, W, total, delta, term, g_before))
             self.desks[rows] = desk
         return self.desks[rows]
 
@@ -148,7 +151,8 @@ class Network:
         """a f_y; a f_θ, (4.4), is added to what `a_f_theta` returns."""
         room = self.rooms.get(y.shape) or self.new_room(y.shape)
         value, (times, z, _), a_f_y = self.forward(room, t, y), room.way_out[0], np.empty(y.shape, self.dtype)
-        self.back([(times, z, value), *room.way_out[1:]], a.reshape(-1, self.mlp.dim), a_f_y.reshape(-1, self.mlp.dim))
+        a, out = a.reshape(-1, self.mlp.dim), a_f_y.reshape(-1, self.mlp.dim)
+        self.back([(times, z, value), *room.way_out[1:]], a, out)
         return a_f_y
 
     def pull(self, note, a, out):

@@ -108,7 +108,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     tape, velocity = [] if keeps else Checkpoints() if gradient == "checkpoint" else None, bound
     is_reversible = not isinstance(method, Tableau)
     plain = is_reversible or solver.get("per_trajectory") or is_small(y0.shape, theta)
-    if gradient == "discrete" and not plain and getattr(bound, "noted", None):      # keep the passes (chapter 18)
+    if gradient == "discrete" and not plain and getattr(bound, "noted", None):     # keep the passes
         chooses = method.b_hat is not None and solver.get("step_size") is None
         tape, velocity = Notes(bound, method, chooses), bound.noted
     if is_reversible:

@@ -108,7 +108,8 @@ def sweep_twice(f, tape, tableau, theta, v_theta, times, g):
                 a = a + g[n_out]
             else:
                 gain += g[n_out]
-                share = (0.0 if share is None else share) + np.multiply.outer(weights_at(dense, theta_out), g[n_out])
+                more = np.multiply.outer(weights_at(dense, theta_out), g[n_out])
+                share = more if share is None else share + more
             n_out -= 1
         A, c, W = stages_of(tableau, share is not None)
         Y, Y_dot = np.moveaxis((y + A @ hK[:len(c)]).reshape(len(c), 2, *shape), 1, 0)

@@ -59,7 +59,8 @@ def tangent_rhs(f):
 def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     """The states at t and how they move with y0 and θ (16.2): (ys, ws), both (N, ..., d).
 
-    f is a `VectorField`, y0 (..., d), t (N,), theta (p,). dy0 has the shape of y0 and dtheta that of theta; left out, they are zero.
+    f is a `VectorField`, y0 (..., d), t (N,), theta (p,). dy0 has the shape of y0 and dtheta that of
+    theta; left out, they are zero.
     `solver` are the keywords of `solve`; a `norm` among them is of the pair (y, w). ValueError
     or TypeError for unusable input, SolverError where the solve fails. Griewank and Walther (2008).
 
