@@ -33,6 +33,7 @@ Next: the two methods of the source text, spelled out (chapter 6).
 """
 
 import sys
+from itertools import accumulate
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
@@ -111,7 +112,7 @@ def pose(f, y0, t):
         raise ValueError("y0 must have at least one component, but it is empty")
     dtype = np.result_type(*parts)
     shapes = [part.shape for part in parts]
-    cuts = np.cumsum([0] + [part.size for part in parts])
+    cuts = [0, *accumulate(part.size for part in parts)]
     y = np.concatenate([part.ravel() for part in parts]).astype(dtype)             # (5.1)
 
     def unpack(flat):
