@@ -66,7 +66,10 @@ class Network:
 
     def noted(self, t, y):
         if self.idle is None:
-            self.idle = self.mlp.idle.setdefault((y.shape, self.dtype), [])
+            kind = y.shape, self.dtype
+            if kind not in self.mlp.idle:
+                self.mlp.idle.clear()                       # those of one kind are kept, the last
+            self.idle = self.mlp.idle.setdefault(kind, [])
         rooms, value = note = self.idle.pop() if self.idle else self.rooms_to_keep(y.shape)
         y = y.reshape(-1, self.mlp.dim)
         for room in rooms:

@@ -114,6 +114,15 @@ def test_a_pass_that_is_kept_is_pulled_back_without_another(names, batch):
         assert [len(idle) for idle in f.idle.values()] == [2]
 
 
+def test_an_mlp_keeps_the_arrays_of_the_last_kind_of_batch_alone():
+    f, y0 = MLP([2, 2], ["tanh"]), np.ones(2)
+    for kind in (y0, np.ones((3, 2)), np.ones((3, 2), np.float32), y0):
+        bound = f.bind(np.ones(6, kind.dtype), kind)
+        bound.noted(0.0, kind)
+        bound.give_back(bound.log)
+        assert list(f.idle) == [(kind.shape, kind.dtype)] and len(f.idle[kind.shape, kind.dtype]) == 1
+
+
 def test_an_mlp_is_copied_and_pickled_without_the_arrays_it_keeps():
     f = MLP([2, 2], ["tanh"])
     bound = f.bind(np.ones(6), np.ones(2))
