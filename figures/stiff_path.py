@@ -57,7 +57,7 @@ def compute():
     for method in ("kvaerno5", "trbdf2"):
         data[method]["missed"] = np.linalg.norm(data[method]["done"].solution.ys[-1] - reference)
     t = np.linspace(0.0, END, 4001)
-    y = data["kvaerno5"]["done"].interpolant()(t)
+    y = data["kvaerno5"]["done"].dense_output()(t)
     decay = np.maximum(1.0, -np.linalg.eigvals(jacobian(t, y)).real.min(axis=1))
     limit = -reach("dopri5") / decay
     return data | {"path": (t, y[:, 0]), "limit": limit, "at the limit": trapezoid(1 / limit, t)}

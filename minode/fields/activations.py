@@ -110,9 +110,11 @@ def _leaky(slope):
     factor = np.array(slope)                         # quicker to multiply with than a number is
 
     def value(z, out=None):
+        if z.dtype.kind != "c" and not slope:
+            return np.maximum(z, 0.0, out=out)       # not of z and 0 z, which is NaN where z is infinite
         out = np.multiply(z, factor, np.empty_like(z) if out is None else out)
         if z.dtype.kind != "c":
-            return np.fmax(z, out, out)              # of the two the larger
+            return np.maximum(z, out, out=out)       # of the two the larger
         np.copyto(out, z, where=z.real > 0.0)
         return out
 

@@ -122,7 +122,8 @@ class Bound:
 
     `noted(t, y)` is f(t, y), and puts on the list `log` what `pull` needs for the vector-Jacobian product
     there; `give_back` takes what is not needed any more. A field that can do better than begin anew
-    in each call overrides `bind`; what it returns may do without these three.
+    in each call overrides `bind`. What that returns needs f(t, y), `vjp` and `a_f_theta`; of `noted`,
+    `log`, `pull` and `give_back` it has all, or sets `noted` to None.
     """
 
     def __init__(self, field, theta):
@@ -138,7 +139,7 @@ class Bound:
         return self(t, y)
 
     def pull(self, note, a, out):
-        """`vjp` where `noted` was, into the array out."""
+        """The vector-Jacobian product at the point of that note, into out; a f_θ is added as in `vjp`."""
         out[...] = self.vjp(*note, a)
 
     def give_back(self, notes):

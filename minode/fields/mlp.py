@@ -89,10 +89,10 @@ class MLP(VectorField):
         self.shapes = list(zip(self.widths[1:], self.widths[:-1]))     # (fan_out, fan_in), n and m below
         self.n_params = sum(n * m + n for n, m in self.shapes)
         self.sigmas = [ACTIVATIONS[name] for name in self.names]
-        self.idle = {}                                # arrays that its networks have given back
+        self.idle = {}                # arrays that its networks have given back, as large as the last tape
 
     def __reduce__(self):
-        return MLP, (self.widths, self.names)
+        return type(self), (self.widths, self.names)
 
     def __repr__(self):
         return f"MLP({self.widths}, {self.names})"
@@ -122,7 +122,7 @@ class MLP(VectorField):
 
     def vjp(self, t, y, theta, a):
         network = Network(self.layers(theta), self, _dtype(t, y, theta))
-        return network.vjp(t, y, a), network.a_f_theta()
+        return network.vjp(t, y, a), network.a_f_theta().astype(network.dtype, copy=False)
 
     def bind(self, theta, y):
         return Network(self.layers(theta), self, np.result_type(y, theta))
@@ -215,7 +215,7 @@ class MLP(VectorField):
             n, slope = len(Wt[0]), sigma.slope(z, x_next)
             D = G.reshape(-1, self.dim, n) * slope.reshape(-1, 1, n)               # (4.5)
             G = D.reshape(-1, n) @ Wt[:-1].T                                       # (4.5)
-            yield (D.reshape(*batch, self.dim, n), G.reshape(*batch, self.dim, -1),
+            yield (D.reshape(*batch, self.dim, n), G.reshape(*batch, self.dim, len(Wt) - 1),
                    (x.reshape(-1, len(Wt)), slope.reshape(-1, n), Wt))
 
 

@@ -9,8 +9,9 @@ of zeros in that place, and the 1 is written over what σ makes of it.
 A wide batch has another reason to work in the same arrays again: fresh memory of some megabytes
 has to be mapped page by page when it is first touched, which can take longer than the
 arithmetic that fills it. So the way back has arrays of its own; and the passes that are kept for
-it, so that no layer is computed again, lie in arrays that the MLP keeps from one gradient to the next.
-They go through the layers a part of the batch at a time, so that a layer finds what the one before it
+it, so that no layer is computed again, lie in arrays that the MLP keeps from one gradient to the next,
+for states of one shape. They are with one network at a time, and come back when all of them are given back;
+`f.idle.clear()` frees them. They go through the layers a part of the batch at a time, so that a layer finds what the one before it
 wrote still in the processor's cache.
 """
 
@@ -26,9 +27,9 @@ PART = 2**16            # numbers of a layer that are worked on at a time, 512 k
 class Room(NamedTuple):
     """The arrays of a pass: views for t and y in x̃_0; and layer by layer, first to last,
 
-    way_in: a product with x̃_{l−1}, z_l, where x̃_l goes (None: to a new array), σ_l, and the place of its 1;
+    way_in: a product with x̃_{l−1}, W̃_lᵀ, z_l, where x̃_l goes (None: to a new array), σ_l, the place of its 1;
     way_out, last to first: a product with x̃_{l−1}ᵀ, z_l and x̃_l.
-    `rows` is the part of the batch that they are for.
+    `rows` is the part of the batch that they are for, `clock` None in an autonomous network.
     """
 
     clock: np.ndarray
@@ -41,10 +42,10 @@ class Room(NamedTuple):
 class Network:
     """An MLP with θ filled in: f(t, y), and its vector-Jacobian product.
 
-    It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y), and leaves
-    the rooms it was computed in on the list `log`; the next call may write into the same array.
-    `pull(note, a, out)` puts into out what `vjp` is there; `give_back` takes notes that are not needed
-    any more.
+    It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y) for states of
+    one shape, and leaves the rooms it was computed in on the list `log`; the next call may write its
+    answer into the same array. `pull(note, a, out)` writes into out the vector-Jacobian product at the
+    point of that note; `give_back` takes notes that are not needed any more.
 
     >>> from minode import MLP
     >>> f, theta = MLP([2, 2], ["sin"]), np.arange(6.0)
@@ -58,34 +59,39 @@ class Network:
         self.widened = [np.concatenate([Wt, 0 * Wt[:, :1]], axis=1) for Wt in self.weights[:-1]]
         self.widened.append(self.weights[-1])
         self.totals = self.idle = self.value = None
-        self.rooms, self.desks, self.log = {}, {}, []
+        self.rooms, self.desks, self.log, self.lent = {}, {}, [], 0
 
     def __call__(self, t, y):
         value = self.forward(self.rooms.get(y.shape) or self.new_room(y.shape), t, y)
         return value if y.ndim < 3 else value.reshape(y.shape)
 
     def noted(self, t, y):
-        if self.idle is None:
-            kind = y.shape, self.dtype
-            if kind not in self.mlp.idle:
-                self.mlp.idle.clear()                       # those of one kind are kept, the last
-            self.idle = self.mlp.idle.setdefault(kind, [])
+        if self.idle is None:                               # taken away: no other network may work in them
+            self.kind = y.shape, self.dtype
+            stock, self.mlp.idle = self.mlp.idle.pop(self.kind, None), {}
+            self.kept, self.idle = stock or ([np.empty_like(Wt) for Wt in self.widened], [])
+            for Wt, own in zip(self.kept, self.widened):
+                Wt[...] = own
         rooms, value = note = self.idle.pop() if self.idle else self.rooms_to_keep(y.shape)
         y = y.reshape(-1, self.mlp.dim)
         for room in rooms:
             self.forward(room, t, y[room.rows])
         self.log.append(note)
+        self.lent += 1
         return value
 
     def give_back(self, notes):
         self.idle.extend(notes)
+        self.lent -= len(notes)
+        if self.lent == 0:                                  # all are back, for the next network
+            self.mlp.idle, self.idle = {self.kind: (self.kept, self.idle)}, None
 
     def new_room(self, shape):
         """The room in which all passes of this shape are made; x_m alone is new each time."""
         rows = (prod(shape[:-1]),) if len(shape) > 1 else ()
         inputs, sums = ([np.empty((*rows, n), self.dtype) for n in widths]
                         for widths in zip(*(Wt.shape for Wt in self.widened)))
-        self.rooms[shape] = self.furnish(shape, inputs, sums, None, slice(None))
+        self.rooms[shape] = self.furnish(shape, self.widened, inputs, sums, None, slice(None))
         return self.rooms[shape]
 
     def rooms_to_keep(self, shape):
@@ -100,17 +106,17 @@ class Network:
             inputs = [np.empty((len(last), len(Wt)), self.dtype) for Wt in self.weights]
             sums = [np.empty_like(delta) if "z" in sigma.reads else delta
                     for sigma, (_, _, _, delta, _, _) in zip(self.mlp.sigmas, self.desk(len(last))[::-1])]
-            rooms.append(self.furnish(last.shape, inputs, sums, last, rows))
+            rooms.append(self.furnish(last.shape, self.kept, inputs, sums, last, rows))
         return rooms, value
 
-    def furnish(self, shape, inputs, sums, last, rows):
+    def furnish(self, shape, weights, inputs, sums, last, rows):
         """The `Room` of these arrays. The batch is one axis in them: products are fastest of matrices."""
         for x in inputs:
             x[..., -1] = 1.0
         first = inputs[0].reshape(*shape[:-1], len(self.weights[0]))
         outputs, ones = inputs[1:] + [last], [x[..., -1] for x in inputs[1:]] + [None]
         values = [sigma.value for sigma in self.mlp.sigmas]
-        way_in = [*zip([x.dot for x in inputs], sums, outputs, values, ones)]
+        way_in = [*zip([x.dot for x in inputs], weights, sums, outputs, values, ones)]
         way_out = [(x.reshape(-1, x.shape[-1]).T.dot, z, x_next)
                    for x, z, x_next in zip(inputs[::-1], sums[::-1], outputs[::-1])]
         clock, state = first[..., 0] if self.mlp.sees_time else None, first[..., -1 - self.mlp.dim:-1]
@@ -119,7 +125,7 @@ class Network:
     def desk(self, rows):
         """The way back, last layer first: σ_l' or None for 1, W_l, the sums (4.4), δ_l, a term of them, g_{l−1}."""
         if self.totals is None:
-            self.totals = [np.zeros(Wt.shape, self.dtype) for Wt in self.widened]
+            self.totals = [np.zeros(Wt.shape, np.result_type(self.dtype, float)) for Wt in self.widened]
         if rows not in self.desks:
             desk = []
             for sigma, Wt, total in zip(self.mlp.sigmas, self.widened, self.totals):
@@ -136,8 +142,8 @@ class Network:
         if clock is not None:
             clock[...] = t
         state[...] = y
-        for (times, z, x_next, sigma, one), Wt in zip(layers, self.widened):
-            times(Wt, z)                                                           # (4.1)
+        for product, Wt, z, x_next, sigma, one in layers:
+            product(Wt, z)                                                         # (4.1)
             value = sigma(z, x_next)                                               # (4.1)
             if one is not None:
                 one[...] = 1.0
@@ -147,32 +153,32 @@ class Network:
         """[(x̃_{l−1}, z_l, x_l), ...] of the evaluation at (t, y), in the room of its shape."""
         room = self.rooms.get(y.shape) or self.new_room(y.shape)
         value = self.forward(room, t, y)
-        return [(times.__self__, z[..., :n], (value if x is None else x)[..., :n])
-                for (times, z, x, _, _), n in zip(room.way_in, self.mlp.widths[1:])]
+        return [(product.__self__, z[..., :n], (value if x is None else x)[..., :n])
+                for (product, _, z, x, _, _), n in zip(room.way_in, self.mlp.widths[1:])]
 
     def vjp(self, t, y, a):
         """a f_y; a f_θ, (4.4), is added to what `a_f_theta` returns."""
         room = self.rooms.get(y.shape) or self.new_room(y.shape)
-        value, (times, z, _), a_f_y = self.forward(room, t, y), room.way_out[0], np.empty(y.shape, self.dtype)
+        value, (product, z, _), a_f_y = self.forward(room, t, y), room.way_out[0], np.empty(y.shape, self.dtype)
         a, out = a.reshape(-1, self.mlp.dim), a_f_y.reshape(-1, self.mlp.dim)
-        self.back([(times, z, value), *room.way_out[1:]], a, out)
+        self.back([(product, z, value), *room.way_out[1:]], a, out)
         return a_f_y
 
     def pull(self, note, a, out):
-        """`vjp` where `noted` was, into the array out."""
+        """The vector-Jacobian product at the point of that note, into out; a f_θ is added as in `vjp`."""
         a, out = a.reshape(-1, self.mlp.dim), out.reshape(-1, self.mlp.dim)
         for room in note[0]:
             self.back(room.way_out, a[room.rows], out[room.rows])
 
     def back(self, layers, g, out):
         desk = self.desks.get(len(g)) or self.desk(len(g))
-        for (times, z, x), (slope, W, total, delta, term, g_before) in zip(layers, desk):
+        for (product, z, x), (slope, W, total, delta, term, g_before) in zip(layers, desk):
             if slope is None:
                 delta[...] = g                                                     # (4.3)
             else:
                 slope(z, x, delta)
                 delta *= g                                                         # (4.3)
-            times(delta, term)                                                     # (4.4)
+            product(delta, term)                                                   # (4.4)
             total += term                                                          # (4.4)
             g = delta.dot(W, g_before)                                             # (4.3)
         out[...] = g

@@ -135,7 +135,7 @@ def time_gradient(f, ys, t, theta, cotangents, a0):
     seen, dL_dt = cotangents.reshape(len(t), -1).any(axis=1), np.zeros(len(t))
     seen[0] = True
     velocity = f(np.multiply.outer(t[seen], np.ones(ys.shape[1:-1])), ys[seen], theta)
-    per_trajectory = (cotangents[seen] * velocity).reshape(len(velocity), -1)      # (17.5)
-    dL_dt[seen] = per_trajectory.sum(axis=1)                                       # (17.5)
+    products = (cotangents[seen] * velocity).reshape(len(velocity), -1)            # (17.5)
+    dL_dt[seen] = products.sum(axis=1)                                             # (17.5)
     dL_dt[0] = -np.vdot(a0, velocity[0])                                           # (17.6)
     return dL_dt

@@ -76,7 +76,7 @@ def is_small(shape, theta):
 
 
 class Notes(list):
-    """A tape for a large system: (t, h, y, notes), with what a bound field noted at each stage.
+    """A tape for a large system: (t, h, None, notes), with what a bound field noted at each stage.
 
     In a step that chose its length, or is first same as last, the note of k_1 is an earlier step's.
     What a rejected step noted is handed back.
@@ -88,7 +88,7 @@ class Notes(list):
         self.last = tableau.stages - tableau.is_fsal
 
     def append(self, step):
-        t, h, y, hK = step
+        t, h, _, hK = step
         log = self.network.log
         if self.first is None:
             self.first = log.pop(0)
@@ -99,7 +99,7 @@ class Notes(list):
         log.clear()
         if self.carries:
             self.first = notes[self.last]
-        super().append((t, h, y, notes))
+        super().append((t, h, None, notes))
 
 
 def step_back(W, h, a, share, pull, arrays=None):
@@ -134,7 +134,7 @@ def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
     if not tape:
         return a + cotangents[1:].sum(axis=0), np.zeros(len(theta))
     t, h = (np.array(column) for column in list(zip(*tape))[:2])
-    gains, shares = {len(tape): np.zeros(shape) + a}, {}
+    gains, shares = {len(tape): np.zeros(shape) + a}, {}           # {n: what (18.5) adds to a_n, to the λ_i / h}
     flat = cotangents.reshape(len(times), -1)
     sign, i = np.sign(h[0]), 1 + np.flatnonzero(flat[1:].any(axis=1))
     n = np.searchsorted(sign * t, sign * times[i], side="left") - 1                # the step to each output
@@ -180,8 +180,8 @@ def sweep_at_once(f, tape, tableau, theta, t, h, gains, shares):
         chain[n, ..., d, :d] += gains[n]                                           # (18.5)
     last = np.ones((*shape[:-1], 1, d + 1))
     last[..., 0, :d] = gains[N]
-    times = np.ndarray.dot if len(shape) == 1 else np.matmul       # of two matrices alone dot is the quicker
-    a = np.concatenate([*accumulate(chain[::-1], times, initial=last)])            # (18.6)
+    product = np.ndarray.dot if len(shape) == 1 else np.matmul     # of two matrices alone dot is the quicker
+    a = np.concatenate([*accumulate(chain[::-1], product, initial=last)])          # (18.6)
     a = a.reshape(N + 1, *last.shape)[::-1]
     return a[0, ..., 0, :d], lam_f_theta((a[1:] @ lam)[..., 0, :])                 # (18.1) (18.4)
 

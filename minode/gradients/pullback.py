@@ -104,9 +104,9 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
         raise TypeError(f"loss must be callable as loss(ys) -> (L, dL_dys), not {type(loss).__name__}")
     check_route(gradient, method, solver, backward)
     bound = f.bind(theta, y0)
-    keeps = gradient in ("discrete", "interpolate")
-    tape, velocity = [] if keeps else Checkpoints() if gradient == "checkpoint" else None, bound
     is_reversible = not isinstance(method, Tableau)
+    keeps = gradient == "interpolate" or gradient == "discrete" and not is_reversible
+    tape, velocity = [] if keeps else Checkpoints() if gradient == "checkpoint" else None, bound
     plain = is_reversible or solver.get("per_trajectory") or is_small(y0.shape, theta)
     if gradient == "discrete" and not plain and getattr(bound, "noted", None):     # keep the passes
         chooses = method.b_hat is not None and solver.get("step_size") is None
@@ -115,13 +115,13 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
         solver["method"] = Remember(method, keep=gradient == "discrete")
     forward = run(velocity, y0, t, tape, **solver)
     times, ys = forward.solution.t, forward.solution.ys
-    value, dL_dys = parts_of_loss(loss(ys), "(L, dL_dys)")
+    value, dL_dys = parts_of_loss(loss(read_only(ys)), "(L, dL_dys)")
     dL_dys = as_real("dL_dys", dL_dys, ys.shape)
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         if gradient in ("backsolve", "interpolate"):
             ends = min(times[0], times[-1]), max(times[0], times[-1])        # the clock of a solve may round
-            between = forward.interpolant() if gradient == "interpolate" else None
+            between = forward.dense_output() if gradient == "interpolate" else None
             y_at = between and (lambda t: between(np.clip(t, *ends)))
             back = {k: v for k, v in solver.items() if k not in ("method", "norm", "first_step", "progress")}
             back = back | {"method": method} | (backward or {})
@@ -141,6 +141,13 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
             y0=a + dL_dys[0], theta=b,                                             # (20.1)
             t=time_gradient(f, ys, times, theta, dL_dys, a))
     return value, finite(gradients, forward.solution)
+
+
+def read_only(ys):
+    """ys as a loss may see it: one that wrote into it would change what comes after it."""
+    shown = ys.view()
+    shown.flags.writeable = False
+    return shown
 
 
 def parts_of_loss(answer, expected):

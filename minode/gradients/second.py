@@ -39,7 +39,7 @@ from ..solvers.solve import find_method, run
 from ..solvers.states import as_real
 from ..solvers.tableaus import Tableau
 from .discrete import step_back
-from .pullback import Gradients, finite, parts_of_loss
+from .pullback import Gradients, finite, parts_of_loss, read_only
 from .tangent import as_point, tangent_rhs
 
 
@@ -77,7 +77,7 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
         ys, ws = pair.solution.ys
     else:
         ys, ws = y0[None], v_y0[None]
-    _, dL_dys, moved = parts_of_loss(loss(ys, ws), "(L, dL_dys, its derivative along ws)")
+    _, dL_dys, moved = parts_of_loss(loss(read_only(ys), read_only(ws)), "(L, dL_dys, its derivative along ws)")
     g = np.stack([as_real("dL_dys", dL_dys, ys.shape), as_real("its derivative", moved, ys.shape)], axis=1)
     with np.errstate(over="ignore", invalid="ignore"):                     # an overflow is a SolverError
         (a, a_dot), (_, b_dot) = sweep_twice(f, tape, method, theta, v_theta, times, g)
@@ -92,10 +92,10 @@ def sweep_twice(f, tape, tableau, theta, v_theta, times, g):
     a, sums = np.zeros((2, *shape)), np.zeros((2, len(theta)))
     n_out, sign = len(times) - 1, np.sign(times[-1] - times[0])
 
-    def pull(t, Y, W, lam, out):
+    def pull(t, Y, Y_dot, lam, out):
         mu, lam_f_theta = f.vjp(t, Y, theta, lam[0])
         mu_dot, lam_dot_f_theta = f.vjp(t, Y, theta, lam[1])
-        bend, bend_theta = f.vjp_derivative(t, Y, theta, lam[0], W, v_theta)
+        bend, bend_theta = f.vjp_derivative(t, Y, theta, lam[0], Y_dot, v_theta)
         sums[0] += lam_f_theta
         sums[1] += lam_dot_f_theta + bend_theta                                    # (21.3)
         out[0], out[1] = mu, mu_dot + bend                                         # (21.2)

@@ -8,7 +8,7 @@ layers at once, and is taken apart and put together again.
 
 import numpy as np
 
-from ..fields.base import VectorField
+from ..fields.base import Bound, VectorField
 from ..gradients.tangent import as_field
 from ..solvers.states import as_count
 
@@ -78,18 +78,24 @@ class Layered(VectorField):
         return BoundLayers(self, theta, y)
 
 
-class BoundLayers:
-    """A `Layered` field with θ filled in, for times that are numbers: what `bind` returns."""
+class BoundLayers(Bound):
+    """A `Layered` field with θ filled in: what `bind` returns. Where t is a number, one block does all."""
+
+    noted = None                                       # the way back computes its passes again
 
     def __init__(self, field, theta, y):
-        self.field = field
+        super().__init__(field, theta)
         self.bound = [field.block.bind(part, y) for part in theta.reshape(field.n_layers, -1)]
 
     def __call__(self, t, y):
+        if np.ndim(t):
+            return super().__call__(t, y)
         return self.bound[self.field.layer(t)](t, y)                               # (25.6)
 
     def vjp(self, t, y, a):
+        if np.ndim(t):
+            return super().vjp(t, y, a)
         return self.bound[self.field.layer(t)].vjp(t, y, a)                        # (25.6)
 
     def a_f_theta(self):
-        return np.concatenate([bound.a_f_theta() for bound in self.bound])
+        return self.total + np.concatenate([bound.a_f_theta() for bound in self.bound])

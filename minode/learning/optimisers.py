@@ -130,7 +130,8 @@ def clip(gradient, largest):
     >>> clip(np.array([3.0, 4.0]), 1.0), clip(np.array([0.3, 0.4]), 1.0)
     (array([0.6, 0.8]), array([0.3, 0.4]))
     """
-    norm = np.linalg.norm(gradient)
+    size = np.abs(gradient).max(initial=0.0)                         # of which no square overflows
+    norm = size * np.linalg.norm(gradient / size) if size else 0.0
     return gradient * (largest / norm) if norm > largest else gradient             # (23.5)
 
 

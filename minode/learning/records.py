@@ -202,7 +202,7 @@ def describe(field):
     if isinstance(field, Counted):
         return describe(field.field)
     sizes = {name: getattr(field, name) for name in DESCRIBED if hasattr(field, name)}
-    inner = "".join(f" of {describe(getattr(field, name))}" for name in ("field", "block") if hasattr(field, name))
+    inner = "".join(f" of {describe(getattr(field, name))}" for name in ("field", "block", "f") if hasattr(field, name))
     return f"{type(field).__name__} {json.dumps(sizes)}{inner}"
 
 

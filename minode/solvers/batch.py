@@ -110,7 +110,8 @@ def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(
         calls = tableau.stages - 1
         if not tableau.is_fsal:
             k_new = np.copy(k)
-            k_new[:, accepted] = f(t_new[accepted], y_new[:, accepted])
+            if accepted.any():
+                k_new[:, accepted] = f(t_new[accepted], y_new[:, accepted])
             np.multiply(h, k_new, out=hK[-1])
             calls = calls + accepted
         k_new = np.array(k_new)                  # f may write its next answer into the same array

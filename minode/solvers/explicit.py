@@ -166,5 +166,7 @@ def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
                    else "Newton does not converge in")
             raise SolverError(f"{why} the step from t = {t} to {t_new}", t)
         stats.n_accepted += 1
+        if tableau.is_fsal:
+            k = np.array(k)                      # f may write its next answer into the same array
         yield Step(t, h, y, t_new, y_new, own)
         y = y_new

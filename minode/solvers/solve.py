@@ -110,7 +110,7 @@ def solve(f, y0, t, **options):
     (92, 12, 3)
     """
     done = run(f, y0, t, [], **options)
-    return done.solution._replace(interpolate=done.interpolant())
+    return done.solution._replace(interpolate=done.dense_output())
 
 
 class Run(NamedTuple):
@@ -120,7 +120,7 @@ class Run(NamedTuple):
     solution: Solution
     method: object
     tape: list                # (t, h, y, hK) for each step, flat; or the passes of chapter 12
-    interpolant: object       # called, it makes interpolate(t) from the tape
+    dense_output: object      # called, it makes interpolate(t) from the tape
 
 
 def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None, max_steps=100_000,

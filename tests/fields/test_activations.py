@@ -81,6 +81,14 @@ def test_at_the_kink_the_slope_is_the_one_from_the_left(name, left):
     assert np.array_equal(value(np.array([-2.0, 0.0, 2.0])), [-2 * left, 0.0, 2.0])
 
 
+@pytest.mark.parametrize("name, left", [("relu", 0.0), ("leaky_relu", 0.01)])
+def test_at_infinity_a_kinked_activation_has_its_limits_and_nan_stays_nan(name, left):
+    value = ACTIVATIONS[name].value
+    for dtype in (np.float32, np.float64):
+        x = value(np.array([-np.inf, np.inf, np.nan], dtype))
+        assert np.array_equal(x, [-np.inf if left else 0.0, np.inf, np.nan], equal_nan=True) and x.dtype == dtype
+
+
 @pytest.mark.eq("3.2")
 @each
 def test_the_lipschitz_constant_is_the_largest_slope(name):

@@ -215,7 +215,7 @@ def test_the_backward_solve_takes_the_keywords_of_the_forward_one_but_for_those_
     forward, backward = {"method": "dopri5", "rtol": 1e-3}, {"method": "heun", "step_size": 0.1}
     pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, backward=backward, **forward)
     done = run(f.bind(theta, y0), y0, t, [], **forward)
-    y_at = done.interpolant() if gradient == "interpolate" else None
+    y_at = done.dense_output() if gradient == "interpolate" else None
     a, b = backsolve(f, done.solution.ys, t, theta, cotangent, np.zeros_like(theta), y_at, **backward)
     assert np.array_equal(pulled.y0, a + cotangent[0]) and np.array_equal(pulled.theta, b)
     options = {"gradient": gradient, "rtol": 1e-3, "atol": 1e-3}

@@ -140,6 +140,16 @@ def test_the_inputs_are_not_written_to():
         array.flags.writeable = True
 
 
+def test_a_loss_that_writes_into_the_states_is_stopped():
+    f, theta, y0 = PROBLEMS["network"]
+
+    def loss(ys):
+        ys -= 1.0
+        return 0.5 * np.sum(ys**2), ys
+    with pytest.raises(ValueError, match="read-only"):
+        value_and_gradients(loss, f, y0, [0.0, 1.0], theta, method="rk4")
+
+
 GOOD = {"f": Silent(), "y0": np.ones((4, 2)), "t": [0.0, 1.0], "theta": np.ones(3),
         "cotangent": np.ones((4, 2))}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import MLP, Classifier, Layered, VectorField, check_field, fit
+from minode import MLP, Classifier, Layered, VectorField, check_field, fit, pullback
 from minode.gradients.checks import complex_step
 from minode.learning.classify import Affine, cross_entropy
 from tests.gradients.problems import EXACT, ROUND_OFF, relative_error
@@ -89,6 +89,16 @@ def test_layers_with_theta_filled_in_are_the_same(t, block):
     by_y, by_theta = f.vjp(t, y, theta, a)
     assert_agree(bound.vjp(t, y, a), by_y, ROUND_OFF)
     assert_agree(bound.a_f_theta(), by_theta, ROUND_OFF)
+
+
+@pytest.mark.eq("12.1", "25.6")
+def test_layers_have_gradients_where_each_trajectory_has_its_own_clock():
+    f, rng = Layered(CLOCKED, 2), np.random.default_rng(5)
+    theta, (y0, a), options = f.init(rng), rng.normal(size=(2, 3, 3)), {"rtol": 1e-3, "atol": 1e-3}
+    together = pullback(f, y0, [0.0, 2.0], theta, a, per_trajectory=True, **options)
+    alone = [pullback(f, y0[i], [0.0, 2.0], theta, a[i], **options) for i in range(3)]
+    assert_agree(together.y0, [part.y0 for part in alone], 10 * ROUND_OFF)
+    assert_agree(together.theta, sum(part.theta for part in alone), 10 * ROUND_OFF)
 
 
 @pytest.mark.eq("6.1", "25.6")

@@ -110,6 +110,11 @@ def test_a_clipped_gradient_keeps_its_direction_and_is_no_longer_than_allowed(g,
         assert_agree(clipped * norm, g * largest, ROUND_OFF)
 
 
+def test_a_gradient_whose_square_overflows_is_clipped_and_not_lost():
+    assert_agree(clip(np.array([3e200, -4e200]), 1.0), [0.6, -0.8], ROUND_OFF)
+    assert np.array_equal(clip(np.zeros(2), 1.0), np.zeros(2))
+
+
 @pytest.mark.eq("23.6")
 @given(st.integers(2, 1000), st.integers(1, 50), st.floats(1e-4, 1.0))
 def test_the_cosine_falls_from_the_rate_to_nothing_after_a_straight_rise(n, warm_up, rate):

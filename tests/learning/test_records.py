@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from minode import MLP, Classifier, Fit, FitError, Layered, Linear, fit, load, save
+from minode import MLP, Classifier, Fit, FitError, Flow, Layered, Linear, fit, load, save
 from minode.learning.records import Counted
 from tests.learning.test_fit import SMALL, THETA, VARIANTS, F, bits, mismatch
 
@@ -64,6 +64,13 @@ def test_theta_of_another_field_is_refused_and_both_are_named(other, path):
     with pytest.raises(ValueError, match=rf"holds θ for MLP .*\[3, 4, 2\].*, not for {type(other).__name__} "):
         load(path, other)
     assert np.array_equal(load(path, F), THETA)
+
+
+def test_theta_of_a_flow_of_another_field_is_refused(path):
+    tanh, sin = (Flow(MLP([2, 5, 2], [name, "identity"])) for name in ("tanh", "sin"))
+    save(path, tanh, np.ones(tanh.n_params))
+    with pytest.raises(ValueError, match="holds θ for Flow .* of MLP .*tanh.*, not for Flow .* of MLP .*sin"):
+        load(path, sin)
 
 
 def test_a_classifier_is_described_with_what_it_is_made_of(path):

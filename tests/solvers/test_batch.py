@@ -53,7 +53,7 @@ def test_each_trajectory_takes_the_steps_it_would_take_alone(method, f, y0, span
     batch = run(f, starts, outputs, tape, method=method, rtol=tol, atol=tol, per_trajectory=True)
     ids, begins, steps = (np.concatenate([entry[n] for entry in tape]) for n in range(3))
     between = np.linspace(*span, 7)
-    states = batch.interpolant()(between)
+    states = batch.dense_output()(between)
     for i, start in enumerate(starts):
         t, _ = times(f, start, span, tol, method=method)
         alone = solve(f, start, outputs, method=method, rtol=tol, atol=tol)

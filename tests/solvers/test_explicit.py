@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, odeint_euler, odeint_rk4, solve
 from minode.solvers.explicit import Grid
+from minode.solvers.solve import run
 from tests.strategies import arrays, assert_agree, grids
 
 EPS = np.finfo(float).eps
@@ -242,6 +243,19 @@ def test_a_field_may_reuse_the_array_it_returns(tableau):
         return buffer
 
     ys = [odeint(field, [0.4, -0.3], t, method=tableau, step_size=LONG) for field in (frugal, f)]
+    assert np.array_equal(*ys)
+
+
+def test_it_may_reuse_it_where_the_dense_output_calls_it_between_two_steps():
+    buffer, b = np.empty(2), methods["bosh3"].b
+    own = Tableau("own", order=3, A=methods["bosh3"].A, b=b, dense=[[x] for x in b] + [[0]], dense_A=["1/2"])
+
+    def frugal(t, y):
+        buffer[:] = f(t, y)
+        return buffer
+
+    ys = [run(field, np.array([0.4, -0.3]), [0.0, 0.2, 1.0], [], method=own, grid=[0.0, 0.5, 1.0]).solution.ys
+          for field in (frugal, f)]
     assert np.array_equal(*ys)
 
 
