@@ -261,6 +261,8 @@ CONTROLS = {
     "22.5": [(CHECKS, "np.vdot(cotangent, ws) - to_y0 - to_theta", "0.0 * to_y0",
               "a check that sees nothing"),
              (CHECKS, "np.vdot(cotangent, ws)", "np.vdot(cotangent, ys)", "states for tangents")],
+    "22.6": [(CHECKS, "4 * half", "2 * half", "two of D(ε/2) for four"),
+             (CHECKS, "(4 * half - whole) / 3", "half", "no extrapolation")],
     "23.1": [(OPTIMISERS, "momentum * v + gradient", "momentum * v + (1 - momentum) * gradient",
               "a mean of the gradients for their sum"),
              (OPTIMISERS, "theta - learning_rate * v", "theta + learning_rate * v", "uphill")],

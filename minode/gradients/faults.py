@@ -1,17 +1,86 @@
-"""Appendix to chapter 22. Which term is off
+"""Appendix to chapter 22. What a check reports, and which term is off
 
 The checks of chapter 22 see that a derivative is wrong; a reader wants to know where. So each
 term of (1.2) and (1.3) is computed by itself and held against the same term made of
 differences, and where they disagree, against what the usual mistakes would have given.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+
+from ..fields.base import VectorField
+
+
+class Row(NamedTuple):
+    """One comparison: what, the largest error, what is allowed, and whether it is within."""
+
+    what: str
+    error: float
+    tolerance: float
+
+    @property
+    def ok(self):
+        return bool(self.error <= self.tolerance)
+
+
+class Report(tuple):
+    """The rows of a check; its `str` is a table."""
+
+    def __str__(self):
+        width = max(len(row.what) for row in self)
+        lines = [f"{'what':<{width}}  largest error  tolerance  ok"]
+        lines += [f"{row.what:<{width}}  {row.error:13.1e}  {row.tolerance:9.1e}  {'yes' if row.ok else 'NO'}"
+                  for row in self]
+        return "\n".join(lines)
+
+    def insist(self, why):
+        """This report, or where a row is not ok AssertionError with it and the sentences that why() returns."""
+        if not all(row.ok for row in self):
+            raise AssertionError("\n".join(["a derivative is wrong", str(self), *why()]))
+        return self
 
 
 def directions(y, theta, shape):
     """A tangent w, Δθ and a cotangent a of the shape of f, always the same."""
     rng = np.random.default_rng(0)
     return rng.normal(size=y.shape), rng.normal(size=theta.shape), rng.normal(size=shape)
+
+
+def vjp_of_right_shape(f, t, y, theta, a):
+    """f.vjp(t, y, theta, a), or AssertionError where its shapes are not those of (1.3)."""
+    a_f_y, a_f_theta = f.vjp(t, y, theta, a)
+    if np.shape(a_f_y) != y.shape or np.shape(a_f_theta) != theta.shape:
+        raise AssertionError(f"vjp must return shapes {y.shape} and {theta.shape}, "
+                             f"not {np.shape(a_f_y)} and {np.shape(a_f_theta)}: "
+                             "a f_y is one row a trajectory, and a f_θ is summed over the batch, (1.3)")
+    return a_f_y, a_f_theta
+
+
+def has_second_derivatives(f):
+    """Whether the field has a `vjp_derivative` of its own."""
+    none = VectorField.vjp_derivative
+    return getattr(type(f), "vjp_derivative", none) is not none
+
+
+def joined(products):
+    """What `vjp` returns, as one vector."""
+    return np.concatenate([np.ravel(part) for part in products])
+
+
+def check_axes_in_front(f, t, y, theta, dim_out):
+    """AssertionError where f or a matrix of it does not take one axis more in front of y, as solvers need."""
+    Y, d, p = np.stack([y, y]), f.dim, f.n_params
+    batch = Y.shape[:-1]
+    for name, tail in (("__call__", ()), ("time_derivative", ()), ("jacobian", (d,)), ("param_jacobian", (p,))):
+        expected = (*batch, dim_out, *tail)
+        try:
+            got = np.shape(getattr(f, name)(np.broadcast_to(t, batch), Y, theta))
+        except (ValueError, IndexError, TypeError) as error:
+            got = f"{type(error).__name__}: {error}"
+        if got != expected:
+            raise AssertionError(f"{name} must take any axes in front of the last, write y[..., 0] for y[0]: "
+                                 f"for y {Y.shape} its shape must be {expected}, not {got}")
 
 
 def faults(f, t, y, theta, differences, tolerance):
@@ -54,8 +123,8 @@ def faults(f, t, y, theta, differences, tolerance):
                               tolerance * (1 + weight) * (size + np.abs(expected).max())))
              for where, got, expected, weight, known in terms]
     return [f"{where} {what}" for where, what in found if what] or [
-        "each term of (1.2) and (1.3) agrees with differences at these states: does f have a kink, or a "
-        "bind of its own, or have the differences moved the steps of an adaptive method?"]
+        "each term of (1.2) and (1.3) agrees with differences at these states: does f have a kink, a "
+        "bind of its own or a linearize, or is its vjp_derivative wrong, of which only check_field has a row?"]
 
 
 def in_words(got, expected, known, allowed):

@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 
 from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, VectorField, check_field,
                     check_gradients)
-from minode.gradients.checks import DIFFERENCE_TOLERANCE, EPSILON, central_difference, complex_step
+from minode.gradients.checks import (DIFFERENCE_TOLERANCE, EPSILON, central_difference, complex_step,
+                                     extrapolated_difference)
 from tests.gradients.problems import (PENDULUM, PENDULUM_THETA, ROUND_OFF, SLOPE, ForcedPendulum,
                                       Silent, observed_order)
 from tests.strategies import arrays, grids, mlps
@@ -44,6 +45,25 @@ def test_the_chosen_epsilon_is_near_the_best_and_a_hundred_times_more_or_less_is
     assert min(error(100 * EPSILON), error(EPSILON / 100)) > 20 * error(EPSILON)
 
 
+@pytest.mark.eq("22.6")
+@pytest.mark.parametrize("x", [-0.4, 0.3, 1.1])
+def test_extrapolated_differences_are_of_fourth_order_in_epsilon(x):
+    def error(n):
+        return abs(extrapolated_difference(g, x, 2.0, AWAY_FROM_ROUNDING / n) - 2 * g_prime(x))
+    assert abs(observed_order(error, 4) - 4) < SLOPE
+
+
+@pytest.mark.eq("22.6")
+@pytest.mark.parametrize("f, theta, y0, t, options", [
+    (LotkaVolterra(), [0.5, 0.05, 0.8, 0.02], [30.0, 4.0], np.linspace(0.0, 10.0, 101), {"method": "rk4"}),
+    (LotkaVolterra(), [0.5, 0.05, 0.8, 0.02], [30.0, 4.0], np.linspace(0.0, 10.0, 11), {}),
+    (CubicSpiral(), [-0.1, 2.0, -2.0, -0.1], [2.0, 0.0], np.linspace(0.0, 25.0, 501), {"method": "rk4"}),
+    (VanDerPol(), [2.0], [2.0, 0.0], [0.0, 5.0], {"method": "dop853"}),
+    (Linear(2), [0.0, 1.0, -4.0, 0.0], [1.0, 2.0], np.linspace(0.0, 2.0, 5), {"rtol": 1e-2, "atol": 1e-2})])
+def test_long_solves_and_steps_that_are_chosen_are_no_mistakes(f, theta, y0, t, options):
+    assert all(row.ok for row in check_gradients(f, y0, t, theta, **options))
+
+
 @pytest.mark.eq("22.3")
 @given(arrays(3), arrays(3))
 def test_the_complex_step_is_right_to_round_off(x, v):
@@ -56,7 +76,7 @@ def test_the_complex_step_is_right_to_round_off(x, v):
 def test_every_smooth_network_passes_the_check_of_its_field(data, network, batch, t):
     f, theta = network
     report = check_field(f, t, data.draw(arrays((*batch, f.dim))), theta)
-    assert len(report) == 5 and all(row.ok for row in report)
+    assert len(report) == 6 and all(row.ok for row in report)
 
 
 @pytest.mark.eq("22.4", "22.5")
@@ -234,6 +254,40 @@ def test_both_checks_say_in_words_which_term_of_which_formula_is_off(mistake):
 def test_a_mistake_that_is_none_of_the_usual_ones_is_shown_by_its_worst_entry(mistake, term, entry):
     first, *_ = words_of(check_field, mistake(), 0.4, BATCH, PENDULUM_THETA)
     assert first.startswith(term) and re.search(entry, first)
+
+
+class OneTrajectory(ForcedPendulum):
+    """A Jacobian for y (2,) alone."""
+
+    def jacobian(self, t, y, theta):
+        return np.array([[0.0, 1.0], [-theta[0] * np.cos(y[0]), -theta[1]]])
+
+
+class Flipped(LotkaVolterra):
+    """A sign in the second derivatives."""
+
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        by_y, by_theta = super().vjp_derivative(t, y, theta, a, w, dtheta)
+        return -by_y, by_theta
+
+
+class Writer(ForcedPendulum):
+    """A field that works in the array it was handed."""
+
+    def __call__(self, t, y, theta):
+        velocity = super().__call__(t, y, theta)
+        y *= 0.0
+        return velocity
+
+
+@pytest.mark.parametrize("f, y, theta, message", [
+    (OneTrajectory(), BATCH[0], PENDULUM_THETA, "jacobian must take any axes in front of the last, write y"),
+    (Flipped(), np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02]), r"vjp_derivative .*NO"),
+    (Writer(), BATCH, PENDULUM_THETA, "must not write into y")],
+    ids=["one trajectory", "second derivatives", "writes into y"])
+def test_what_only_shows_later_is_found_by_the_check_of_the_field(f, y, theta, message):
+    with pytest.raises(AssertionError, match=message):
+        check_field(f, 0.4, y, theta)
 
 
 def test_a_field_that_is_right_with_a_bind_that_is_not_is_told_so():
