@@ -1,18 +1,19 @@
 """Appendix to chapter 4. The passes through the layers
 
-An MLP whose θ is known, with the arrays that it works in. A solver evaluates the same
-network at the same θ hundreds of times, and for a small network most of that time would go into
-taking θ apart and making arrays; so both are done once. Each layer writes its result into the x̃
-of the next, whose last entry is 1. So that σ has one unbroken array to go through, W̃ᵀ has a column
-of zeros in that place, and the 1 is written over what σ makes of it.
+An MLP whose θ is known, with the arrays that it works in. A solver evaluates the same network
+at the same θ hundreds of times, and for a small network most of that time would go into
+taking θ apart and making arrays; so both are done once. Each layer writes its result into the
+x̃ of the next, whose last entry is 1. So that σ has one unbroken array to go through, W̃ᵀ has
+a column of zeros in that place, and the 1 is written over what σ makes of it.
 
-A wide batch has another reason to work in the same arrays again: fresh memory of some megabytes
-has to be mapped page by page when it is first touched, which can take longer than the
-arithmetic that fills it. So the way back has arrays of its own; and the passes that are kept for
-it, so that no layer is computed again, lie in arrays that the MLP keeps from one gradient to the next,
-for states of one shape. They are with one network at a time, and come back when all of them are given back;
-`f.idle.clear()` frees them. They go through the layers a part of the batch at a time, so that a layer finds what the one before it
-wrote still in the processor's cache.
+A wide batch has another reason to work in the same arrays again: fresh memory of some
+megabytes has to be mapped page by page when it is first touched, which can take longer than
+the arithmetic that fills it. So the way back has arrays of its own; and the passes that are
+kept for it, so that no layer is computed again, lie in arrays that the MLP keeps from one
+gradient to the next, for states of one shape. They are with one network at a time, and come
+back when all of them are given back; `f.idle.clear()` frees them. They go through the layers
+a part of the batch at a time, so that a layer finds what the one before it wrote still in the
+processor's cache.
 """
 
 from math import prod
