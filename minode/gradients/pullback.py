@@ -193,3 +193,8 @@ def check_route(gradient, method, solver, backward=None):
         for name in backward:
             if name not in KEYWORDS:
                 raise ValueError(f"unknown keyword {name!r} in backward; known: {', '.join(KEYWORDS)}")
+        back = find_method(backward.get("method", method))
+        if backward.get("per_trajectory") or not getattr(back, "is_explicit", True):
+            got = "per_trajectory" if backward.get("per_trajectory") else back.name
+            raise ValueError("backward solves y, a and b as one state, and takes explicit and "
+                             f"reversible methods with joint steps, not {got}")

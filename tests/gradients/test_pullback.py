@@ -195,6 +195,9 @@ def test_keywords_of_a_backward_solve_are_refused_by_the_routes_that_have_none(g
 @pytest.mark.parametrize("backward, error, message", [
     ([("rtol", 1e-3)], TypeError, "backward must be a dict of keywords of solve, not list"),
     ({"rtoll": 1e-3}, ValueError, "unknown keyword 'rtoll' in backward; known: method, rtol, atol, step_size, "),
+    ({"method": "rk5"}, ValueError, "unknown method 'rk5'; known: euler, "),
+    ({"method": "radau5"}, ValueError, "backward solves y, a and b as one .* joint steps, not radau5"),
+    ({"per_trajectory": True}, ValueError, "reversible methods with joint steps, not per_trajectory"),
 ])
 def test_a_backward_solve_that_could_not_be_run_is_refused_before_the_forward_one(gradient, backward, error, message):
     with pytest.raises(error, match=message):
