@@ -77,7 +77,7 @@ Here the book ends.
 import numpy as np
 
 from ..fields.base import VectorField, as_generator
-from ..solvers.states import as_count, as_real, as_real_or_complex, as_times
+from ..solvers.states import as_count, as_real, as_real_or_complex, as_times, as_velocity
 
 
 class DiffusedMixture(VectorField):
@@ -237,9 +237,7 @@ def euler_maruyama(g, y0, t, rng):
     >>> paths.shape, bool(0.9 < paths[-1].std() < 1.1)        # pulled and pushed: the standard normal
     ((301, 1000, 1), True)
     """
-    y, times, rng = as_real("y0", y0), as_times(t), as_generator(rng)
-    if not callable(g):
-        raise TypeError(f"g must be callable as g(t, y), not {g!r}")
+    g, y, times, rng = as_velocity("g", g), as_real("y0", y0), as_times(t), as_generator(rng)
     if (np.diff(times) < 0).any():
         raise ValueError(f"t must increase, for noise is not undone going back, not {times}")
     ys = np.empty((len(times), *y.shape))

@@ -101,12 +101,7 @@ def pose(f, y0, t):
     >>> problem.y, problem.f(0.0, problem.y)
     (array([1., 2., 3., 4.]), array([ 3.,  4., -1., -2.]))
     """
-    if not callable(f):
-        raise TypeError(f"f must be callable as f(t, y), not {type(f).__name__}")
-    if hasattr(f, "param_jacobian"):
-        raise TypeError("f must be callable as f(t, y), but it is a VectorField and wants its θ too: "
-                        "hand in lambda t, y: f(t, y, theta)")
-    is_tuple = isinstance(y0, tuple)
+    f, is_tuple = as_velocity("f", f), isinstance(y0, tuple)
     parts = [as_real_or_complex("y0", part) for part in (y0 if is_tuple else (y0,))]
     if sum(part.size for part in parts) == 0:
         raise ValueError("y0 must have at least one component, but it is empty")
@@ -136,6 +131,17 @@ def pose(f, y0, t):
         return np.concatenate([np.ravel(part) for part in (value if is_tuple else (value,))])
 
     return Problem(flat_f, y, as_times(t), unpack, first)
+
+
+def as_velocity(name, f):
+    """f, if it can be called as f(t, y): no class, and no field that waits for its θ."""
+    if isinstance(f, type) or not callable(f):
+        got = f"the class {f.__name__} itself" if isinstance(f, type) else type(f).__name__
+        raise TypeError(f"{name} must be callable as {name}(t, y), not {got}")
+    if hasattr(f, "param_jacobian"):
+        raise TypeError(f"{name} must be callable as {name}(t, y), but it is a VectorField and wants "
+                        "its θ too: hand in lambda t, y: f(t, y, theta)")
+    return f
 
 
 def as_real_or_complex(name, value):
@@ -175,8 +181,8 @@ def as_times(t):
 
 
 def as_count(name, value):
-    """`value` as a positive int."""
-    if not isinstance(value, (int, np.integer)) or value < 1:
+    """`value` as a positive int; True is none."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a positive integer, not {value!r}")
     return int(value)
 
@@ -195,8 +201,9 @@ def _check_velocity(value, y0, shapes, is_tuple, dtype):
         got = f"a tuple of {len(value)}" if isinstance(value, tuple) else type(value).__name__
         raise TypeError(f"f must return a tuple of {len(shapes)} arrays like y0, not {got}")
     for part, shape in zip(value if is_tuple else (value,), shapes):
-        if np.shape(part) != shape:
-            raise ValueError(f"f must return the shape of y, {shape}, not {np.shape(part)}")
+        if part is None or np.shape(part) != shape:
+            got = "None" if part is None else np.shape(part)
+            raise ValueError(f"f must return the shape of y, {shape}, not {got}")
         as_real_as(dtype, part)
 
 

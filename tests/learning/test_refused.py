@@ -50,7 +50,8 @@ NO_TIMES = [([], ValueError, "must be a 1-D array of at least one time"), (1.0, 
             ([0.0, 2.0, 1.0], ValueError, "must be monotone"), ([0.0, np.inf], ValueError, "must be finite"),
             ([0.0, 1j], TypeError, "must be real"), ("now", TypeError, "must be an array of numbers, not 'now'"),
             (None, TypeError, "must be an array of numbers, not None")]
-NO_COUNT = [(n, ValueError, f"must be a positive integer, not {n!r}") for n in (0, -1, 2.5, "two", None, np.nan, {})]
+NO_COUNT = [(n, ValueError, f"must be a positive integer, not {n!r}")
+            for n in (0, -1, 2.5, True, "two", None, np.nan, {})]
 NO_RNG = [(rng, TypeError, "must be a NumPy Generator") for rng in (0, None, np.random, np.random.RandomState(0))]
 NO_RATE = [(np.nan, ValueError, "must be finite"), (np.inf, ValueError, "must be finite"),
            (-0.1, ValueError, "must be non-negative, not -0.1"), ("low", TypeError, "array of numbers, not 'low'"),
@@ -191,7 +192,10 @@ REFUSED = {          # name: what to call, with what that would be right, and wh
         "n": NO_COUNT, "t": [*NO_POINT["t"], ([0.0, 1.0], ValueError, r"must have shape \(\), not \(2,\)")],
         "theta": no_theta(6), "rng": NO_RNG}),
     "euler_maruyama": (euler_maruyama, {"g": silent, "y0": BATCH, "t": T, "rng": DRAWN["rng"]}, {
-        "g": [*NO_FUNCTION, (None, TypeError, "must be callable as g")],
+        "g": [(1.0, TypeError, r"must be callable as g\(t, y\), not float"),
+              (None, TypeError, "must be callable as g.*, not NoneType"),
+              (Linear, TypeError, "must be callable as g.*, not the class Linear itself"),
+              (SILENT, TypeError, "but it is a VectorField and wants its θ too")],
         "y0": [*not_finite(BATCH), ("ab", TypeError, "array of numbers, not 'ab'"), (None, TypeError, "not None")],
         "t": [*NO_TIMES, ([1.0, 0.0], ValueError, "must increase")], "rng": NO_RNG}),
 }

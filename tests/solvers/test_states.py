@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import SolverError, methods, odeint, odeint_euler, odeint_rk4, reversible, solve
+from minode import Linear, SolverError, methods, odeint, odeint_euler, odeint_rk4, reversible, solve
 from minode.solvers.states import as_positive, as_real, pose
 from tests.strategies import arrays, assert_agree, batches, grids
 
@@ -172,6 +172,7 @@ def never(t, y):
 
 BAD_ARGUMENTS = {
     "f is no function": (3.0, 1.0, [0, 1], TypeError, r"f must be callable as f\(t, y\), not float"),
+    "f is a class": (Linear, [1.0], [0, 1], TypeError, r"as f\(t, y\), not the class Linear itself"),
     "y0 NaN": (never, [1.0, np.nan], [0, 1], ValueError, "y0 must be finite, but holds NaN or infinity"),
     "y0 infinite": (never, -np.inf, [0, 1], ValueError, "y0 must be finite, but holds NaN or infinity: -inf"),
     "y0 complex NaN": (never, [1j * np.nan], [0, 1], ValueError, "y0 must be finite"),
@@ -201,7 +202,8 @@ BAD_VELOCITIES = {
     "another length": (ARRAY, np.ones(2), ValueError, r"f must return the shape of y, \(3,\), not \(2,\)"),
     "a vector for a number": (1.0, np.ones(1), ValueError, r"f must return the shape of y, \(\), not \(1,\)"),
     "a transpose": (np.ones((2, 3)), np.ones((3, 2)), ValueError, r"the shape of y, \(2, 3\), not \(3, 2\)"),
-    "nothing": (ARRAY, None, ValueError, r"f must return the shape of y, \(3,\), not \(\)"),
+    "nothing": (ARRAY, None, ValueError, r"f must return the shape of y, \(3,\), not None"),
+    "nothing for a number": (1.0, None, ValueError, r"f must return the shape of y, \(\), not None"),
     "a tuple of other shapes": (PAIR, PAIR[::-1], ValueError, r"the shape of y, \(3,\), not \(2, 2\)"),
     "a tuple too short": (PAIR, PAIR[:1], TypeError,
                           "f must return a tuple of 2 arrays like y0, not a tuple of 1"),
