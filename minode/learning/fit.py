@@ -46,7 +46,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..solvers.states import as_count, as_positive, as_real
-from .optimisers import adam, clip
+from .optimisers import adam, as_pair, clip
 from .records import Fit, FitError, History
 
 OF_A_STREAM = 20                    # batches of a stream that stand for an epoch in (24.3)
@@ -115,20 +115,18 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
 
     def after_one_more(now):
         k, before = now.steps, getattr(counter, "n_f", 0)
-        answer = objective(now.last, draw(k))
-        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-            raise TypeError(f"objective must return a loss and its gradient, not {type(answer).__name__}")
-        value, gradient = answer
+        value, gradient = as_pair("objective", "a loss and its gradient", objective(now.last, draw(k)))
         n_f = getattr(counter, "n_f", np.nan) - before
         penalty, dL_dtheta = decay(now.last, weight_decay)
-        value = finite("the loss", value + penalty)
+        value = finite("the loss", finite("the loss", value) + penalty)
         gradient = as_real("the gradient", gradient, now.last.shape) + dL_dtheta
         history[:, k] = value, np.linalg.norm(gradient), n_f, np.nan
         if value > give_up * (1 + abs(history[0, 0])):
             raise ArithmeticError(f"the loss diverges: it is {value:.3g} and was {history[0, 0]:.3g} at first")
         gradient = gradient if largest_gradient is None else clip(gradient, largest_gradient)
         rate = learning_rate(k) if callable(learning_rate) else learning_rate
-        theta, state = optimiser(now.last, gradient, now.state, rate)
+        moved = optimiser(now.last, gradient, now.state, rate)
+        theta, state = as_pair("optimiser", "the new θ and its state", moved)
         theta = as_real("the θ after a step", theta, now.last.shape)
         weight = 1 / min(k + 1, per_epoch)                                         # (24.3)
         average = (1 - weight) * now.average + weight * value                      # (24.3)
@@ -191,10 +189,11 @@ def batches(data, batch_size, seed):
 
 def finite(what, value):
     """A loss as a float, or ArithmeticError."""
-    value = float(value)
-    if not np.isfinite(value):
+    if np.shape(value) or np.asarray(value).dtype.kind not in "biuf":
+        raise TypeError(f"{what} must be a number, not {type(value).__name__} {np.shape(value)}")
+    if not np.isfinite(float(value)):
         raise ArithmeticError(f"{what} is {value}")
-    return value
+    return float(value)
 
 
 def check(n_steps, data, batch_size, validate_every, patience, weight_decay, largest_gradient, give_up):
@@ -205,8 +204,7 @@ def check(n_steps, data, batch_size, validate_every, patience, weight_decay, lar
             as_count(name, value)
     as_positive("weight_decay", weight_decay, allow_zero=True)
     as_positive("give_up", give_up)
-    if largest_gradient is not None:
-        as_positive("largest_gradient", largest_gradient)
+    as_positive("largest_gradient", 1.0 if largest_gradient is None else largest_gradient)
     if isinstance(data, list) and np.ndim(data[0] if data else 0) and isinstance(data[0], np.ndarray):
         raise TypeError("data must be a tuple of arrays, not a list of them: give tuple(data)")
     if data is None or callable(data):
@@ -214,8 +212,10 @@ def check(n_steps, data, batch_size, validate_every, patience, weight_decay, lar
             raise ValueError(f"batch_size = {batch_size} is for data in arrays")
         return
     arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
-    lengths = [len(array) if array.ndim else 0 for array in arrays]
-    if not lengths or min(lengths) < max(1, batch_size or 1) or len(set(lengths)) > 1:
+    if not arrays or min(array.ndim for array in arrays) == 0:
+        raise TypeError(f"data must be an array, a tuple of arrays or data(rng), not {data!r}")
+    lengths = [len(array) for array in arrays]
+    if min(lengths) < max(1, batch_size or 1) or len(set(lengths)) > 1:
         raise ValueError(f"data must have the same number of rows everywhere, at least batch_size = {batch_size}, "
                          f"not {lengths}")
     for array in arrays:

@@ -124,6 +124,13 @@ def as_step(theta, gradient, state, n_parts, **numbers):
     return theta, gradient
 
 
+def as_pair(of, pair, answer):
+    """What a function of the reader's returned, if it is a pair; an array of two numbers is none."""
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        raise TypeError(f"{of} must return {pair}, not {type(answer).__name__}")
+    return answer
+
+
 def clip(gradient, largest):
     """The gradient, made shorter where its 2-norm exceeds `largest` (23.5). Pascanu and others (2013).
 

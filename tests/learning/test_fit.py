@@ -329,6 +329,11 @@ def no_solution(theta):
 @pytest.mark.parametrize("what, message", [
     (lambda theta: (np.nan, theta), "stopped after 7 steps: the loss is nan"),
     (lambda theta: (-np.inf, theta), "the loss is -inf"),
+    (lambda theta: (theta, 0.1), r"the loss must be a number, not ndarray \(26,\)"),
+    (lambda theta: (np.ones(1), theta), r"the loss must be a number, not ndarray \(1,\)"),
+    (lambda theta: ("0.1", theta), "the loss must be a number, not str"),
+    (lambda theta: (None, theta), "the loss must be a number, not NoneType"),
+    (lambda theta: (0.1j, theta), "the loss must be a number, not complex"),
     (lambda theta: (0.1, np.nan * theta), "the gradient must be finite"),
     (lambda theta: (0.1, theta[:-1]), r"the gradient must have shape \(26,\), not \(25,\)"),
     (lambda theta: (1e9, theta), "the loss diverges: it is 1e\\+09 and was"),
@@ -424,6 +429,12 @@ def test_an_objective_that_returns_no_pair_is_told_what_to_return(answer):
         fit(lambda theta, batch: answer, THETA, **SMALL)
 
 
+@pytest.mark.parametrize("theta", [np.ones(2), np.ones(3)])
+def test_an_optimiser_that_returns_no_pair_is_told_what_to_return(theta):
+    with pytest.raises(FitError, match="optimiser must return the new θ and its state, not ndarray"):
+        fit(lambda theta, batch: (1.0, theta), theta, optimiser=lambda theta, *rest: theta, n_steps=1)
+
+
 def test_too_long_steps_diverge_and_the_best_theta_is_the_one_before_they_did():
     with pytest.raises(FitError, match="diverges") as caught:
         fit(parabola, np.zeros(2), n_steps=1000, optimiser=sgd, learning_rate=10.0, progress=False)
@@ -464,7 +475,6 @@ def test_a_validation_loss_that_is_no_number_ends_the_fit(at):
     ({"data": STARTS, "batch_size": 0}, "batch_size must be a positive integer, not 0"),
     ({"data": STARTS, "batch_size": 11}, r"at least batch_size = 11, not \[10\]"),
     ({"data": (STARTS, AIMS[:4]), "batch_size": 2}, r"the same number of rows everywhere.*not \[10, 4\]"),
-    ({"data": ()}, "data must have the same number of rows"),
     ({"learning_rate": -0.1}, "learning_rate must be positive, not -0.1"),
     ({"weight_decay": -1.0}, "weight_decay must be non-negative"),
     ({"largest_gradient": 0.0}, "largest_gradient must be positive"),

@@ -125,9 +125,10 @@ REFUSED = {          # name: what to call, with what that would be right, and wh
         "n_steps": NO_COUNT,
         "data": [(NAN, ValueError, r"must be finite, but holds NaN or infinity in rows \[0 1 2\]"),
                  ((BATCH, BATCH[:2]), ValueError, r"same number of rows everywhere, .* not \[3, 2\]"),
-                 ((), ValueError, "must have the same number of rows"), (5, ValueError, "must have the same number"),
-                 ("ab", ValueError, "must have the same number"), ([BATCH, BATCH], TypeError, "must be a tuple of"),
-                 ({"x": BATCH}, ValueError, "must have the same number")],
+                 *[(data, TypeError, r"must be an array, a tuple of arrays or data\(rng\), not ")
+                   for data in ((), 5, 3.0, "ab", {"x": BATCH}, (BATCH, 3.0))],
+                 ([BATCH, BATCH], TypeError, "must be a tuple of"),
+                 (BATCH[:0], ValueError, r"must have the same number of rows .* not \[0\]")],
         "batch_size": [(3, ValueError, "batch_size = 3 is for data in arrays"), (-1, ValueError, "positive integer")],
         "seed": [(seed, ValueError, "must be an integer from 0 on, not ") for seed in (-1, 0.5, "0", None, np.nan)],
         "optimiser": [*NO_FUNCTION, (None, TypeError, "must be callable, not None")],
