@@ -40,7 +40,7 @@ from ..solvers.states import as_real
 from ..solvers.tableaus import Tableau
 from .discrete import step_back
 from .pullback import Gradients, finite, parts_of_loss, read_only
-from .tangent import as_point, tangent_rhs
+from .tangent import as_point, as_twice, tangent_rhs
 
 
 def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
@@ -59,7 +59,7 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     >>> Hv.y0.shape, Hv.theta.shape
     ((2,), (4,))
     """
-    y0, theta = as_point(f, y0, theta)
+    y0, theta = as_point(as_twice(f), y0, theta)
     v_y0, v_theta = as_real("v_y0", v_y0, y0.shape), as_real("v_theta", v_theta, theta.shape)
     if not callable(loss):
         raise TypeError("loss must be callable as loss(ys, ws) -> (L, dL_dys, its derivative along ws), "

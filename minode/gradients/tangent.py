@@ -30,6 +30,7 @@ Next: the same derivatives backwards (chapter 17).
 
 import numpy as np
 
+from ..fields.base import VectorField
 from ..solvers.solve import find_method, odeint
 from ..solvers.states import as_real
 
@@ -89,6 +90,15 @@ def as_field(f, name="f"):
         if not hasattr(f, part):
             raise TypeError(f"{name} must be a VectorField, with derivatives, not {type(f).__name__}, "
                             f"which has no {part}")
+    return f
+
+
+def as_twice(f):
+    """f, if it is a field whose second derivatives are written, which is asked before it is called."""
+    written = getattr(as_field(f), "vjp_derivative", None)
+    if written is None or getattr(written, "__func__", None) is VectorField.vjp_derivative:
+        raise TypeError(f"f must have second derivatives, but {type(f).__name__} does not define "
+                        "vjp_derivative(t, y, theta, a, w, dtheta)")
     return f
 
 

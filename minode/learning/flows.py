@@ -72,7 +72,7 @@ from ..fields.base import Bound, VectorField, as_generator
 from ..fields.mlp import MLP
 from ..gradients.checks import complex_step
 from ..gradients.pullback import Gradients, value_and_gradients
-from ..gradients.tangent import as_field, as_point
+from ..gradients.tangent import as_field, as_point, as_twice
 from ..solvers.solve import odeint
 from ..solvers.states import as_count, as_real, as_times
 from .probes import ProbedNetwork, repeated
@@ -198,7 +198,7 @@ def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
     """
     if "base" in solver:
         raise TypeError("base must be left to the standard normal, whose gradient is known; log_prob takes any base")
-    flow, s, back, theta = pose_backwards(f, y, t, theta, noise, solver)
+    flow, s, back, theta = pose_backwards(as_twice(f), y, t, theta, noise, solver)
     n = s[..., 0].size
 
     def loss(ys):

@@ -373,8 +373,12 @@ def test_a_field_without_second_derivatives_has_a_density_and_says_what_its_grad
 
     A = np.array([0.1, 1.0, -2.0, 0.3])
     assert np.isfinite(log_prob(Bare(2), POINTS, [0.0, 1.0], A)).all()
-    with pytest.raises(NotImplementedError, match=r"Bare must define vjp_derivative"):
-        negative_log_likelihood(Bare(2), POINTS, [0.0, 1.0], A)
+
+    class Unasked(Silent):
+        vjp_derivative = VectorField.vjp_derivative
+
+    with pytest.raises(TypeError, match="f must have second derivatives, but Unasked does not define"):
+        negative_log_likelihood(Unasked(2), POINTS, [0.0, 1.0], A)
 
 
 @pytest.mark.parametrize("name, sees", [("relu", False), ("tanh", True)])
