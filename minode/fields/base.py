@@ -156,6 +156,12 @@ class Bound:
         return self.total.copy()
 
 
+def refuse(field, y, theta):
+    """The error of a field that was called with a y or a θ of another shape than it takes."""
+    raise ValueError(f"y and theta must have shapes (..., {field.dim}) and ({field.n_params},), "
+                     f"not {np.shape(y)} and {np.shape(theta)}")
+
+
 def as_generator(rng):
     """`rng`, if it can draw a θ: whatever is drawn in this book is drawn with a NumPy Generator."""
     if not isinstance(rng, np.random.Generator):

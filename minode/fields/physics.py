@@ -54,7 +54,7 @@ Next: the nonlinearities of a network (chapter 3).
 
 import numpy as np
 
-from .base import VectorField
+from .base import VectorField, refuse
 
 
 class _Autonomous(VectorField):
@@ -82,6 +82,8 @@ class _MatrixTimes(_Autonomous):
         raise NotImplementedError
 
     def __call__(self, t, y, theta):
+        if y.shape[-1:] != (self.dim,) or len(theta) != self.n_params:
+            refuse(self, y, theta)
         return self.g(y) @ theta.reshape(self.dim, self.dim).T                     # (2.1) (2.4)
 
     def jacobian(self, t, y, theta):
@@ -164,6 +166,8 @@ class LotkaVolterra(_Autonomous):
     dim, n_params = 2, 4
 
     def __call__(self, t, y, theta):
+        if y.shape[-1:] != (2,) or len(theta) != 4:
+            refuse(self, y, theta)
         alpha, beta, gamma, delta = theta
         prey, predator = y[..., 0], y[..., 1]
         dy = np.empty(y.shape, np.result_type(y, theta))
@@ -213,6 +217,8 @@ class VanDerPol(_Autonomous):
     dim, n_params = 2, 1
 
     def __call__(self, t, y, theta):
+        if y.shape[-1:] != (2,) or len(theta) != 1:
+            refuse(self, y, theta)
         (mu,), x, v = theta, y[..., 0], y[..., 1]
         dy = np.empty(y.shape, np.result_type(y, theta))
         dy[..., 0] = v

@@ -1,5 +1,6 @@
 """The four fields with known physics: what they conserve, where they rest, and their derivatives."""
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -149,3 +150,13 @@ def test_a_float32_state_has_a_float32_velocity(f):
 def test_a_linear_field_needs_a_positive_whole_dimension(dim):
     with pytest.raises(ValueError, match=f"dim must be a positive integer, not {dim!r}"):
         Linear(dim)
+
+
+@pytest.mark.parametrize("f", FIELDS)
+@pytest.mark.parametrize("y_shape, more", [((), 0), (None, 1), (None, -1), ((3, -1), 0), ((-1,), 0)])
+def test_a_state_or_a_theta_of_another_shape_is_refused_in_words(f, y_shape, more):
+    shape = (f.dim,) if y_shape is None else tuple(f.dim + 1 if n < 0 else n for n in y_shape)
+    y, theta = np.ones(shape), np.ones(f.n_params + more)
+    wanted = f"y and theta must have shapes (..., {f.dim}) and ({f.n_params},), "
+    with pytest.raises(ValueError, match=re.escape(wanted + f"not {y.shape} and {theta.shape}")):
+        f(0.0, y, theta)
