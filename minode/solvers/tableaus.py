@@ -56,8 +56,8 @@ class Tableau:
     is a second estimate, of order 3. `dense` is one row for each stage with the
     coefficients of θ, θ², … in its weight (chapter 11); the stages are those of A,
     the velocity at the new state where b is not already the last row of A, and those
-    of the rows `dense_A`. ValueError where shapes do not fit or (7.1) or (7.2) is broken.
-    Butcher (1963).
+    of the rows `dense_A`. ValueError where shapes do not fit, an order is no positive integer,
+    or (7.1) or (7.2) is broken. Butcher (1963).
 
     >>> ralston = Tableau("ralston", order=2, A=["", "2/3"], b="1/4 3/4")
     >>> ralston.c, ralston.is_explicit
@@ -81,6 +81,12 @@ class Tableau:
     def __post_init__(self):
         A, b, c = [_numbers(row) for row in self.A], _numbers(self.b), self.c
         s = len(b)
+        for field, value in {"order": self.order, "embedded_order": self.embedded_order}.items():
+            is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            self._require(is_whole and value > 0 or field == "embedded_order" and value is None,
+                          f"{field} must be a positive integer, not {value!r}")
+        self._require(self.b_hat is not None or self.embedded_order is None,
+                      "embedded_order is for a b_hat")
         self._require(len(A) == s and all(len(row) <= s for row in A),
                       f"A has rows of {[len(row) for row in A]} numbers, b has {s}")
         A = tuple(row + (Fraction(0),) * (s - len(row)) for row in A)

@@ -1,5 +1,6 @@
 """A table reads what is printed, exactly, knows its own shape, and refuses a misprint."""
 
+import re
 from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction as F
 
@@ -96,12 +97,24 @@ def test_floats_may_miss_by_their_rounding_and_no_more():
     (dict(A=["", "1"], b="1/2 1/2", c="0"), "c has 1 numbers, b has 2"),
     (dict(A=["", "1"], b="1/2 1/2", b_hat="1", embedded_order=1), "b_hat has 1 numbers, b has 2"),
     (dict(A=["", "1"], b="1/2 1/2", b_hat="1 0"), "b_hat needs its embedded_order"),
+    (dict(A=["", "1"], b="1/2 1/2", embedded_order=1), "embedded_order is for a b_hat"),
     (dict(A=["", "one"], b="1/2 1/2"), "must hold numbers, such as '3/40 9/40', not 'one'"),
     (dict(A=["", "1/0"], b="1/2 1/2"), "must hold numbers, such as '3/40 9/40', not '1/0'"),
 ])
 def test_a_table_whose_shape_does_not_fit_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Tableau("misshapen", 1, **arguments)
+
+
+@pytest.mark.parametrize("order", [0, -1.5, 2.0, "2", True, None, np.nan])
+def test_an_order_is_a_positive_integer(order):
+    message = re.escape(f"order must be a positive integer, not {order!r}")
+    with pytest.raises(ValueError, match="tableau 'mine': " + message):
+        Tableau("mine", order, A=["", "1"], b="1/2 1/2")
+    if order is not None:
+        with pytest.raises(ValueError, match="tableau 'mine': embedded_" + message):
+            Tableau("mine", 2, A=["", "1"], b="1/2 1/2", b_hat="1 0", embedded_order=order)
+    assert Tableau("mine", np.int64(2), A=["", "1"], b="1/2 1/2").order == 2
 
 
 def test_a_table_knows_whether_it_is_explicit_and_whether_its_last_stage_is_the_next_first():
