@@ -137,6 +137,8 @@ class Classifier:
     def __init__(self, n_in, field, n_out, t=(0.0, 1.0), **solver):
         self.field = as_field(field, "field")
         self.dim, self.dim_out = as_count("n_in", n_in), as_count("n_out", n_out)
+        if n_out == 1:
+            raise ValueError("n_out must be at least 2 classes, not 1: one class is always right")
         self.inward, self.outward = Affine(n_in, field.dim), Affine(field.dim, n_out)
         self.t, self.solver = as_times(t), solver
         odeint(lambda t, y: y, np.ones((1, field.dim)), self.t[:1], **solver)      # no steps, for its checks
