@@ -32,7 +32,7 @@ import numpy as np
 import pytest
 from _pytest.runner import runtestprotocol
 
-PATIENCE = 20.0                 # seconds a single test may take before the mistake counts as seen
+PATIENCE = 60.0                 # seconds a single test may take before the mistake counts as seen
 NOT_TRANSPLANTED = {"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__",
                     "__dataclass_fields__", "__dataclass_params__"}
 
