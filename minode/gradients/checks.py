@@ -59,10 +59,9 @@ from ..solvers.solve import odeint, run
 from ..solvers.states import as_real, as_times
 from ..solvers.tableaus import Tableau
 from .discrete import sweep
-from .faults import (Report, Row, check_axes_in_front, directions, faults, has_second_derivatives,
-                     joined, vjp_of_right_shape)
+from .faults import Report, Row, check_axes_in_front, directions, faults, joined, vjp_of_right_shape
 from .pullback import pullback
-from .tangent import as_point, pushforward
+from .tangent import as_point, has_second_derivatives, pushforward
 
 U = np.finfo(np.float64).eps
 EPSILON = U ** (1 / 3)                                                             # (22.2)
@@ -179,8 +178,9 @@ def check_gradients(f, y0, t, theta, **solver):
     """Compare pushforward and pullback with central differences and each other (22.5), and f_t besides.
 
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,), `solver` the keywords of `solve`; a method that
-    chooses its steps chooses them once, and all that is compared is along these. Returns a `Report`; AssertionError with its table, and in words which term of the field is off along the
-    solution, where something is wrong; ValueError, TypeError and SolverError as for `pushforward`.
+    chooses its steps chooses them once, and all that is compared is along these. Returns a `Report`;
+    AssertionError with its table, and in words which term of the field is off along the solution,
+    where something is wrong; ValueError, TypeError and SolverError as for `pushforward`.
 
     >>> from minode import MLP
     >>> f = MLP([4, 5, 3], ["tanh", "tanh"])

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..fields.base import VectorField
-
 
 class Row(NamedTuple):
     """One comparison: what, the largest error, what is allowed, and whether it is within."""
@@ -55,12 +53,6 @@ def vjp_of_right_shape(f, t, y, theta, a):
                              f"not {np.shape(a_f_y)} and {np.shape(a_f_theta)}: "
                              "a f_y is one row a trajectory, and a f_θ is summed over the batch, (1.3)")
     return a_f_y, a_f_theta
-
-
-def has_second_derivatives(f):
-    """Whether the field has a `vjp_derivative` of its own."""
-    none = VectorField.vjp_derivative
-    return getattr(type(f), "vjp_derivative", none) is not none
 
 
 def joined(products):

@@ -93,10 +93,15 @@ def as_field(f, name="f"):
     return f
 
 
+def has_second_derivatives(f):
+    """Whether `vjp_derivative` is written, and not the one of VectorField that says it is not."""
+    written = getattr(f, "vjp_derivative", None)
+    return written is not None and getattr(written, "__func__", None) is not VectorField.vjp_derivative
+
+
 def as_twice(f):
     """f, if it is a field whose second derivatives are written, which is asked before it is called."""
-    written = getattr(as_field(f), "vjp_derivative", None)
-    if written is None or getattr(written, "__func__", None) is VectorField.vjp_derivative:
+    if not has_second_derivatives(as_field(f)):
         raise TypeError(f"f must have second derivatives, but {type(f).__name__} does not define "
                         "vjp_derivative(t, y, theta, a, w, dtheta)")
     return f

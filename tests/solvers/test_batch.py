@@ -219,3 +219,13 @@ def test_a_table_of_the_readers_does_it_too():
     options, y0 = dict(rtol=1e-3, atol=1e-3, per_trajectory=True), [[0.5, -0.3], [1.0, 1.0]]
     assert np.array_equal(odeint(pendulum, y0, [0.0, 2.0], method=own, **options),
                           odeint(pendulum, y0, [0.0, 2.0], method=bosh3, **options))
+
+
+def test_a_pass_in_which_every_step_is_rejected_asks_for_no_velocity_of_nobody():
+    seen = []
+
+    def f(t, y):
+        seen.append(len(y))
+        return -50.0 * y
+    solution = solve(f, np.ones((2, 1)), [0.0, 0.1], method="fehlberg45", first_step=0.1, per_trajectory=True)
+    assert (solution.stats.n_rejected > 0).all() and min(seen) > 0
