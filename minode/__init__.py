@@ -23,7 +23,7 @@ and numbers them, and the lines of code that carry the same numbers are those eq
     III. Its derivatives                            gradients/
          16  The tangent system                         tangent
          17  The adjoint system                         adjoint
-         18  The exact derivative of the steps          discrete
+         18  The exact derivative of the steps          discrete, at_once
          19  The same gradient in less memory           memory
          20  From a loss to its gradients               pullback
          21  Second derivatives                         second

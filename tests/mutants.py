@@ -13,9 +13,7 @@ from tests.book import BOOK
 from tests.controls import Mistake
 
 EXPLAINED = {                                                    # (file, change): why no test can see it
-    ("minode/fields/mlp.py", "transpose: ..., :, None -> :, ..., None"): "both put the new axis last",
     ("minode/gradients/checks.py", "sign: U ** (1 / 3) -> -(U ** (1 / 3))"): "(22.1) is even in ε",
-    ("minode/solvers/adaptive.py", "coefficient in np.where(flat, 1.0, d): 1.0 -> 1.1"): "not used where flat",
     **{("minode/learning/classify.py", f"coefficient in {call}: 0.0 -> 1.0"): "an affine map does not look at t"
        for call in ("self.inward(0.0, x, theta_in)", "self.outward(0.0, ys[-1], theta_out)",
                     "self.outward.vjp(0.0, ys[-1], theta_out, dL_dz)",

@@ -110,7 +110,7 @@ def _leaky(slope):
     factor = np.array(slope)                         # quicker to multiply with than a number is
 
     def value(z, out=None):
-        if z.dtype.kind != "c" and not slope:
+        if not slope and z.dtype.kind != "c":
             return np.maximum(z, 0.0, out=out)       # not of z and 0 z, which is NaN where z is infinite
         out = np.multiply(z, factor, np.empty_like(z) if out is None else out)
         if z.dtype.kind != "c":
@@ -119,9 +119,7 @@ def _leaky(slope):
         return out
 
     def slope_at(z, x, out=None):
-        out = np.empty_like(x) if out is None else out
-        out[...] = np.where(x.real > 0.0, 1.0, slope)
-        return out
+        return np.maximum(x.real > 0.0, slope, out=np.empty_like(x) if out is None else out)
     return Activation(value, slope_at, lambda z, x: np.zeros_like(x), 1.0)
 
 

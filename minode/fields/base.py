@@ -96,13 +96,6 @@ class VectorField:
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         return (a[..., None, :] @ f_y)[..., 0, :], np.tensordot(a, f_theta, a.ndim)  # (1.3)
 
-    def linearize(self, t, y, theta):
-        """f_y (..., d, d), and the function of a (..., d) whose answer is Σ a f_θ (p,).
-
-        For a sweep that needs f_y before it knows a; a field overrides it where one pass serves both.
-        """
-        return self.jacobian(t, y, theta), lambda a: self.vjp(t, y, theta, a)[1]
-
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
         """How the product (1.3) changes as y moves along w and θ along Δθ with a held fixed.
 
@@ -121,9 +114,10 @@ class Bound:
     """A field with θ filled in: f(t, y), and a vector-Jacobian product that sums its share of θ.
 
     `noted(t, y)` is f(t, y), and puts on the list `log` what `pull` needs for the vector-Jacobian product
-    there; `give_back` takes what is not needed any more. A field that can do better than begin anew
-    in each call overrides `bind`. What that returns needs f(t, y), `vjp` and `a_f_theta`; of `noted`,
-    `log`, `pull` and `give_back` it has all, or sets `noted` to None.
+    there; `give_back` takes what is not needed any more. `linearize(t, y)` is for a sweep that needs f_y
+    before it knows a. A field that can do better than begin anew in each call overrides `bind`. What that
+    returns needs f(t, y), `vjp` and `a_f_theta`; of `noted`, `log`, `pull` and `give_back` it has all,
+    or no `noted`; and `linearize` or none. None is as good as not there.
     """
 
     def __init__(self, field, theta):
@@ -151,8 +145,14 @@ class Bound:
         self.total += a_f_theta
         return a_f_y
 
+    def linearize(self, t, y):
+        """f_y (..., d, d), and the function of a (..., d) that adds a f_θ to what `a_f_theta` returns."""
+        def pull_theta(a):
+            self.total = self.total + self.field.vjp(t, y, self.theta, a)[1]
+        return self.field.jacobian(t, y, self.theta), pull_theta
+
     def a_f_theta(self):
-        """The sum of the a f_θ of all calls of `vjp`."""
+        """The sum of the a f_θ of all calls."""
         return self.total.copy()
 
 

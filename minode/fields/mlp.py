@@ -62,7 +62,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .base import VectorField, as_generator
-from .network import Network, flat, homogeneous
+from .network import Network, flat, homogeneous, jacobian
 
 
 class MLP(VectorField):
@@ -118,11 +118,15 @@ class MLP(VectorField):
         if np.shape(y)[-1:] != (self.dim,):
             raise ValueError(f"y must have shape (..., {self.dim}) for {self!r}, not {np.shape(y)}")
         y = np.asarray(y)
-        return Network(self.layers(theta), self, _dtype(t, y, theta))(t, y)
+        return self._network(t, y, theta)(t, y)
 
     def vjp(self, t, y, theta, a):
-        network = Network(self.layers(theta), self, _dtype(t, y, theta))
+        network = self._network(t, y, theta)
         return network.vjp(t, y, a), network.a_f_theta().astype(network.dtype, copy=False)
+
+    def _network(self, t, y, theta):
+        """With θ filled in, complex where t is: a time in float64 makes no float64 of a float32 state."""
+        return Network(self.layers(theta), self, np.result_type(y, theta, *([t] if np.iscomplexobj(t) else [])))
 
     def bind(self, theta, y):
         return Network(self.layers(theta), self, np.result_type(y, theta))
@@ -134,38 +138,19 @@ class MLP(VectorField):
         return self._tangent(t, y, theta, 1.0, np.zeros_like(y), np.zeros_like(theta))
 
     def jacobian(self, t, y, theta):
-        for _, G, _ in self._backward(t, y, theta):
-            pass
-        return G[..., -self.dim:]
-
-    def linearize(self, t, y, theta):
-        layers = []
-        for _, G, layer in self._backward(t, y, theta):
-            layers.append(layer)
-
-        def a_f_theta(a):
-            g, shares = a.reshape(-1, self.dim), []
-            for x, slope, Wt in layers:
-                delta = g * slope                                                  # (4.3)
-                shares.insert(0, x.T @ delta)                                      # (4.4)
-                g = delta @ Wt[:-1].T                                              # (4.3)
-            return flat(shares)
-        return G[..., -self.dim:], a_f_theta
+        *_, (_, G, _) = self._network(t, y, theta).backward(t, y)
+        return jacobian(G, y.shape)
 
     def param_jacobian(self, t, y, theta):
-        f_theta = np.empty((*y.shape, self.n_params), np.result_type(y, theta))
-        stop = self.n_params
-        for D, _, (x, _, _) in self._backward(t, y, theta):
-            n, m = D.shape[-1], x.shape[-1] - 1
-            start = stop - n * (m + 1)
-            dW = D[..., :, None] * x.reshape(*y.shape[:-1], 1, 1, m + 1)           # (4.6)
-            f_theta[..., start:stop - n] = dW[..., :-1].reshape(*y.shape, n * m)
-            f_theta[..., stop - n:stop] = dW[..., -1]
-            stop = start
-        return f_theta
+        network, parts = self._network(t, y, theta), []
+        for D, _, (x, _, _) in network.backward(t, y):
+            dW = D.swapaxes(0, 1)[..., None] * x[:, None, None]                    # (4.6)
+            rows, n, m = len(x), D.shape[-1], x.shape[-1] - 1
+            parts[:0] = dW[..., :-1].reshape(rows, self.dim, n * m), dW[..., -1]
+        return np.concatenate(parts, axis=-1).reshape(*y.shape, self.n_params)
 
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
-        network = Network(self.layers(theta), self, _dtype(t, y, theta))
+        network = self._network(t, y, theta)
         moves, passes = homogeneous(self.layers(dtheta)), []
         dx = np.concatenate([np.zeros((*w.shape[:-1], 1), w.dtype), w], axis=-1) if self.sees_time else w
         dx = dx.reshape(-1, dx.shape[-1])
@@ -196,7 +181,7 @@ class MLP(VectorField):
 
     def _tangent(self, t, y, theta, dt, dy, dtheta):
         """The change of f along (dt, dy, dθ), (4.2)."""
-        network = Network(self.layers(theta), self, _dtype(t, y, theta))
+        network = self._network(t, y, theta)
         clock = np.full((*dy.shape[:-1], 1), dt, dy.dtype)
         dx = np.concatenate([clock, dy], axis=-1) if self.sees_time else dy
         dx = dx.reshape(-1, dx.shape[-1])
@@ -205,23 +190,6 @@ class MLP(VectorField):
             dz = dx @ Wt[:-1] + x @ dWt                                            # (4.2)
             dx = sigma.slope(z, x_next) * dz                                       # (4.2)
         return dx.reshape(y.shape)
-
-    def _backward(self, t, y, theta):
-        """D_l, G_{l−1} of (4.5), and (x̃_{l−1}, σ_l', W̃_lᵀ), last layer first; G₀ is [f_t, f_y]."""
-        network = Network(self.layers(theta), self, _dtype(t, y, theta))
-        batch, G = y.shape[:-1], np.eye(self.dim, dtype=network.dtype)             # (4.5)
-        layers = zip(network.trace(t, y), network.weights, self.sigmas)
-        for (x, z, x_next), Wt, sigma in reversed([*layers]):
-            n, slope = len(Wt[0]), sigma.slope(z, x_next)
-            D = G.reshape(-1, self.dim, n) * slope.reshape(-1, 1, n)               # (4.5)
-            G = D.reshape(-1, n) @ Wt[:-1].T                                       # (4.5)
-            yield (D.reshape(*batch, self.dim, n), G.reshape(*batch, self.dim, len(Wt) - 1),
-                   (x.reshape(-1, len(Wt)), slope.reshape(-1, n), Wt))
-
-
-def _dtype(t, y, theta):
-    """That of y and θ, complex where t is: a time in float64 makes no float64 of a float32 state."""
-    return np.result_type(y, theta, *([t] if np.iscomplexobj(t) else []))
 
 
 def _check_architecture(widths, names):

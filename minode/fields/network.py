@@ -29,7 +29,7 @@ class Room(NamedTuple):
     """The arrays of a pass: views for t and y in x̃_0; and layer by layer, first to last,
 
     way_in: a product with x̃_{l−1}, W̃_lᵀ, z_l, where x̃_l goes (None: to a new array), σ_l, the place of its 1;
-    way_out, last to first: a product with x̃_{l−1}ᵀ, z_l and x̃_l.
+    way_out, last to first: a product with x̃_{l−1}ᵀ, z_l and x̃_l; empty until it is needed.
     `rows` is the part of the batch that they are for, `clock` None in an autonomous network.
     """
 
@@ -118,18 +118,14 @@ class Network:
         outputs, ones = inputs[1:] + [last], [x[..., -1] for x in inputs[1:]] + [None]
         values = [sigma.value for sigma in self.mlp.sigmas]
         way_in = [*zip([x.dot for x in inputs], weights, sums, outputs, values, ones)]
-        way_out = [(x.reshape(-1, x.shape[-1]).T.dot, z, x_next)
-                   for x, z, x_next in zip(inputs[::-1], sums[::-1], outputs[::-1])]
         clock, state = first[..., 0] if self.mlp.sees_time else None, first[..., -1 - self.mlp.dim:-1]
-        return Room(clock, state, way_in, way_out, rows)
+        return Room(clock, state, way_in, [], rows)
 
     def desk(self, rows):
         """The way back, last layer first: σ_l' or None for 1, W_l, the sums (4.4), δ_l, a term of them, g_{l−1}."""
-        if self.totals is None:
-            self.totals = [np.zeros(Wt.shape, np.result_type(self.dtype, float)) for Wt in self.widened]
         if rows not in self.desks:
             desk = []
-            for sigma, Wt, total in zip(self.mlp.sigmas, self.widened, self.totals):
+            for sigma, Wt, total in zip(self.mlp.sigmas, self.widened, self.sums()):
                 W = Wt.T if desk else Wt[-1 - self.mlp.dim:-1].T           # of x̃_0 only y is asked for
                 delta, term, g_before = (np.empty(shape, self.dtype) for shape in (
                     (rows, Wt.shape[1]), Wt.shape, (rows, W.shape[1])))
@@ -160,22 +156,23 @@ class Network:
     def vjp(self, t, y, a):
         """a f_y; a f_θ, (4.4), is added to what `a_f_theta` returns."""
         room = self.rooms.get(y.shape) or self.new_room(y.shape)
-        value, (product, z, _), a_f_y = self.forward(room, t, y), room.way_out[0], np.empty(y.shape, self.dtype)
+        (product, z, _), *others = room.way_out or turn(room)
+        value, a_f_y = self.forward(room, t, y), np.empty(y.shape, self.dtype)
         a, out = a.reshape(-1, self.mlp.dim), a_f_y.reshape(-1, self.mlp.dim)
-        self.back([(product, z, value), *room.way_out[1:]], a, out)
+        self.back([(product, z, value), *others], a, out)
         return a_f_y
 
     def pull(self, note, a, out):
         """The vector-Jacobian product at the point of that note, into out; a f_θ is added as in `vjp`."""
         a, out = a.reshape(-1, self.mlp.dim), out.reshape(-1, self.mlp.dim)
         for room in note[0]:
-            self.back(room.way_out, a[room.rows], out[room.rows])
+            self.back(room.way_out or turn(room), a[room.rows], out[room.rows])
 
     def back(self, layers, g, out):
         desk = self.desks.get(len(g)) or self.desk(len(g))
         for (product, z, x), (slope, W, total, delta, term, g_before) in zip(layers, desk):
             if slope is None:
-                delta[...] = g                                                     # (4.3)
+                delta = g                                                          # (4.3)
             else:
                 slope(z, x, delta)
                 delta *= g                                                         # (4.3)
@@ -184,11 +181,60 @@ class Network:
             g = delta.dot(W, g_before)                                             # (4.3)
         out[...] = g
 
+    def backward(self, t, y):
+        """D_l, G_{l−1} of (4.5), a row of all the batch after the other (d, rows, ·), and (x̃_{l−1}, σ_l', W̃_lᵀ).
+
+        Last layer first; G₀ is [f_t, f_y].
+        """
+        each, G = np.arange(self.mlp.dim), None
+        for (x, z, x_next), Wt, sigma in reversed([*zip(self.trace(t, y), self.weights, self.mlp.sigmas)]):
+            slope = sigma.slope(z, x_next).reshape(-1, len(Wt[0]))
+            if G is None:                                                          # it is 1
+                D = np.zeros((len(each), *slope.shape), self.dtype)
+                D[each, :, each] = slope.T                                         # (4.5)
+            else:
+                D = G * slope                                                      # (4.5)
+            G = D @ Wt[:-1].T                                                      # (4.5)
+            yield D, G, (x.reshape(-1, len(Wt)), slope, Wt)
+
+    def linearize(self, t, y):
+        """f_y, and the function of a that adds a f_θ to what `a_f_theta` returns."""
+        for_theta = []
+        for _, G, layer in self.backward(t, y):
+            for_theta.append(layer)
+
+        def pull_theta(a):
+            g = a.reshape(-1, self.mlp.dim)
+            for (x, slope, Wt), total in zip(for_theta, self.sums()[::-1]):
+                delta = g * slope                                                  # (4.3)
+                total[:, :len(Wt[0])] += x.T @ delta                               # (4.4)
+                g = delta @ Wt[:-1].T                                              # (4.3)
+        return jacobian(G, y.shape), pull_theta
+
+    def sums(self):
+        """The arrays of the sums (4.4), a layer each."""
+        if self.totals is None:
+            self.totals = [np.zeros(Wt.shape, np.result_type(self.dtype, float)) for Wt in self.widened]
+        return self.totals
+
     def a_f_theta(self):
         """The sum of all a f_θ pulled so far, laid out like θ."""
         if self.totals is None:
             return np.zeros(self.mlp.n_params)
         return flat(total[:, :n] for total, n in zip(self.totals, self.mlp.widths[1:]))
+
+
+def turn(room):
+    """Fill room.way_out, which not every room needs, and return it."""
+    for product, _, z, x_next, _, _ in reversed(room.way_in):
+        x = product.__self__
+        room.way_out.append((x.reshape(-1, x.shape[-1]).T.dot, z, x_next))
+    return room.way_out
+
+
+def jacobian(G, shape):
+    """f_y (..., d, d) at y of that shape, from G₀ of (4.5)."""
+    return G[..., -shape[-1]:].swapaxes(0, 1).reshape(*shape, shape[-1])
 
 
 def homogeneous(layers):

@@ -130,12 +130,11 @@ def seminorm(error, scale):
     return np.sqrt(np.mean(r * r))                                                 # (17.7)
 
 
-def time_gradient(f, ys, t, theta, cotangents, a0):
-    """dL/dt_i, (N,), from the states, their cotangents (N, ..., d) and a(t₀⁺)."""
-    seen, dL_dt = cotangents.reshape(len(t), -1).any(axis=1), np.zeros(len(t))
-    seen[0] = True
-    velocity = f(np.multiply.outer(t[seen], np.ones(ys.shape[1:-1])), ys[seen], theta)
-    products = (cotangents[seen] * velocity).reshape(len(velocity), -1)            # (17.5)
-    dL_dt[seen] = products.sum(axis=1)                                             # (17.5)
+def time_gradient(f, ys, t, cotangents, a0):
+    """dL/dt_i, (N,), from the states, their cotangents (N, ..., d) and a(t₀⁺); f is a field at its θ."""
+    clock = np.empty(ys.shape[:-1])
+    clock.T[...] = t
+    velocity = f(clock, ys)
+    dL_dt = (cotangents * velocity).reshape(len(t), -1).sum(axis=1)                # (17.5)
     dL_dt[0] = -np.vdot(a0, velocity[0])                                           # (17.6)
     return dL_dt

@@ -192,7 +192,8 @@ def check_gradients(f, y0, t, theta, **solver):
     y0, theta, t = *as_point(f, y0, theta), as_times(t)
     dy0, dtheta, a = directions(y0, theta, y0.shape)
 
-    forward, frozen = run(f.bind(theta, y0), y0, t, [], **solver), solver
+    bound, frozen = f.bind(theta, y0), solver
+    forward = run(bound, y0, t, [], **solver)
     if getattr(forward.method, "b_hat", None) and not {"step_size", "per_trajectory"} & set(solver):
         frozen = {"method": forward.method, "grid": [*(step[0] for step in forward.tape), t[-1]]}
 
@@ -204,8 +205,8 @@ def check_gradients(f, y0, t, theta, **solver):
     cotangent = np.random.default_rng(1).normal(size=ys.shape)
     pulled = [pullback(f, y0, t, theta, cotangent, **solver)[:2]]
     if isinstance(forward.method, Tableau):                  # once more, by the other way of chapter 18
-        a, b = sweep(f, forward.tape, forward.method, theta, forward.problem.t, cotangent, at_once=False)
-        pulled.append((a + cotangent[0], b))
+        a = sweep(bound, forward.tape, forward.method, forward.problem.t, cotangent)
+        pulled.append((a + cotangent[0], bound.a_f_theta()))
     along_y0 = extrapolated_difference(lambda s: states(y0 + s * dy0, theta), 0.0, 1.0)
     along_theta = extrapolated_difference(lambda s: states(y0, theta + s * dtheta), 0.0, 1.0)
     size = 1 + np.abs(ys).max() + np.abs(along_y0).max() + np.abs(along_theta).max()

@@ -40,40 +40,31 @@ its error, and recomputes y on the way. So the two gradients differ by O(h^p). N
 is nearer to the gradient of the true solution; but a minimiser that is shown one
 function and the gradient of another may find no step downhill.
 
-All of it is linear in the cotangents, and only the chain has to be walked one step
-after the other. For a small system, where a call of f costs more than its arithmetic,
-the Jacobians of all the stages of all the steps come from one call on one array; (18.1)
-to (18.3) applied to the rows of the identity give ∂y_{n+1}/∂y_n, for all steps at once;
-and what is left to do in turn is
+All of it is linear in the cotangents, and only the chain of the a_n has to be walked one step after
+the other. For a small system, where a call of f costs more than its arithmetic, the Jacobians
+of all the stages of all the steps come from one call on one array; (18.1) to (18.3) applied to
+the rows of the identity give ∂y_{n+1}/∂y_n, for all steps at once; and what is left to do in turn is
 
     a_n = a_{n+1} ∂y_{n+1}/∂y_n + what the outputs add.                  (18.6)
 
-With all a_n known, the same rows give every λ_i at once, and (18.4) is one product over
-all of them. For a large system the Jacobians would cost more than they save, and the
-steps are taken back one by one.
+In the code the sum is a product as well: [a_n, 1] is [a_{n+1}, 1] times a matrix whose last row
+is what the outputs add. With all a_n known, the same rows give every λ_i at once, and (18.4) is
+one product over all of them. For a large system the Jacobians would cost more than they save,
+and the steps are taken back one by one.
 
-The price is memory. For a small system the increments of all steps are kept, and Y_i is
-recovered from y_n and them by (9.1). For a large one the field keeps what it came across
-at each stage, for a network the states of its layers, so that on the way back nothing is
-computed again.
+The price is memory. The increments of all steps are kept, and Y_i is recovered from y_n and
+them by (9.1); or for a large system the field keeps what it came across at each stage, for a
+network the states of its layers, so that on the way back nothing is computed again.
 
 Next: the same numbers in less memory (chapter 19).
 """
 
-from itertools import accumulate
-from math import prod
+from math import copysign
 
 import numpy as np
 
 from ..solvers.dense import all_increments, interpolant, stages_of, weights_at
-
-SMALL = 10_000          # d p times the batch: below it all Jacobians at once are cheaper
-
-
-def is_small(shape, theta):
-    """Whether the Jacobians of a state of this shape, (..., d), are worth computing."""
-    return prod(shape) * len(theta) < SMALL
-
+from .at_once import Packed, joined, walk
 
 class Notes(list):
     """A tape for a large system: (t, h, None, notes), with what a bound field noted at each stage.
@@ -82,18 +73,20 @@ class Notes(list):
     What a rejected step noted is handed back.
     """
 
+    keep = staticmethod(len)                     # of the increments it is enough to know how many
+
     def __init__(self, network, tableau, chooses):
         self.network, self.first = network, None
         self.carries = chooses or tableau.is_fsal
         self.last = tableau.stages - tableau.is_fsal
 
     def append(self, step):
-        t, h, _, hK = step
+        t, h, _, rows = step
         log = self.network.log
         if self.first is None:
             self.first = log.pop(0)
         has_first = self.carries or not self                 # the note of k_1 is in hand already
-        start = len(log) - len(hK) + has_first
+        start = len(log) - rows + has_first
         notes = [self.first, *log[start:]] if has_first else log[start:]
         self.network.give_back(log[:start])
         log.clear()
@@ -107,89 +100,60 @@ def step_back(W, h, a, share, pull, arrays=None):
 
     Row i of W (s, s + 1) is a_1i, …, a_si, b_i. h broadcasts against a, which is a_{n+1}; share[i] is what
     (18.5) adds to λ_i / h, and share may be None; pull(i, λ_i, out) puts μ_i into out. `arrays` are
-    those of the answer, (s + 1, *a.shape) and (s, *a.shape).
+    those of the answer, (s + 1, *a.shape) and (s, *a.shape), against which a may broadcast.
     """
     s, h = len(W), np.asarray(h)
     mu, lam = arrays or (np.empty((s + 1, *a.shape)), np.empty((s, *a.shape)))
     flat, flat_mu = lam.reshape(s, -1), mu.reshape(s + 1, -1)
     mu[s] = a
     for i in range(s - 1, -1, -1):
+        lam_i = lam[i]
         np.dot(W[i, i + 1:], flat_mu[i + 1:], flat[i])                             # (18.1)
         if share is not None:
-            lam[i] += share[i]                                                     # (18.5)
-        lam[i] *= h                                                                # (18.1)
-        pull(i, lam[i], mu[i])                                                     # (18.2)
+            lam_i += share[i]                                                      # (18.5)
+        lam_i *= h                                                                 # (18.1)
+        pull(i, lam_i, mu[i])                                                      # (18.2)
     return mu, lam
 
 
-def sweep(f, tape, tableau, theta, times, cotangents, a=0.0, at_once=None):
-    """The derivative of a chain of explicit steps: a at the first state (..., d), and b (p,).
+def gains_and_shares(t, h, tableau, times, cotangents, a):
+    """What (18.5) adds: {n: to a_n}, which has `a` for the last, and {n: to the λ_i / h of step n}.
 
-    tape lists the steps (t, h, y, hK) with flat y, or is `Notes` of them. cotangents (N, ..., d) are
-    those of the outputs at `times` (N,), the first of which is the first state and not looked at; `a` is
-    that of the last state for whatever comes after it. θ's own share of the loss is not in b. `at_once`
-    chooses between the two ways, which `is_small` does where it is None.
+    t and h (N,) are those of the steps; the others as for `sweep`.
     """
-    shape, dense = cotangents.shape[1:], interpolant(tableau)
-    if not tape:
-        return a + cotangents[1:].sum(axis=0), np.zeros(len(theta))
-    t, h = (np.array(column) for column in list(zip(*tape))[:2])
-    gains, shares = {len(tape): np.zeros(shape) + a}, {}           # {n: what (18.5) adds to a_n, to the λ_i / h}
-    flat = cotangents.reshape(len(times), -1)
-    sign, i = np.sign(h[0]), 1 + np.flatnonzero(flat[1:].any(axis=1))
-    n = np.searchsorted(sign * t, sign * times[i], side="left") - 1                # the step to each output
-    theta_out = np.where(n < 0, 1.0, (times[i] - t[n]) / h[n])
+    gains, shares = {len(t): np.zeros(cotangents.shape[1:]) + a}, {}
+    sign, after = copysign(1.0, h[0]), times[1:]
+    n = (sign * t).searchsorted(sign * after) - 1                                  # the step to each output
+    theta_out = np.where(n < 0, 1.0, (after - t[n]) / h[n])
     inside = theta_out != 1.0
-    for reached, g_out in zip((n + ~inside).tolist(), cotangents[i]):
+    for reached, g_out in zip((n + ~inside).tolist(), cotangents[1:]):
         gains[reached] = gains.get(reached, 0.0) + g_out                           # (18.5)
     if inside.any():
-        n, g, weights = n[inside], flat[i[inside]], weights_at(dense, theta_out[inside])
+        n, g = n[inside], cotangents[1:][inside]
+        weights, flat = weights_at(interpolant(tableau), theta_out[inside]), g.reshape(len(g), -1)
         for step in set(n.tolist()):
-            shares[step] = (weights[:, n == step] @ g[n == step]).reshape(-1, *shape)  # (18.5)
-    if at_once is None:
-        at_once = is_small(shape, theta) and not isinstance(tape, Notes)
-    if at_once:
-        return sweep_at_once(f, tape, tableau, theta, t, h, gains, shares)
-    return sweep_in_turn(f, tape, tableau, theta, gains, shares)
+            here = n == step
+            shares[step] = (weights[:, here] @ flat[here]).reshape(-1, *g.shape[1:])  # (18.5)
+    return gains, shares
 
 
-def sweep_at_once(f, tape, tableau, theta, t, h, gains, shares):
-    """`sweep` of a small system: every Jacobian from one call, then the chain (18.6)."""
-    A, c, W = stages_of(tableau, bool(shares))
-    s, N, shape = len(c), len(tape), gains[len(tape)].shape
-    own, d = min(s, tableau.stages), shape[-1]
-    _, _, y, increments = zip(*tape)
-    y, hK = np.concatenate(y).reshape(N, -1), np.zeros((s, N, tape[0][2].size))
-    hK[:own] = np.concatenate([rows[:own] for rows in increments]).reshape(N, own, -1).transpose(1, 0, 2)
-    for n in shares:
-        hK[:, n] = increments[n]
-    Y = (y + (A @ hK.reshape(s, -1)).reshape(hK.shape)).reshape(s, N, *shape)      # (9.1)
-    clock = np.multiply.outer(t + np.multiply.outer(c, h), np.ones(shape[:-1]))
-    f_y, lam_f_theta = f.linearize(clock, Y, theta)
-    unit, share = np.zeros((N, *shape[:-1], d + 1, d)), None       # one row is for what the outputs add
-    unit[..., :d, :] = np.eye(d)
-    if shares:
-        share = np.zeros((s, *unit.shape))
-        for n, rows in shares.items():
-            share[:, n, ..., d, :] = rows
-    mu, lam = step_back(W, h.reshape(N, *[1] * (len(shape) + 1)), unit, share,
-                        lambda i, lam, out: np.matmul(lam, f_y[i], out))
-    chain = np.zeros((N, *shape[:-1], d + 1, d + 1))               # [a_{n+1}, 1] times it is [a_n, 1]
-    chain[..., :d], chain[..., d, d] = mu.sum(axis=0), 1.0                         # (18.3)
-    for n in gains.keys() - {N}:
-        chain[n, ..., d, :d] += gains[n]                                           # (18.5)
-    last = np.ones((*shape[:-1], 1, d + 1))
-    last[..., 0, :d] = gains[N]
-    product = np.ndarray.dot if len(shape) == 1 else np.matmul     # of two matrices alone dot is the quicker
-    a = np.concatenate([*accumulate(chain[::-1], product, initial=last)])          # (18.6)
-    a = a.reshape(N + 1, *last.shape)[::-1]
-    return a[0, ..., 0, :d], lam_f_theta((a[1:] @ lam)[..., 0, :])                 # (18.1) (18.4)
+def sweep(f, tape, tableau, times, cotangents, a=0.0):
+    """The derivative of a chain of explicit steps: a at the first state (..., d); f sums b (18.4).
 
-
-def sweep_in_turn(f, tape, tableau, theta, gains, shares):
-    """`sweep` of a large system: one step after the other, by vector-Jacobian products."""
+    f is a field at its θ, a `Bound`. tape lists the steps (t, h, y, hK) with flat y, or is `Notes` of them.
+    cotangents (N, ..., d) are those of the outputs at `times` (N,), the first of which is the first
+    state and not looked at; `a` is that of the last state for whatever comes after it.
+    A `Packed` tape is taken back all at once.
+    """
+    if not tape:
+        return a + cotangents[1:].sum(axis=0)
+    t, h, y, increments = zip(*tape)
+    t, h = np.array(t), np.array(h)
+    gains, shares = gains_and_shares(t, h, tableau, times, cotangents, a)
+    if isinstance(tape, Packed):
+        y = joined(y, y[0].dtype).reshape(len(tape), -1)
+        return sweep_at_once(f, tableau, t, h, y, increments, gains, shares)
     a, has_notes = gains[len(tape)], isinstance(tape, Notes)
-    network = tape.network if has_notes else f.bind(theta, a)
     most = len(stages_of(tableau, bool(shares))[1])
     mu, lam = np.empty((most + 1, *a.shape)), np.empty((most, *a.shape))
     for n in range(len(tape) - 1, -1, -1):
@@ -198,30 +162,61 @@ def sweep_in_turn(f, tape, tableau, theta, gains, shares):
         last = len(c)
         if has_notes:
             def pull(i, lam, out):
-                network.pull(kept[i], lam, out)                                    # (18.4)
+                f.pull(kept[i], lam, out)                                       # (18.4)
         else:
             Y = (y + A @ kept[:last]).reshape(last, *a.shape)                      # (9.1)
 
             def pull(i, lam, out):
-                out[...] = network.vjp(t + c[i] * h, Y[i], lam)                    # (18.4)
+                out[...] = f.vjp(t + c[i] * h, Y[i], lam)                          # (18.4)
         step_back(W, h, a, shares.get(n), pull, (mu[:last + 1], lam[:last]))
         a = mu[:last + 1].sum(axis=0)                                              # (18.3)
         if n in gains:
             a += gains[n]                                                          # (18.5)
         if has_notes:
-            network.give_back(kept[1:] if tape.carries and n else kept)
-    return a, network.a_f_theta()
+            f.give_back(kept[1:] if tape.carries and n else kept)
+    return a
 
 
-def sweep_trajectories(f, passes, tableau, theta, times, cotangents):
+def sweep_at_once(f, tableau, t, h, y, increments, gains, shares):
+    """`sweep` of a small system: every Jacobian from one call, then the chain (18.6)."""
+    N = len(t)
+    *batch, d = gains[N].shape
+    A, c, W = stages_of(tableau, bool(shares))
+    s = len(c)
+    own, hK = min(s, tableau.stages), np.zeros((s, *y.shape))
+    for n in shares:
+        hK[:, n] = joined([increments[n]], y.dtype).reshape(s, -1)
+    of_own = slice(own * y[0].nbytes)
+    hK[:own] = joined([rows[of_own] for rows in increments], y.dtype).reshape(N, own, -1).transpose(1, 0, 2)
+    Y = (y + (A @ hK.reshape(s, -1)).reshape(hK.shape)).reshape(s, N, *batch, d)   # (9.1)
+    clock = np.empty(Y.shape[:-1])
+    clock.T[...] = t[:, None] + h[:, None] * c
+    f_y, pull_theta = f.linearize(clock, Y)
+    mu, lam = np.empty((s + 1, N, *batch, d + 1, d)), np.empty((s, N, *batch, d + 1, d))
+    share = np.zeros(lam.shape) if shares else None                # in the last row, which is 0 in the identity
+    for n, rows in shares.items():
+        share[:, n, ..., d, :] = rows
+    step_back(W, h.reshape(N, *[1] * (len(batch) + 2)), np.eye(d + 1, d), share,
+              lambda i, lam, out: np.matmul(lam, f_y[i], out), (mu, lam))
+    chain = np.zeros((N, *batch, d + 1, d + 1))                    # [a_{n+1}, 1] times it is [a_n, 1]
+    chain[..., :d], chain[..., d, d] = mu.sum(axis=0), 1.0                         # (18.3)
+    for n in gains.keys() - {N}:
+        chain[n, ..., d, :d] += gains[n]                                           # (18.5)
+    last = np.ones((*batch, 1, d + 1))
+    last[..., 0, :d] = gains[N]
+    a = walk(last, chain[::-1])[::-1]                                              # (18.6)
+    pull_theta((a[1:] @ lam)[..., 0, :])                                           # (18.1) (18.4)
+    return a[0, ..., 0, :d]
+
+
+def sweep_trajectories(f, passes, tableau, times, cotangents):
     """`sweep` of a batch (B, d) whose trajectories took steps of their own, pass by pass."""
-    dense, network = interpolant(tableau), f.bind(theta, cotangents)
-    a = np.zeros(cotangents.shape[1:])
+    dense, a = interpolant(tableau), np.zeros(cotangents.shape[1:])
     for ids, t, h, y, hK in reversed(passes):
         theta_out = (times[1:, None] - t) / h
         inside = (theta_out > 0.0) & (theta_out < 1.0)
         if inside.any():
-            hK, _ = all_increments(lambda t, y: f(t, y, theta), dense, t, h, y, hK)
+            hK, _ = all_increments(f, dense, t, h, y, hK)
         A, c, W = stages_of(tableau, inside.any())
         last = len(c)
         share, gain, a_next = np.zeros((last, *y.shape)), np.zeros_like(y), a[ids]
@@ -232,7 +227,7 @@ def sweep_trajectories(f, passes, tableau, theta, times, cotangents):
         Y = y + np.tensordot(A, hK[:last], 1)                                      # (9.1)
 
         def pull(i, lam, out):
-            out[...] = network.vjp(t + c[i] * h, Y[i], lam)                        # (18.4)
+            out[...] = f.vjp(t + c[i] * h, Y[i], lam)                              # (18.4)
         mu, _ = step_back(W, h[:, None], a_next, share, pull)
         a[ids] = mu.sum(axis=0) + gain                                             # (18.3)
-    return a + cotangents[1:][times[1:] == times[0]].sum(axis=0), network.a_f_theta()
+    return a + cotangents[1:][times[1:] == times[0]].sum(axis=0)

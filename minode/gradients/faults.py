@@ -116,7 +116,7 @@ def faults(f, t, y, theta, differences, tolerance):
              for where, got, expected, weight, known in terms]
     return [f"{where} {what}" for where, what in found if what] or [
         "each term of (1.2) and (1.3) agrees with differences at these states: does f have a kink, a "
-        "bind of its own or a linearize, or is its vjp_derivative wrong, of which only check_field has a row?"]
+        "bind of its own, or is its vjp_derivative wrong, of which only check_field has a row?"]
 
 
 def in_words(got, expected, known, allowed):

@@ -52,11 +52,14 @@ from ..solvers.dense import stages_of
 from ..solvers.explicit import Stats, explicit_stepper
 from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
 from ..solvers.solve import run
+from .at_once import Packed
 from .discrete import step_back, sweep
 
 
 class Checkpoints:
     """A tape that keeps the times of all steps, and of the states every `spacing`-th (19.1)."""
+
+    keep = staticmethod(len)                     # no increments
 
     def __init__(self):
         self.spacing, self.times, self.states = 1, array("d"), []
@@ -70,13 +73,12 @@ class Checkpoints:
         self.times.append(t)
 
 
-def sweep_checkpoints(f, checkpoints, tableau, theta, times, cotangents):
+def sweep_checkpoints(f, checkpoints, tableau, times, cotangents, at_once):
     """`sweep`, stretch by stretch from the last, each computed again from the state at its start."""
     shape = cotangents.shape[1:]
     starts = np.append(checkpoints.times, times[-1])
     sign = 1.0 if times[-1] >= times[0] else -1.0
-    a, b = np.zeros(shape), np.zeros(len(theta))
-    bound = f.bind(theta, a)
+    a = np.zeros(shape)
     for n in range(len(checkpoints.states) - 1, -1, -1):
         grid = starts[n * checkpoints.spacing:(n + 1) * checkpoints.spacing + 1]
         here = (sign * times > sign * grid[0]) & (sign * times <= sign * grid[-1])
@@ -85,20 +87,20 @@ def sweep_checkpoints(f, checkpoints, tableau, theta, times, cotangents):
             here[0] = False
         outputs = np.concatenate([grid[:1], times[here]])
         y = checkpoints.states[n].reshape(shape)
-        tape = run(bound, y, np.append(outputs, grid[-1]), [], method=tableau, grid=grid).tape
+        tape = Packed() if at_once else []
+        run(f, y, np.append(outputs, grid[-1]), tape, method=tableau, grid=grid)
         g = np.concatenate([np.zeros((1, *shape)), cotangents[here]])
-        a, b_stretch = sweep(f, tape, tableau, theta, outputs, g, a)
-        b += b_stretch
+        a = sweep(f, tape, tableau, outputs, g, a)
     if not checkpoints.states:
         a = cotangents[1:].sum(axis=0)
-    return a, b
+    return a
 
 
 class Flat:
     """A field at its θ for flat states, as the methods of chapter 14 want it."""
 
-    def __init__(self, f, theta, y0):
-        self.bound, self.shape = f.bind(theta, y0), y0.shape
+    def __init__(self, bound, shape):
+        self.bound, self.shape = bound, shape
 
     def __call__(self, t, y):
         return self.bound(t, y.reshape(self.shape)).ravel()
@@ -127,12 +129,12 @@ class Remember:
         return self.note(self.method.step(f, t, t_new, state))
 
 
-def sweep_reversible(f, remembered, theta, times, grid, cotangents):
+def sweep_reversible(f, remembered, times, grid, cotangents):
     """`sweep` for a reversible method, from its last state or from all, along the `Grid` of its steps."""
     shape = cotangents.shape[1:]
     if not remembered.states:
-        return cotangents[1:].sum(axis=0), np.zeros(len(theta))
-    method, (*states, state), flat = remembered.method, remembered.states, Flat(f, theta, cotangents[0])
+        return cotangents[1:].sum(axis=0)
+    method, (*states, state), flat = remembered.method, remembered.states, Flat(f, shape)
     bars = [np.zeros_like(part) for part in state]
     for t, t_new in reversed(grid):
         bars[0] = bars[0] + cotangents[1:][times[1:] == t_new].sum(axis=0).ravel()
@@ -144,7 +146,7 @@ def sweep_reversible(f, remembered, theta, times, grid, cotangents):
         a = a + bars[1]
     if not isinstance(method, Reversible):
         a = a + flat.vjp(times[0], state[0], bars[-1])
-    return a.reshape(shape), flat.bound.a_f_theta()
+    return a.reshape(shape)
 
 
 def leapfrog_back(method, flat, t, t_new, before, after, bars):

@@ -31,7 +31,8 @@ from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.states import SolverError, as_real
 from ..solvers.tableaus import Tableau
 from .adjoint import backsolve, time_gradient
-from .discrete import Notes, is_small, sweep, sweep_trajectories
+from .at_once import Packed, is_small
+from .discrete import Notes, sweep, sweep_trajectories
 from .memory import Checkpoints, Remember, sweep_checkpoints, sweep_reversible
 from .tangent import as_point
 
@@ -98,25 +99,30 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     (140.308..., (4,), (101,))
     """
     y0, theta = as_point(f, y0, theta)
-    b = np.zeros_like(theta) if dL_dtheta is None else as_real("dL_dtheta", dL_dtheta, theta.shape)
+    b = np.zeros(theta.shape) if dL_dtheta is None else as_real("dL_dtheta", dL_dtheta, theta.shape)
     method = find_method(solver.get("method", "dopri5"))
     if not callable(loss):
         raise TypeError(f"loss must be callable as loss(ys) -> (L, dL_dys), not {type(loss).__name__}")
     check_route(gradient, method, solver, backward)
     bound = f.bind(theta, y0)
     is_reversible = not isinstance(method, Tableau)
-    keeps = gradient == "interpolate" or gradient == "discrete" and not is_reversible
-    tape, velocity = [] if keeps else Checkpoints() if gradient == "checkpoint" else None, bound
-    plain = is_reversible or solver.get("per_trajectory") or is_small(y0.shape, theta)
-    if gradient == "discrete" and not plain and getattr(bound, "noted", None):     # keep the passes
-        chooses = method.b_hat is not None and solver.get("step_size") is None
-        tape, velocity = Notes(bound, method, chooses), bound.noted
+    at_once = is_small(y0.shape, theta) and getattr(bound, "linearize", None) is not None
+    tape, velocity = None, bound
+    if gradient == "checkpoint":
+        tape = Checkpoints()
+    elif gradient == "interpolate" or solver.get("per_trajectory"):
+        tape = []
+    elif gradient == "discrete" and not is_reversible:
+        tape, velocity = tape_for(bound, method, at_once, solver)
     if is_reversible:
         solver["method"] = Remember(method, keep=gradient == "discrete")
     forward = run(velocity, y0, t, tape, **solver)
     times, ys = forward.solution.t, forward.solution.ys
     value, dL_dys = parts_of_loss(loss(read_only(ys)), "(L, dL_dys)")
-    dL_dys = as_real("dL_dys", dL_dys, ys.shape)
+    dL_dys, dL_dt = as_real("dL_dys", dL_dys, ys.shape), np.zeros(len(times))
+    seen = dL_dys.reshape(len(times), -1).any(axis=1)                              # by the loss, and the first
+    seen[0] = True
+    times_seen, g_seen = times[seen], dL_dys[seen]
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         if gradient in ("backsolve", "interpolate"):
@@ -129,18 +135,27 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
         else:
             if is_reversible:
                 grid = Grid(times, solver.get("step_size"))
-                a, b_steps = sweep_reversible(f, solver["method"], theta, times, grid, dL_dys)
+                a = sweep_reversible(bound, solver["method"], times, grid, dL_dys)
             elif solver.get("per_trajectory"):
-                a, b_steps = sweep_trajectories(f, tape, method, theta, times, dL_dys)
+                a = sweep_trajectories(bound, tape, method, times, dL_dys)
             elif gradient == "checkpoint":
-                a, b_steps = sweep_checkpoints(f, tape, method, theta, times, dL_dys)
+                a = sweep_checkpoints(bound, tape, method, times, dL_dys, at_once)
             else:
-                a, b_steps = sweep(f, tape, method, theta, times, dL_dys)
-            b = b + b_steps                                                        # (20.1)
-        gradients = Gradients(
-            y0=a + dL_dys[0], theta=b,                                             # (20.1)
-            t=time_gradient(f, ys, times, theta, dL_dys, a))
+                a = sweep(bound, tape, method, times_seen, g_seen)
+            b = b + bound.a_f_theta()                                              # (20.1)
+        dL_dt[seen] = time_gradient(bound, ys[seen], times_seen, g_seen, a)
+        gradients = Gradients(y0=a + dL_dys[0], theta=b, t=dL_dt)                  # (20.1)
     return value, finite(gradients, forward.solution)
+
+
+def tape_for(bound, method, at_once, solver):
+    """What chapter 18 keeps of the steps, and the velocity that fills it."""
+    if at_once:
+        return Packed(), bound
+    if getattr(bound, "noted", None) is None:
+        return [], bound
+    chooses = method.b_hat is not None and solver.get("step_size") is None
+    return Notes(bound, method, chooses), bound.noted
 
 
 def read_only(ys):
@@ -161,7 +176,7 @@ def parts_of_loss(answer, expected):
 
 def finite(gradients, solution):
     """The gradients, or SolverError where one is infinite or NaN, which no sweep looks for on its way."""
-    if not all(np.isfinite(part).all() for part in gradients):
+    if not np.isfinite(np.concatenate([part.ravel() for part in gradients])).all():
         first, last = solution.t[[0, -1]].tolist()
         raise SolverError(f"the gradient is no longer finite on the way back from t = {last} to {first}",
                           first, solution)

@@ -53,7 +53,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .explicit import Step
 from .states import SolverError, as_real_as
 
 
@@ -99,14 +98,12 @@ def error_estimator(tableau, measure, smooth=None):
 
     `smooth` filters the error before it is measured (chapter 13).
     """
-    _, b, _ = tableau.arrays
-    e = b - np.array(tableau.b_hat, dtype=float)
+    e, e_3 = tableau.errors
     q = 1 + min(tableau.order, tableau.embedded_order)
     if smooth is not None:
         return q, lambda hK, scale: measure(smooth(np.dot(e, hK)), scale)          # (10.1)
-    if tableau.b_hat_3 is None:
+    if e_3 is None:
         return q, lambda hK, scale: measure(np.dot(e, hK), scale)                  # (10.1)
-    e_3 = b - np.array(tableau.b_hat_3, dtype=float)
     q = tableau.order
 
     def estimate(hK, scale):
@@ -123,14 +120,13 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure):
     """
     scale = tolerances.scale(np.abs(y))
     d_0, d_1 = measure(y, scale), measure(k, scale)
-    tiny = np.less(d_0, 1e-5) | np.less(d_1, 1e-5)
-    h_0 = np.minimum(np.where(tiny, 1e-6, 0.01 * d_0 / np.where(tiny, 1.0, d_1)), span)
+    tiny = (d_0 < 1e-5) | (d_1 < 1e-5)
+    h_0 = np.minimum(np.where(tiny, 1e-6, 0.01 * d_0 / np.maximum(d_1, 1e-5)), span)
     h = sign * h_0
     k_1 = np.asarray(f(t + h, (y + h * k).astype(y.dtype)))
     d_2 = measure(k_1 - k, scale) / h_0                                            # (10.5)
     d = np.maximum(d_1, d_2)
-    flat = d <= 1e-15
-    h_1 = np.where(flat, 1e-6, (0.01 / np.where(flat, 1.0, d)) ** (1 / q))  # (10.6)
+    h_1 = np.where(d <= 1e-15, 1e-6, (0.01 / np.maximum(d, 1e-15)) ** (1 / q))     # (10.6)
     return np.minimum(np.minimum(100 * h_0, h_1), span)                            # (10.6)
 
 
@@ -180,7 +176,7 @@ def adaptive_steps(problem, tableau, stepper, tolerances, stats, controller=Cont
             stats.n_f += 1
         k_new = np.array(k_new)                  # f may write its next answer into the same array
         stats.n_accepted += 1
-        yield Step(t, t_new - t, y, t_new, y_new, hK)
+        yield t, t_new - t, y, t_new, y_new, hK
         E = max(E, SMALLEST_E)
         factor = controller.factor(E, E if rejected or E_prev is None else E_prev, q)
         h *= min(1.0 if rejected else controller.max_factor, factor)

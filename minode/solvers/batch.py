@@ -25,8 +25,6 @@ fewer rows as trajectories finish.
 Next: equations to be solved in every step (chapter 13).
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from .adaptive import SMALLEST_E, SMALLEST_E_PREV, Controller, error_estimator, first_step, underflow
@@ -35,28 +33,12 @@ from .explicit import Stats, explicit_stepper
 from .states import Solution, SolverError, as_real
 
 
-class Steps(NamedTuple):
-    """One pass: m trajectories tried a step each. t, h, t_new are (m,), y and y_new (m, d), hK (·, m, d)."""
-
-    ids: np.ndarray
-    accepted: np.ndarray
-    t: np.ndarray
-    h: np.ndarray
-    y: np.ndarray
-    t_new: np.ndarray
-    y_new: np.ndarray
-    hK: np.ndarray
-
-    @property
-    def reached(self):
-        """Where the trajectories are after the pass."""
-        return np.where(self.accepted, self.t_new, self.t)
-
-
 def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(), h=None, max_steps=np.inf):
     """The passes of a batch from the first time to the last, each trajectory with its own steps.
 
-    problem.f is f(t, y) for times (m,) and states (m, d). In here a state is (d, m), each component
+    A pass is (ids, accepted, t, h, y, t_new, y_new, hK) of m trajectories that tried a step each: t, h and
+    t_new are (m,), y and y_new (m, d), hK (·, m, d). problem.f is f(t, y) for times (m,) and states
+    (m, d). In here a state is (d, m), each component
     a row, so that whatever a trajectory has one of, (m,), broadcasts against it. Raises
     SolverError where any trajectory cannot go on.
     """
@@ -118,7 +100,7 @@ def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(
         stats.n_f[ids] += calls
         stats.n_steps[ids] = passes
         stats.n_accepted[ids] += accepted
-        yield Steps(ids, accepted, t, h, y.T, t_new, y_new.T, hK.transpose(0, 2, 1))
+        yield ids, accepted, t, h, y.T, t_new, y_new.T, hK.transpose(0, 2, 1)
 
         E = np.fmin(np.maximum(E, SMALLEST_E), 1 / SMALLEST_E)                     # NaN is the largest
         steady = ~accepted | rejected | np.isnan(E_prev)
@@ -142,7 +124,7 @@ def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(
             stages = hK[:tableau.stages].reshape(tableau.stages, -1)
 
 
-def collect_trajectories(problem, passes, interpolant, stats, tape=None):
+def collect_trajectories(problem, passes, interpolant, stats, tape, tell):
     """Run the passes and keep each trajectory's states at the output times, and the steps on the tape."""
     B, d = problem.y.shape
     t_out, N = problem.t, len(problem.t)
@@ -173,6 +155,8 @@ def collect_trajectories(problem, passes, interpolant, stats, tape=None):
                     ys[due[ids[j]], ids[j]] = values
                     due[ids[j]] += 1
                     next_out = awaited[due[ids]]
+                if tell is not None:
+                    tell(np.where(accepted, t_new, t))
     except SolverError as error:
         reached = int(due.min())
         error.solution = Solution(t_out[:reached], ys[:reached], stats)

@@ -6,9 +6,11 @@ With the method a table, the step is written once:
     k_i = f(t + c_i h, Y_i),                                             (9.2)
     y(t + h) ≈ y + Σ_i b_i h k_i.                                        (9.3)
 
-The increments h k_i are the rows of one array hK (s, n), made once and filled anew
-in each step, so the sums in (9.1) and (9.3) are products of a row of numbers with a
-matrix. An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the velocity at the left
+The increments h k_i are the rows of one array hK (s, n), made once and filled anew in each
+step, so the sums in (9.1) and (9.3) are products of a row of numbers with a matrix. In (9.1) y is
+a row like the others, with weight 1, above them. In (9.3) it is added last and by itself: what
+the sum rounds there is carried on from step to step, and so y should be rounded once; the
+roundings of Y_i come to y_new times h. An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the velocity at the left
 end, whatever the method. The step is handed k₁ and hands back the last k, because
 where b is also the last row of A, the last stage is f at the new state, and so the
 first stage of the next step: "first same as last".
@@ -28,7 +30,8 @@ Next: step sizes chosen by the method itself (chapter 10).
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -51,20 +54,12 @@ class Stats:
     n_jac: Any = 0
 
 
-class Step(NamedTuple):
-    """An accepted step from (t, y) to (t_new, y_new); hK (·, n) holds its increments until the next."""
-
-    t: float
-    h: float
-    y: np.ndarray
-    t_new: float
-    y_new: np.ndarray
-    hK: np.ndarray
-
-    @property
-    def reached(self):
-        """Where the solution is after the step."""
-        return self.t_new
+@lru_cache(maxsize=None)
+def rows_of(tableau, dtype):
+    """c_i and [1, a_i1, …, a_i,i−1] for i = 2, …, s, and b, as numbers of that dtype."""
+    A, b, c = tableau.arrays
+    rows = [np.append(1.0, row[:i]).astype(dtype) for i, row in enumerate(A)]
+    return list(zip(c[1:].astype(b.astype(dtype).real.dtype).tolist(), rows[1:])), b.astype(dtype)
 
 
 def explicit_stepper(f, tableau, y, stats):
@@ -74,30 +69,34 @@ def explicit_stepper(f, tableau, y, stats):
     are numbers; or y is (d, m), its columns with times and steps of their own, t and h (m,).
     Where the velocity at y_new is not a stage, hK has one row more to put it in.
     """
-    A, b, c = (x.astype(y.real.dtype) for x in tableau.arrays)
-    s, is_fsal = tableau.stages, tableau.is_fsal
-    hK, change = np.empty((s if is_fsal else s + 1, *y.shape), y.dtype), np.empty(y.shape, y.dtype)
-    flat, flat_change = hK.reshape(len(hK), -1), change.reshape(-1)
-    rows = [(float(c[i]), A[i, :i].astype(y.dtype).dot, flat[:i], hK[i]) for i in range(1, s)]
-    sum_up, stages, first, multiply = b.astype(y.dtype).dot, flat[:s], hK[0], np.multiply
+    coefficients, b = rows_of(tableau, y.dtype)
+    s, is_fsal, shape = tableau.stages, tableau.is_fsal, y.shape
+    own = s - is_fsal                            # the stages that y_new is made from
+    stack, change = np.empty((s + 2 - is_fsal, y.size), y.dtype), np.empty(shape, y.dtype)
+    y_row, hK, flat_change = stack[0].reshape(shape), stack[1:].reshape(len(stack) - 1, *shape), change.reshape(-1)
+    rows = [(c_i, row.dot, stack[:len(row)], hk_i)
+            for (c_i, row), hk_i in zip(coefficients, hK[1:own])]
+    sum_up, used, first, multiply = b[:own].dot, stack[1:own + 1], hK[0], np.multiply
+    f_i = f if y.ndim == 1 else lambda t, Y_i: f(t, Y_i.reshape(shape))
 
     def step(t, h, y, k):
         try:
-            h_array, Y_i = np.asarray(h), y      # quicker to multiply with than a number is
+            h_array = np.asarray(h)              # quicker to multiply with than a number is
+            y_row[...] = y
             multiply(k, h_array, first)
-            for c_i, a_i_dot, hK_before, hk_i in rows:
-                a_i_dot(hK_before, flat_change)
-                Y_i = y + change                                                   # (9.1)
-                k = f(t + c_i * h, Y_i)                                            # (9.2)
+            for c_i, row_dot, y_and_hK, hk_i in rows:
+                k = f_i(t + c_i * h, row_dot(y_and_hK))                            # (9.1) (9.2)
                 multiply(k, h_array, hk_i)
+            sum_up(used, flat_change)                                              # (9.3)
+            y_new = y + change                                                     # (9.3)
+            if is_fsal:
+                k = f(t + h, y_new)                                                # (9.2)
+                multiply(k, h_array, hK[own])
         except TypeError:                                    # of a complex k, or the reader's own
             as_real_as(y.dtype, k)
             raise
         stats.n_f += s - 1
-        if is_fsal:
-            return Y_i, k                                                          # (9.3)
-        sum_up(stages, flat_change)                                                # (9.3)
-        return y + change, k                                                       # (9.3)
+        return y_new, k
 
     return hK, step
 
@@ -168,5 +167,5 @@ def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
         stats.n_accepted += 1
         if tableau.is_fsal:
             k = np.array(k)                      # f may write its next answer into the same array
-        yield Step(t, h, y, t_new, y_new, own)
+        yield t, h, y, t_new, y_new, own
         y = y_new

@@ -49,7 +49,7 @@ Next: one door to all of this (chapter 15).
 import numpy as np
 
 from .dense import interpolant
-from .explicit import Grid, Stats, Step, explicit_stepper
+from .explicit import Grid, Stats, explicit_stepper
 from .implicit import IMPLICIT_MIDPOINT
 from .states import SolverError, as_real_as, pose
 
@@ -142,7 +142,7 @@ def reversible_steps(problem, method, grid, stats, max_steps=np.inf):
         if not np.isfinite(state[0]).all():
             raise SolverError(f"the state is no longer finite after the step from t = {t} to {t_new}", t)
         stats.n_accepted += 1
-        yield Step(t, t_new - t, y, t_new, state[0], (state[0] - y)[None])
+        yield t, t_new - t, y, t_new, state[0], (state[0] - y)[None]
 
 
 def round_trip(method, f, y0, t):

@@ -32,7 +32,7 @@ from .explicit import Grid, Stats, explicit_stepper, fixed_steps
 from .implicit import IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance
 from .methods import EXPLICIT, Methods
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
-from .states import Problem, Solution, SolverError, as_count, as_positive, pose, watched
+from .states import Problem, Solution, SolverError, as_count, as_positive, pose, teller
 from .tableaus import Tableau
 
 methods = Methods({method.name: method for method in (*EXPLICIT, *IMPLICIT, *REVERSIBLE)})
@@ -161,8 +161,7 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
                                 max_steps, progress)
     grid = Grid(problem.t, step_size) if grid is None else Grid(grid)
     if not is_tableau:
-        steps = reversible_steps(problem, method, grid, stats, max_steps)
-        dense = TWO_ENDS
+        steps, dense = reversible_steps(problem, method, grid, stats, max_steps), TWO_ENDS
     else:
         stepper = make_stepper(problem, y0, method, jacobian, tolerances if is_adaptive else None, stats)
         dense = interpolant(method)
@@ -171,7 +170,7 @@ def run(f, y0, t, tape, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None
                                    max_steps)
         else:
             steps = fixed_steps(problem, method, stepper, grid, stats, max_steps)
-    solution = collect(problem, watched(steps, problem.t, progress), dense, stats, tape)
+    solution = collect(problem, steps, dense, stats, tape, teller(progress, problem.t))
     return Run(problem, solution, method, tape, partial(between, problem, tape, dense, stats))
 
 
@@ -212,33 +211,34 @@ def run_trajectories(f, y0, problem, tableau, tolerances, stats, tape, controlle
         setattr(stats, name, np.zeros(shape[0], dtype=int))
     dense = interpolant(tableau)
     passes = trajectory_steps(problem, tableau, tolerances, stats, controller, h, max_steps)
-    solution = collect_trajectories(problem, watched(passes, problem.t, progress), dense, stats, tape)
+    solution = collect_trajectories(problem, passes, dense, stats, tape, teller(progress, problem.t))
     return Run(problem, solution, tableau, tape, partial(between_trajectories, problem, tape, dense))
 
 
-def collect(problem, steps, dense, stats, tape):
+def collect(problem, steps, dense, stats, tape, tell):
     """Run the steps, keep the states at the output times, and the steps on the tape."""
-    t = problem.t.tolist()
-    sign = 1.0 if t[-1] >= t[0] else -1.0
-    ys = np.empty((len(t), problem.y.size), problem.y.dtype)
-    n = int(np.searchsorted(sign * problem.t, sign * t[0], side="right"))
+    times = problem.t.tolist()
+    sign = 1.0 if times[-1] >= times[0] else -1.0
+    ys = np.empty((len(times), problem.y.size), problem.y.dtype)
+    n, keep = times.count(times[0]), getattr(tape, "keep", np.ndarray.copy)
     ys[:n] = problem.y
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for step in steps:
-                hK, inside = step.hK, n
-                while n < len(t) and sign * (t[n] - step.t_new) < 0:
+            for t, h, y, t_new, y_new, hK in steps:
+                inside = n
+                while n < len(times) and sign * (times[n] - t_new) < 0:
                     n += 1
                 if n > inside:
-                    hK, calls = all_increments(problem.f, dense, step.t, step.h, step.y, hK)
+                    hK, calls = all_increments(problem.f, dense, t, h, y, hK)
                     stats.n_f += calls
-                    theta = (problem.t[inside:n] - step.t) / step.h
-                    ys[inside:n] = evaluate(dense, theta, step.y, hK[:, None])
-                while n < len(t) and t[n] == step.t_new:
-                    ys[n] = step.y_new
+                    ys[inside:n] = evaluate(dense, (problem.t[inside:n] - t) / h, y, hK[:, None])
+                while n < len(times) and times[n] == t_new:
+                    ys[n] = y_new
                     n += 1
                 if tape is not None:
-                    tape.append((step.t, step.h, step.y, hK.copy() if type(tape) is list else hK))
+                    tape.append((t, h, y, keep(hK)))
+                if tell is not None:
+                    tell(t_new)
     except SolverError as error:
         error.solution = Solution(problem.t[:n], problem.unpack(ys[:n]), stats)
         raise

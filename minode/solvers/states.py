@@ -108,7 +108,7 @@ def pose(f, y0, t):
     dtype = np.result_type(*parts)
     shapes = [part.shape for part in parts]
     cuts = [0, *accumulate(part.size for part in parts)]
-    y = np.concatenate([part.ravel() for part in parts]).astype(dtype)             # (5.1)
+    y = np.concatenate([part.ravel() for part in parts], dtype=dtype)              # (5.1)
 
     def unpack(flat):
         # A list, since Python keeps up to 2,000 of the tuples that are made from a generator for later use.
@@ -123,7 +123,7 @@ def pose(f, y0, t):
         flat_f = f
     else:
         def flat_f(t, y, shape=shapes[0]):
-            return np.reshape(f(t, y.reshape(shape)), -1)                          # (5.1)
+            return np.asarray(f(t, y.reshape(shape))).reshape(-1)                  # (5.1)
 
     def first(t, y):
         value = f(t, unpack(y))
@@ -174,8 +174,8 @@ def as_times(t):
     times = as_real("t", t).astype(np.float64)
     if times.ndim != 1 or times.size == 0:
         raise ValueError(f"t must be a 1-D array of at least one time, not of shape {times.shape}")
-    steps = np.diff(times)
-    if (steps > 0).any() and (steps < 0).any():
+    steps = times[1:] - times[:-1]
+    if not ((steps >= 0).all() or (steps <= 0).all()):
         raise ValueError(f"t must be monotone, increasing or decreasing, not {times}")
     return times
 
@@ -189,10 +189,10 @@ def as_count(name, value):
 
 def as_positive(name, value, allow_zero=False):
     """`value` as a positive (or non-negative) finite float."""
-    number = as_real(name, value, shape=())
+    number = value if type(value) is float and abs(value) < np.inf else float(as_real(name, value, shape=()))
     if number < 0 or (number == 0 and not allow_zero):
         raise ValueError(f"{name} must be {'non-negative' if allow_zero else 'positive'}, not {value!r}")
-    return float(number)
+    return number
 
 
 def _check_velocity(value, y0, shapes, is_tuple, dtype):
@@ -214,20 +214,15 @@ def as_real_as(dtype, value):
     return value
 
 
-def watched(steps, t, progress):
-    """The same steps, with `progress` told how much of the span is done after each."""
+def teller(progress, t):
+    """tell(t_reached), which calls `progress` with the fraction of the span t that is done; or None."""
     if progress is None or progress is False:
-        return steps
+        return None
     if progress is not True and not callable(progress):
         raise TypeError("progress must be True or callable as progress(fraction), "
                         f"not {type(progress).__name__}")
-    tell = line_on_stderr if progress is True else progress
-
-    def watch():
-        for step in steps:
-            yield step
-            tell(float(np.min(np.abs(step.reached - t[0]))) / abs(t[-1] - t[0]))
-    return watch()
+    show = line_on_stderr if progress is True else progress
+    return lambda reached: show(float(np.min(np.abs(reached - t[0]))) / abs(t[-1] - t[0]))
 
 
 def line_on_stderr(fraction):

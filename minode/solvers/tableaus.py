@@ -139,6 +139,12 @@ class Tableau:
         return not any(self.A[0]) and self.c[0] == 0
 
     @cached_property
+    def errors(self):
+        """b − b̂, and b − b̂_3 or None, as float64 arrays (s,)."""
+        return tuple(None if row is None else self.arrays[1] - np.array(row, dtype=float)
+                     for row in (self.b_hat, self.b_hat_3))
+
+    @cached_property
     def arrays(self):
         """A (s, s), b (s,) and c (s,) as float64 arrays."""
         return tuple(np.array(x, dtype=np.float64) for x in (self.A, self.b, self.c))

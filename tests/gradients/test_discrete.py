@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minode import Linear, pullback, pushforward
+from minode.fields.network import Network
 from minode.gradients.adjoint import invariant, time_gradient
-from minode.gradients.discrete import SMALL, Notes, sweep
+from minode.gradients.at_once import SMALL, Packed
+from minode.gradients.discrete import Notes, sweep
 from minode.solvers.solve import find_method, run
 from tests.gradients.problems import (ADAPTIVE, EXACT, PROBLEMS, ROUND_OFF, SLOPE, complex_step_gradients,
                                       explicit_methods, observed_order, relative_error, repeated_grids,
@@ -75,9 +77,11 @@ def test_all_jacobians_at_once_give_what_the_steps_give_one_by_one(data, problem
     method = find_method(options["method"])
     tape, bound = run(f.bind(theta, y0), y0, t, [], **options).tape, f.bind(theta, y0)
     notes = run(bound.noted, y0, t, Notes(bound, method, chooses), **options).tape
-    ways = [sweep(f, tape, method, theta, t, cotangents, later, at_once=at_once) for at_once in (True, False)]
-    assert len(notes) == len(tape)
-    ways.append(sweep(f, notes, method, theta, t, cotangents, later))
+    packed = run(bound, y0, t, Packed(), **options).tape
+    assert len(notes) == len(packed) == len(tape)
+    ways = []
+    for field, steps in ((f.bind(theta, y0), packed), (f.bind(theta, y0), tape), (bound, notes)):
+        ways.append((sweep(field, steps, method, t, cotangents, later), field.a_f_theta()))
     size = np.abs(cotangents).max(initial=np.abs(later).max())
     for at_once, in_turn, from_notes in zip(*ways):
         assert at_once.shape == in_turn.shape and relative_error(at_once, in_turn, size) <= EXACT
@@ -87,18 +91,18 @@ def test_all_jacobians_at_once_give_what_the_steps_give_one_by_one(data, problem
 @pytest.mark.eq("18.6")
 @pytest.mark.parametrize("rows, steps, at_once",
                          [(1, 40, True), (1, 1, True), (77, 40, True), (78, 40, False)])
-def test_the_way_is_chosen_by_the_size_of_the_jacobians(rows, steps, at_once):
+def test_the_way_is_chosen_by_the_size_of_the_jacobians(monkeypatch, rows, steps, at_once):
     f, theta, _ = PROBLEMS["network"]                        # d p = 3 · 43 numbers for each of the batch
     assert (rows * f.dim * f.n_params < SMALL) == at_once
     seen = []
 
-    class Watched(type(f)):
-        def linearize(self, t, y, theta):
-            seen.append(y.shape)
-            return super().linearize(t, y, theta)
+    def watched(bound, t, y, linearize=Network.linearize):
+        seen.append(y.shape)
+        return linearize(bound, t, y)
 
-    pullback(Watched(f.widths, f.names), np.full((rows, 3), 0.1), [0.0, 0.2], theta, np.ones((rows, 3)),
-             method="midpoint", step_size=0.2 / steps)
+    monkeypatch.setattr(Network, "linearize", watched)
+    pullback(f, np.full((rows, 3), 0.1), [0.0, 0.2], theta, np.ones((rows, 3)), method="midpoint",
+             step_size=0.2 / steps)
     assert seen == [(2, steps, rows, 3)] * at_once           # all stages of all steps in one call
 
 
@@ -118,9 +122,11 @@ def test_trajectories_with_steps_of_their_own_have_gradients_of_their_own(method
         exact, _ = complex_step_gradients(lambda ys, theta: np.sum(g * ys), f, y0[i], t, theta, **frozen)
         assert relative_error(whole.y0[i], exact, size) <= EXACT
         alone = run(f.bind(theta, y0[i]), y0[i], t, [], **frozen)
-        a, b = sweep(f, alone.tape, method, theta, t, g)
+        bound = f.bind(theta, y0[i])
+        a = sweep(bound, alone.tape, method, t, g)
         assert relative_error(whole.y0[i], a + g[0], size) <= EXACT
-        theta_total, t_total = theta_total + b, t_total + time_gradient(f, alone.solution.ys, t, theta, g, a)
+        t_total += time_gradient(bound, alone.solution.ys, t, g, a)
+        theta_total += bound.a_f_theta()
     assert relative_error(whole.theta, theta_total, size) <= EXACT
     assert relative_error(whole.t, t_total, size) <= EXACT
 
@@ -134,7 +140,9 @@ def test_tangent_steps_and_sweep_conserve_the_invariant_at_every_step(data, prob
     tape = run(lambda t, y: f(t, y, theta), y0, t, [], **options).tape
     cotangents, values, terms = np.stack([0 * y0, cotangent]), [], 1.0
     for n in range(len(tape) + 1):
-        a, b = sweep(f, tape[n:], options["method"], theta, t[[n, -1]], cotangents)
+        bound = f.bind(theta, y0)
+        a = sweep(bound, tape[n:], options["method"], t[[n, -1]], cotangents)
+        b = bound.a_f_theta()
         values.append(invariant(a, ws[n], b, dtheta))
         terms = max(terms, np.abs(a * ws[n]).sum() + np.abs(b * dtheta).sum())
     assert np.ptp(values) <= ROUND_OFF * terms
@@ -162,9 +170,9 @@ def test_the_sweep_is_the_partner_tableau_run_backwards_where_no_weight_is_zero(
     b_theta = h * sum(b[i] * stages[i] @ f_theta[i] for i in range(tableau.stages))
     assert relative_error(stages, a - h * partner @ slopes, size=1.0) <= EXACT
 
-    swept_a, swept_b = sweep(f, tape, tableau, theta, t, np.stack([0 * y0, a_new]))
-    assert relative_error(swept_a, a, size=1.0) <= EXACT
-    assert relative_error(swept_b, b_theta, size=1.0) <= EXACT
+    bound = f.bind(theta, y0)
+    assert relative_error(sweep(bound, tape, tableau, t, np.stack([0 * y0, a_new])), a, size=1.0) <= EXACT
+    assert relative_error(bound.a_f_theta(), b_theta, size=1.0) <= EXACT
 
 
 @pytest.mark.eq("17.2", "17.3", "18.1", "18.3", "18.4")

@@ -1,5 +1,6 @@
 """One step function runs every explicit table: stage by stage, as R(hλ), at its order, along its grid."""
 
+import math
 import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
@@ -78,6 +79,18 @@ def test_every_stage_is_asked_for_where_the_table_says_and_only_once(tableau, y0
     saved = steps - 1 if tableau.A[-1] == tableau.b else 0
     assert stats.n_f == len(calls) == steps * tableau.stages - saved
     assert (stats.n_steps, stats.n_accepted, stats.n_rejected, stats.n_jac) == (steps, steps, 0, 0)
+
+
+@pytest.mark.eq("9.3")
+@each_table
+def test_a_step_rounds_a_large_state_once(tableau):
+    rng = np.random.default_rng(0)
+    slopes, y0, t = rng.normal(size=(2, 50)), 1e9 * rng.uniform(1.0, 2.0, 50), np.linspace(0.0, 0.3, 4)
+    calls, solution = recorded(tableau, lambda t, y: slopes[0] + t * slopes[1], y0, t)
+    for t_n, h, y, y_new in zip(t, np.diff(t), solution.ys, solution.ys[1:]):
+        k = [slopes[0] + (t_n + float(c) * h) * slopes[1] for c in tableau.c]
+        exact = [math.fsum(column) for column in zip(y, *(h * float(b) * k_i for b, k_i in zip(tableau.b, k)))]
+        assert np.all(np.abs(y_new - exact) <= 0.501 * np.spacing(y_new))
 
 
 @pytest.mark.eq("9.1", "9.2", "9.3")
