@@ -124,8 +124,8 @@ def gains_and_shares(t, h, tableau, times, cotangents, a):
     gains, shares = {len(t): np.zeros(cotangents.shape[1:]) + a}, {}
     sign, after = copysign(1.0, h[0]), times[1:]
     n = (sign * t).searchsorted(sign * after) - 1                                  # the step to each output
-    theta_out = np.where(n < 0, 1.0, (after - t[n]) / h[n])
-    inside = theta_out != 1.0
+    theta_out = (after - t[n]) / h[n]
+    inside = (theta_out != 1.0) & (n >= 0)
     for reached, g_out in zip((n + ~inside).tolist(), cotangents[1:]):
         gains[reached] = gains.get(reached, 0.0) + g_out                           # (18.5)
     if inside.any():
@@ -148,7 +148,7 @@ def sweep(f, tape, tableau, times, cotangents, a=0.0):
     if not tape:
         return a + cotangents[1:].sum(axis=0)
     t, h, y, increments = zip(*tape)
-    t, h = np.array(t), np.array(h)
+    t, h = np.fromiter(t, float), np.fromiter(h, float)
     gains, shares = gains_and_shares(t, h, tableau, times, cotangents, a)
     if isinstance(tape, Packed):
         y = joined(y, y[0].dtype).reshape(len(tape), -1)
@@ -162,7 +162,7 @@ def sweep(f, tape, tableau, times, cotangents, a=0.0):
         last = len(c)
         if has_notes:
             def pull(i, lam, out):
-                f.pull(kept[i], lam, out)                                       # (18.4)
+                f.pull(kept[i], lam, out)                                          # (18.4)
         else:
             Y = (y + A @ kept[:last]).reshape(last, *a.shape)                      # (9.1)
 
@@ -184,10 +184,11 @@ def sweep_at_once(f, tableau, t, h, y, increments, gains, shares):
     A, c, W = stages_of(tableau, bool(shares))
     s = len(c)
     own, hK = min(s, tableau.stages), np.zeros((s, *y.shape))
-    for n in shares:
-        hK[:, n] = joined([increments[n]], y.dtype).reshape(s, -1)
-    of_own = slice(own * y[0].nbytes)
-    hK[:own] = joined([rows[of_own] for rows in increments], y.dtype).reshape(N, own, -1).transpose(1, 0, 2)
+    if shares:
+        for n in shares:
+            hK[:, n] = joined([increments[n]], y.dtype).reshape(s, -1)
+        increments = [rows[:own * y[0].nbytes] for rows in increments]
+    hK[:own] = joined(increments, y.dtype).reshape(N, -1, y.shape[1])[:, :own].transpose(1, 0, 2)
     Y = (y + (A @ hK.reshape(s, -1)).reshape(hK.shape)).reshape(s, N, *batch, d)   # (9.1)
     clock = np.empty(Y.shape[:-1])
     clock.T[...] = t[:, None] + h[:, None] * c
