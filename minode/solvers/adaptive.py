@@ -53,7 +53,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .states import SolverError, as_real_as
+from .states import SolverError, as_real_as, as_size
 
 
 class Controller(NamedTuple):
@@ -88,7 +88,7 @@ class Tolerances(NamedTuple):
     def measure(self, error, scale):
         """The size of an error against its scale: (10.3), or the reader's own norm."""
         if self.norm is not None:
-            return float(self.norm(error, scale))
+            return as_size(self.norm(error, scale))
         r = error / scale
         return math.sqrt(np.vdot(r, r).real / len(r))                              # (10.3)
 

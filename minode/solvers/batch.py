@@ -30,7 +30,7 @@ import numpy as np
 from .adaptive import SMALLEST_E, SMALLEST_E_PREV, Controller, error_estimator, first_step, underflow
 from .dense import all_increments, evaluate
 from .explicit import Stats, explicit_stepper
-from .states import Solution, SolverError, as_real
+from .states import Solution, SolverError, as_real, as_size
 
 
 def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(), h=None, max_steps=np.inf):
@@ -58,7 +58,7 @@ def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(
     def measure(error, scale):
         error = error.reshape(scale.shape)
         if tolerances.norm is not None:
-            return np.array([tolerances.norm(e, sc) for e, sc in zip(error.T, scale.T)])
+            return np.array([as_size(tolerances.norm(e, sc)) for e, sc in zip(error.T, scale.T)])
         r = np.abs(error) / scale
         return np.sqrt((r * r).sum(axis=0) / d)                                    # (12.1)
 

@@ -195,6 +195,13 @@ def as_positive(name, value, allow_zero=False):
     return number
 
 
+def as_size(value):
+    """What a norm of the reader's returned, as a float: infinite or NaN where the error is."""
+    if np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
+        raise TypeError(f"norm must return a real number, not {value!r}")
+    return float(value)
+
+
 def _check_velocity(value, y0, shapes, is_tuple, dtype):
     """The first value of f against the state: the same shape, and real for a real state."""
     if is_tuple and not (isinstance(value, tuple) and len(value) == len(shapes)):

@@ -183,6 +183,13 @@ def test_what_cannot_be_meant_is_refused_before_f_is_called(y0, wrong, error, me
             door(never, y0, [0.0, 1.0], **wrong)
 
 
+@pytest.mark.parametrize("own", [{}, OWN])
+@pytest.mark.parametrize("answer", [None, "1", 1j, np.ones(2), np.ones(1)], ids=repr)
+def test_a_norm_that_returns_no_number_is_told_so(own, answer):
+    with pytest.raises(TypeError, match="norm must return a real number, not "):
+        odeint(lambda t, y: -y, BATCH, [0.0, 1.0], norm=lambda error, scale: answer, **own)
+
+
 @each_method
 def test_a_velocity_that_does_not_fit_is_refused_where_it_first_appears(method):
     with pytest.raises(ValueError, match=r"f must return the shape of y, \(2,\), not \(1,\)"):
