@@ -99,9 +99,13 @@ def complex_step(g, x, v, epsilon=1e-30):
 
 def differences(f, t, y, theta):
     """f_y, f_θ and f_t by central differences: (..., d, d), (..., d, p), (..., d)."""
-    f_y = [central_difference(lambda y: f(t, y, theta), y, e) for e in np.eye(f.dim)]
-    f_theta = [central_difference(lambda theta: f(t, y, theta), theta, e) for e in np.eye(f.n_params)]
-    return np.stack(f_y, axis=-1), np.stack(f_theta, axis=-1), time_difference(f, t, y, theta)
+    f_t = time_difference(f, t, y, theta)
+    f_y, f_theta = np.empty((*f_t.shape, f.dim)), np.empty((*f_t.shape, f.n_params))
+    for i, e in enumerate(np.eye(f.dim)):
+        f_y[..., i] = central_difference(lambda y: f(t, y, theta), y, e)
+    for i, e in enumerate(np.eye(f.n_params)):
+        f_theta[..., i] = central_difference(lambda theta: f(t, y, theta), theta, e)
+    return f_y, f_theta, f_t
 
 
 def time_difference(f, t, y, theta):
@@ -135,6 +139,8 @@ def check_field(f, t, y, theta):
     change of both, vjp_derivative        ...  yes
     """
     (y, theta), t = as_point(f, y, theta, "y"), as_real("t", t)[()]
+    if not y.size:
+        raise ValueError(f"y must hold at least one state, but has shape {y.shape}")
     if np.shape(t) not in ((), y.shape[:-1]):
         raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {np.shape(t)}")
     handed = y.copy()
@@ -150,8 +156,9 @@ def check_field(f, t, y, theta):
     def compare(what, name, got, expected):
         if np.shape(got) != expected.shape:
             raise AssertionError(f"{name} must have shape {expected.shape}, not {np.shape(got)}")
-        size = 1 + np.abs(value).max() + np.abs(expected).max()
-        rows.append(Row(f"{what}, {name}", float(np.abs(got - expected).max()), DIFFERENCE_TOLERANCE * size))
+        size = 1 + np.abs(value).max() + np.abs(expected).max(initial=0.0)
+        error = float(np.abs(got - expected).max(initial=0.0))
+        rows.append(Row(f"{what}, {name}", error, DIFFERENCE_TOLERANCE * size))
 
     f_y, f_theta, f_t = differences(f, t, y, theta)
     compare("f_y", "jacobian", f.jacobian(t, y, theta), f_y)
@@ -200,8 +207,9 @@ def check_gradients(f, y0, t, theta, **solver):
     def states(y0, theta):
         return odeint(lambda t, y: f(t, y, theta), y0, t, **frozen)
 
-    ys, ws = pushforward(f, y0, t, theta, dy0, dtheta, **frozen)
+    check_axes_in_front(f, float(t[0]), y0, theta, f.dim)
     vjp_of_right_shape(f, float(t[0]), y0, theta, a)
+    ys, ws = pushforward(f, y0, t, theta, dy0, dtheta, **frozen)
     cotangent = np.random.default_rng(1).normal(size=ys.shape)
     pulled = [pullback(f, y0, t, theta, cotangent, **solver)[:2]]
     if isinstance(forward.method, Tableau):                  # once more, by the other way of chapter 18

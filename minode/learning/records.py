@@ -217,4 +217,6 @@ def as_path(path):
     """`path` as a Path: a number would be an open file, and the standard input as likely as any."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a str or a Path, not {path!r}")
+    if not Path(path).name:
+        raise ValueError(f"path must name a file, not {path!r}")
     return Path(path)

@@ -336,6 +336,32 @@ def test_check_field_names_the_derivative_whose_shape_is_wrong(method, shape, me
         check_field(f, 0.4, BATCH, PENDULUM_THETA)
 
 
+def test_check_gradients_names_the_derivative_whose_shape_is_wrong():
+    f = type("Wide", (ForcedPendulum,), {"param_jacobian": lambda self, t, y, theta: np.zeros((*y.shape, 4))})()
+    with pytest.raises(AssertionError, match=r"param_jacobian must .* must be \(2, 3, 2, 3\), not \(2, 3, 2, 4\)"):
+        check_gradients(f, BATCH, [0.0, 1.0], PENDULUM_THETA, method="rk4")
+
+
+def test_a_field_without_parameters_passes_both_checks():
+    class Still(VectorField):
+        dim, n_params = 1, 0
+
+        def __call__(self, t, y, theta):
+            return -np.sin(y)
+
+        def jacobian(self, t, y, theta):
+            return -np.cos(y)[..., None]
+
+        def param_jacobian(self, t, y, theta):
+            return np.zeros((*y.shape, 0))
+
+        def time_derivative(self, t, y, theta):
+            return np.zeros_like(y)
+
+    assert all(row.ok for row in check_field(Still(), 0.0, np.ones((3, 1)), np.zeros(0)))
+    assert all(row.ok for row in check_gradients(Still(), np.ones((3, 1)), [0.0, 1.0], np.zeros(0)))
+
+
 def test_check_field_names_a_vjp_that_forgets_the_sum_over_the_batch():
     f = type("Unsummed", (ForcedPendulum,), {"vjp": lambda self, t, y, theta, a: (a, np.zeros((3, 3)))})()
     message = r"vjp must return shapes \(3, 2\) and \(3,\), not \(3, 2\) and \(3, 3\)"
@@ -351,6 +377,7 @@ def test_check_field_names_a_vjp_that_forgets_the_sum_over_the_batch():
     ({"f": np.sin}, TypeError, "f must be a VectorField"),
     ({"y": np.ones(3)}, ValueError, r"^y0? must have shape \(..., 2\) for this field, not \(3,\)"),
     ({"y": [1j, 0]}, TypeError, "^y0? must be real, not complex"),
+    ({"y": np.ones((0, 2))}, ValueError, "^y0? must h(old|ave) at least one (state|component), but "),
     ({"theta": np.ones(2)}, ValueError, r"theta must have shape \(3,\), not \(2,\)"),
     ({"theta": [np.nan, 0, 0]}, ValueError, "theta must be finite"),
 ])

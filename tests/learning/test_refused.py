@@ -104,6 +104,7 @@ NO_STEP = {"theta": [("ab", TypeError, "array of numbers, not 'ab'"), *not_finit
            "gradient": [*no_array(r"\(4,\)", 3), *not_finite(THETA), (THETA[:, None], ValueError, r"not \(4, 1\)")],
            "learning_rate": NO_RATE}
 NO_PATH = [(path, TypeError, "path must be a str or a Path, not ") for path in (None, 0, 2.5, True, ["a.npz"])]
+NO_PATH += [(path, ValueError, "path must name a file, not ") for path in ("", "/")]
 OF_NO_FIELD = [(field, TypeError, "field must be the VectorField or Classifier that theta is of, not ")
                for field in (np.sin, LotkaVolterra, None, "MLP")]
 NO_POINT = {"t": [(np.nan, ValueError, "must be finite"), ("now", TypeError, "array of numbers, not 'now'"),
