@@ -13,6 +13,8 @@ from tests.book import BOOK
 from tests.controls import Mistake
 
 EXPLAINED = {                                                    # (file, change): why no test can see it
+    ("minode/solvers/adaptive.py", "coefficient in np.maximum(d, 1e-15): 1e-15 -> 1.1000000000000001e-15"):
+        "where d is smaller the answer is not used",
     ("minode/gradients/checks.py", "sign: U ** (1 / 3) -> -(U ** (1 / 3))"): "(22.1) is even in ε",
     **{("minode/learning/classify.py", f"coefficient in {call}: 0.0 -> 1.0"): "an affine map does not look at t"
        for call in ("self.inward(0.0, x, theta_in)", "self.outward(0.0, ys[-1], theta_out)",

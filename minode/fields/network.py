@@ -8,7 +8,7 @@ a column of zeros in that place, and the 1 is written over what σ makes of it.
 
 A wide batch has another reason to work in the same arrays again: fresh memory of some
 megabytes has to be mapped page by page when it is first touched, which can take longer than
-the arithmetic that fills it. So the way back has arrays of its own; and the passes that are
+the arithmetic that fills it, and it seldom begins where the processor's vectors do. So the way back has arrays of its own; and the passes that are
 kept for it, so that no layer is computed again, lie in arrays that the MLP keeps from one
 gradient to the next, for states of one shape. They are with one network at a time, and come
 back when all of them are given back; `f.idle.clear()` frees them. They go through the layers
@@ -20,7 +20,6 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
-
 
 PART = 2**16            # numbers of a layer that are worked on at a time, 512 kB
 
@@ -104,8 +103,8 @@ class Network:
         cuts = np.linspace(0, batch, max(1, -(-batch * widest // PART)) + 1).astype(int)
         for rows in map(slice, cuts[:-1], cuts[1:]):
             last = value.reshape(-1, self.mlp.dim)[rows]
-            inputs = [np.empty((len(last), len(Wt)), self.dtype) for Wt in self.weights]
-            sums = [np.empty_like(delta) if "z" in sigma.reads else delta
+            inputs = [aligned((len(last), len(Wt)), self.dtype) for Wt in self.weights]
+            sums = [aligned(delta.shape, self.dtype) if "z" in sigma.reads else delta
                     for sigma, (_, _, _, delta, _, _) in zip(self.mlp.sigmas, self.desk(len(last))[::-1])]
             rooms.append(self.furnish(last.shape, self.kept, inputs, sums, last, rows))
         return rooms, value
@@ -127,7 +126,7 @@ class Network:
             desk = []
             for sigma, Wt, total in zip(self.mlp.sigmas, self.widened, self.sums()):
                 W = Wt.T if desk else Wt[-1 - self.mlp.dim:-1].T           # of x̃_0 only y is asked for
-                delta, term, g_before = (np.empty(shape, self.dtype) for shape in (
+                delta, term, g_before = (aligned(shape, self.dtype) for shape in (
                     (rows, Wt.shape[1]), Wt.shape, (rows, W.shape[1])))
                 desk.insert(0, (sigma.slope if sigma.reads else None, W, total, delta, term, g_before))
             self.desks[rows] = desk
@@ -199,17 +198,15 @@ class Network:
 
     def linearize(self, t, y):
         """f_y, and the function of a that adds a f_θ to what `a_f_theta` returns."""
-        for_theta = []
-        for _, G, layer in self.backward(t, y):
-            for_theta.append(layer)
+        layers = [*self.backward(t, y)]
 
         def pull_theta(a):
             g = a.reshape(-1, self.mlp.dim)
-            for (x, slope, Wt), total in zip(for_theta, self.sums()[::-1]):
+            for (_, _, (x, slope, Wt)), total in zip(layers, self.sums()[::-1]):
                 delta = g * slope                                                  # (4.3)
-                total[:, :len(Wt[0])] += x.T @ delta                               # (4.4)
+                total[:, :Wt.shape[1]] += x.T @ delta                              # (4.4)
                 g = delta @ Wt[:-1].T                                              # (4.3)
-        return jacobian(G, y.shape), pull_theta
+        return jacobian(layers[-1][1], y.shape), pull_theta
 
     def sums(self):
         """The arrays of the sums (4.4), a layer each."""
@@ -222,6 +219,16 @@ class Network:
         if self.totals is None:
             return np.zeros(self.mlp.n_params)
         return flat(total[:, :n] for total, n in zip(self.totals, self.mlp.widths[1:]))
+
+
+def aligned(shape, dtype):
+    """np.empty, but that a large array begins at a multiple of 64 bytes, where the processor's vectors do."""
+    size = prod(shape) * dtype.itemsize
+    if size < PART:
+        return np.empty(shape, dtype)
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start:start + size].view(dtype).reshape(shape)
 
 
 def turn(room):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minode import MLP, pullback
-from minode.fields.network import PART, Network, flat, homogeneous
+from minode.fields.network import PART, Network, aligned, flat, homogeneous
 from tests.strategies import KINKED, SMOOTH, arrays, assert_agree, batches, clocks, mlps
 
 ROUND_OFF = 200 * np.finfo(float).eps
@@ -115,6 +115,15 @@ def test_a_pass_that_is_kept_is_pulled_back_without_another(names, batch):
         assert f.idle == {}
         bound.give_back(notes[1:])
         assert [len(kept) for _, kept in f.idle.values()] == [2]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+@pytest.mark.parametrize("shape", [(3,), (0, 2), (205, 257), (1024, 65)])
+def test_a_large_array_begins_at_a_multiple_of_64_bytes_and_is_otherwise_as_any(shape, dtype):
+    for _ in range(5):
+        array = aligned(shape, np.dtype(dtype))
+        assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
+        assert array.nbytes < PART or array.__array_interface__["data"][0] % 64 == 0
 
 
 def test_an_mlp_keeps_the_arrays_of_the_last_kind_of_batch_alone():
