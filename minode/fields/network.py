@@ -73,7 +73,8 @@ class Network:
             for Wt, own in zip(self.kept, self.widened):
                 Wt[...] = own
         rooms, value = note = self.idle.pop() if self.idle else self.rooms_to_keep(y.shape)
-        y = y.reshape(-1, self.mlp.dim)
+        if y.ndim != 2:
+            y = y.reshape(-1, self.mlp.dim)
         for room in rooms:
             self.forward(room, t, y[room.rows])
         self.log.append(note)
@@ -163,7 +164,8 @@ class Network:
 
     def pull(self, note, a, out):
         """The vector-Jacobian product at the point of that note, into out; a f_θ is added as in `vjp`."""
-        a, out = a.reshape(-1, self.mlp.dim), out.reshape(-1, self.mlp.dim)
+        if a.ndim != 2:
+            a, out = a.reshape(-1, self.mlp.dim), out.reshape(-1, self.mlp.dim)
         for room in note[0]:
             self.back(room.way_out or turn(room), a[room.rows], out[room.rows])
 

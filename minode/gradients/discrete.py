@@ -88,7 +88,8 @@ class Notes(list):
         has_first = self.carries or not self                 # the note of k_1 is in hand already
         start = len(log) - rows + has_first
         notes = [self.first, *log[start:]] if has_first else log[start:]
-        self.network.give_back(log[:start])
+        if start:
+            self.network.give_back(log[:start])
         log.clear()
         if self.carries:
             self.first = notes[self.last]
