@@ -185,9 +185,9 @@ def sweep_at_once(f, tableau, t, h, y, increments, gains, shares):
     A, c, W = stages_of(tableau, bool(shares))
     s = len(c)
     own, hK = min(s, tableau.stages), np.zeros((s, *y.shape))
-    if shares:
-        for n in shares:
-            hK[:, n] = joined([increments[n]], y.dtype).reshape(s, -1)
+    for n in shares:
+        hK[:, n] = joined([increments[n]], y.dtype).reshape(s, -1)
+    if len(set(map(len, increments))) > 1:       # some have the rows of outputs inside, seen or not by the loss
         increments = [rows[:own * y[0].nbytes] for rows in increments]
     hK[:own] = joined(increments, y.dtype).reshape(N, -1, y.shape[1])[:, :own].transpose(1, 0, 2)
     Y = (y + (A @ hK.reshape(s, -1)).reshape(hK.shape)).reshape(s, N, *batch, d)   # (9.1)

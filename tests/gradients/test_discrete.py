@@ -67,6 +67,24 @@ def test_a_method_that_chose_its_steps_is_differentiated_along_those_and_between
     assert relative_error(pulled.theta, dL_dtheta, size) <= EXACT
 
 
+@pytest.mark.eq("18.5")
+@pytest.mark.parametrize("route", ["discrete", "checkpoint"])
+@pytest.mark.parametrize("name", ["pendulum", "network"])
+@pytest.mark.parametrize("method", ADAPTIVE, ids=lambda m: m.name)
+def test_outputs_that_the_loss_does_not_see_change_nothing(method, name, route):
+    f, theta, y0 = PROBLEMS[name]
+    t, weights = np.array([0.0, 0.001, 0.002, 4.0, 6.0]), np.array([2.0, 0.0, 0.0, 0.0, 3.0])
+    cotangent = weights.reshape(-1, *[1] * y0.ndim) * np.ones(y0.shape)
+    options = {"method": method, "rtol": 1e-3, "atol": 1e-3}
+    tape = run(lambda t, y: f(t, y, theta), y0, t, [], **options).tape
+    assert len(tape) > 2 and tape[0][1] > 0.002               # outputs inside the first step, and in others none
+    frozen = {"method": method, "grid": [*(step[0] for step in tape), t[-1]]}
+    exact, exact_theta = complex_step_gradients(lambda ys, theta: np.sum(cotangent * ys), f, y0, t, theta, **frozen)
+    pulled = pullback(f, y0, t, theta, cotangent, gradient=route, **options)
+    assert relative_error(pulled.y0, exact, 3.0) <= EXACT
+    assert relative_error(pulled.theta, exact_theta, 3.0) <= EXACT
+
+
 @pytest.mark.eq("9.1", "18.1", "18.2", "18.3", "18.4", "18.5", "18.6")
 @given(st.data(), solves(times=repeated_grids()), st.booleans())
 def test_all_jacobians_at_once_give_what_the_steps_give_one_by_one(data, problem, chooses):
