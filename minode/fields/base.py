@@ -117,7 +117,8 @@ class Bound:
     there; `give_back` takes what is not needed any more. `linearize(t, y)` is for a sweep that needs f_y
     before it knows a. A field that can do better than begin anew in each call overrides `bind`. What that
     returns needs f(t, y), `vjp` and `a_f_theta`; of `noted`, `log`, `pull` and `give_back` it has all,
-    or no `noted`; and `linearize` or none. None is as good as not there.
+    or no `noted`; `linearize` or none; and `inlet(y)` or none: an array like y, or None, from which
+    f(t, y) reads its y without keeping it. None is as good as not there.
     """
 
     def __init__(self, field, theta):

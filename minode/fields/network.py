@@ -8,12 +8,12 @@ a column of zeros in that place, and the 1 is written over what σ makes of it.
 
 A wide batch has another reason to work in the same arrays again: fresh memory of some
 megabytes has to be mapped page by page when it is first touched, which can take longer than
-the arithmetic that fills it, and it seldom begins where the processor's vectors do. So the way back has arrays of its own; and the passes that are
-kept for it, so that no layer is computed again, lie in arrays that the MLP keeps from one
-gradient to the next, for states of one shape. They are with one network at a time, and come
-back when all of them are given back; `f.idle.clear()` frees them. They go through the layers
-a part of the batch at a time, so that a layer finds what the one before it wrote still in the
-processor's cache.
+the arithmetic that fills it, and it seldom begins where the processor's vectors do. So the way
+back has arrays of its own; and the passes that are kept for it, so that no layer is computed
+again, lie in arrays that the MLP keeps from one gradient to the next, for states of one shape.
+They are with one network at a time, and come back when all of them are given back;
+`f.idle.clear()` frees them. They go through the layers a part of the batch at a time, so that
+a layer finds what the one before it wrote still in the processor's cache.
 """
 
 from math import prod
@@ -45,7 +45,8 @@ class Network:
     It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y) for states of
     one shape, and leaves the rooms it was computed in on the list `log`; the next call may write its
     answer into the same array. `pull(note, a, out)` writes into out the vector-Jacobian product at the
-    point of that note; `give_back` takes notes that are not needed any more.
+    point of that note; `give_back` takes notes that are not needed any more. `inlet(y)` is the part of x̃_0
+    in which a single y is read: what a solver computes there need not be copied.
 
     >>> from minode import MLP
     >>> f, theta = MLP([2, 2], ["sin"]), np.arange(6.0)
@@ -58,12 +59,20 @@ class Network:
         self.weights = homogeneous(layers)
         self.widened = [np.concatenate([Wt, 0 * Wt[:, :1]], axis=1) for Wt in self.weights[:-1]]
         self.widened.append(self.weights[-1])
-        self.totals = self.idle = self.value = None
+        self.totals = self.idle = self.value = self.entrance = None
         self.rooms, self.desks, self.log, self.lent = {}, {}, [], 0
 
     def __call__(self, t, y):
+        if y is self.entrance:
+            return self.forward(self.ready, t, y)
         value = self.forward(self.rooms.get(y.shape) or self.new_room(y.shape), t, y)
         return value if y.ndim < 3 else value.reshape(y.shape)
+
+    def inlet(self, y):
+        if y.ndim == 1 and y.dtype == self.dtype:           # the y of a batch lie apart in x̃_0
+            self.ready = self.rooms.get(y.shape) or self.new_room(y.shape)
+            self.entrance = self.ready.state
+            return self.entrance
 
     def noted(self, t, y):
         if self.idle is None:                               # taken away: no other network may work in them
@@ -90,8 +99,8 @@ class Network:
     def new_room(self, shape):
         """The room in which all passes of this shape are made; x_m alone is new each time."""
         rows = (prod(shape[:-1]),) if len(shape) > 1 else ()
-        inputs, sums = ([np.empty((*rows, n), self.dtype) for n in widths]
-                        for widths in zip(*(Wt.shape for Wt in self.widened)))
+        inputs = [np.empty((*rows, len(Wt)), self.dtype) for Wt in self.widened]
+        sums = [np.empty((*rows, Wt.shape[1]), self.dtype) for Wt in self.widened]
         self.rooms[shape] = self.furnish(shape, self.widened, inputs, sums, None, slice(None))
         return self.rooms[shape]
 
@@ -137,8 +146,9 @@ class Network:
         """x_m of (4.1), every layer before it written into the room."""
         clock, state, layers, _, _ = room
         if clock is not None:
-            clock[...] = t
-        state[...] = y
+            clock[()] = t
+        if y is not state:
+            state[...] = y
         for product, Wt, z, x_next, sigma, one in layers:
             product(Wt, z)                                                         # (4.1)
             value = sigma(z, x_next)                                               # (4.1)
@@ -187,14 +197,10 @@ class Network:
 
         Last layer first; G₀ is [f_t, f_y].
         """
-        each, G = np.arange(self.mlp.dim), None
+        G = np.eye(self.mlp.dim, dtype=self.dtype)[:, None]
         for (x, z, x_next), Wt, sigma in reversed([*zip(self.trace(t, y), self.weights, self.mlp.sigmas)]):
             slope = sigma.slope(z, x_next).reshape(-1, len(Wt[0]))
-            if G is None:                                                          # it is 1
-                D = np.zeros((len(each), *slope.shape), self.dtype)
-                D[each, :, each] = slope.T                                         # (4.5)
-            else:
-                D = G * slope                                                      # (4.5)
+            D = G * slope                                                          # (4.5)
             G = D @ Wt[:-1].T                                                      # (4.5)
             yield D, G, (x.reshape(-1, len(Wt)), slope, Wt)
 

@@ -67,7 +67,8 @@ def explicit_stepper(f, tableau, y, stats):
 
     f takes and returns arrays like y, k is f(t, y), and k_last the last stage. y is (n,), t and h
     are numbers; or y is (d, m), its columns with times and steps of their own, t and h (m,).
-    Where the velocity at y_new is not a stage, hK has one row more to put it in.
+    Where the velocity at y_new is not a stage, hK has one row more to put it in. Where f has an
+    `inlet`, Y_i is computed in the array in which f will read it; elsewhere in a new one.
     """
     coefficients, b = rows_of(tableau, y.dtype)
     s, is_fsal, shape = tableau.stages, tableau.is_fsal, y.shape
@@ -78,6 +79,7 @@ def explicit_stepper(f, tableau, y, stats):
             for (c_i, row), hk_i in zip(coefficients, hK[1:own])]
     sum_up, used, first, multiply = b[:own].dot, stack[1:own + 1], hK[0], np.multiply
     f_i = f if y.ndim == 1 else lambda t, Y_i: f(t, Y_i.reshape(shape))
+    inlet = f.inlet(y) if getattr(f, "inlet", None) else None
 
     def step(t, h, y, k):
         try:
@@ -85,7 +87,7 @@ def explicit_stepper(f, tableau, y, stats):
             y_row[...] = y
             multiply(k, h_array, first)
             for c_i, row_dot, y_and_hK, hk_i in rows:
-                k = f_i(t + c_i * h, row_dot(y_and_hK))                            # (9.1) (9.2)
+                k = f_i(t + c_i * h, row_dot(y_and_hK, inlet))                     # (9.1) (9.2)
                 multiply(k, h_array, hk_i)
             sum_up(used, flat_change)                                              # (9.3)
             y_new = y + change                                                     # (9.3)

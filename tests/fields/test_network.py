@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import MLP, pullback
+from minode import MLP, odeint, pullback
 from minode.fields.network import PART, Network, aligned, flat, homogeneous
 from tests.strategies import KINKED, SMOOTH, arrays, assert_agree, batches, clocks, mlps
 
@@ -74,6 +74,27 @@ def test_a_second_pass_makes_no_arrays_but_its_answer():
     wide = 500 * 64 * 8                               # the bytes of one layer; softplus takes four of its own
     assert peaks[0] > 4 * wide + 4 * wide * (1 - LITTLE)
     assert peaks[1] < 4 * wide * (1 + LITTLE)
+
+
+@pytest.mark.eq("4.1", "9.1")
+@given(networks)
+def test_a_stage_that_is_computed_where_the_network_reads_it_is_the_stage(network):
+    f, theta = network
+    y0, t = np.linspace(-1.0, 1.0, f.dim), [0.0, 0.3, 0.5, 1.1]
+    bound = f.bind(theta, y0)
+    inlet = bound.inlet(y0)
+    inlet[:] = y0
+    assert any(np.shares_memory(inlet, room.state) for room in bound.rooms.values())
+    assert np.array_equal(bound(0.3, inlet), bound(0.3, y0.copy()))
+    for method in ("rk4", "dopri5"):
+        copied = odeint(lambda t, y: bound(t, y.copy()), y0, t, method=method)
+        assert np.array_equal(odeint(bound, y0, t, method=method), copied)
+
+
+def test_batches_and_states_of_another_dtype_have_no_such_place():
+    f = MLP([4, 5, 3], ["tanh", "tanh"])
+    bound = f.bind(f.init(np.random.default_rng(0)), np.zeros(3))
+    assert bound.inlet(np.zeros((2, 3))) is None and bound.inlet(np.zeros(3, np.float32)) is None
 
 
 def test_before_anything_was_pulled_back_the_share_of_theta_is_nothing():
