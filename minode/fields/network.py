@@ -6,14 +6,13 @@ taking θ apart and making arrays; so both are done once. Each layer writes its 
 x̃ of the next, whose last entry is 1. So that σ has one unbroken array to go through, W̃ᵀ has
 a column of zeros in that place, and the 1 is written over what σ makes of it.
 
-A wide batch has another reason to work in the same arrays again: fresh memory of some
-megabytes has to be mapped page by page when it is first touched, which can take longer than
-the arithmetic that fills it, and it seldom begins where the processor's vectors do. So the way
-back has arrays of its own; and the passes that are kept for it, so that no layer is computed
-again, lie in arrays that the MLP keeps from one gradient to the next, for states of one shape.
-They are with one network at a time, and come back when all of them are given back;
-`f.idle.clear()` frees them. They go through the layers a part of the batch at a time, so that
-a layer finds what the one before it wrote still in the processor's cache.
+A wide batch has another reason to work in the same arrays again: fresh memory of some megabytes
+has to be mapped page by page when it is first touched, which can take longer than the arithmetic
+that fills it, and it seldom begins where the processor's vectors do. So the way back has arrays
+of its own; and the passes that are kept for it, so that no layer is computed again, lie in arrays
+that the MLP keeps from one gradient to the next, for states of one shape. They are with one
+network at a time, and come back when all of them are given back; `f.idle.clear()` frees them. They
+go through the layers a part of the batch at a time, which the processor's cache has room for.
 """
 
 from math import prod
@@ -57,10 +56,11 @@ class Network:
     def __init__(self, layers, mlp, dtype):
         self.mlp, self.dtype = mlp, dtype
         self.weights = homogeneous(layers)
-        self.widened = [np.concatenate([Wt, 0 * Wt[:, :1]], axis=1) for Wt in self.weights[:-1]]
-        self.widened.append(self.weights[-1])
-        self.totals = self.idle = self.value = self.entrance = None
+        *before, last = self.weights
+        self.widened = [*(np.concatenate([Wt, 0 * Wt[:, :1]], axis=1) for Wt in before), last]
+        self.totals = [np.zeros(Wt.shape, np.result_type(dtype, float)) for Wt in self.widened]     # of (4.4)
         self.rooms, self.desks, self.log, self.lent = {}, {}, [], 0
+        self.idle = self.value = self.entrance = None
 
     def __call__(self, t, y):
         if y is self.entrance:
@@ -109,15 +109,14 @@ class Network:
         batch, widest, rooms = prod(shape[:-1]), max(len(Wt) for Wt in self.weights), []
         if self.value is None or self.mlp.sigmas[-1].reads:
             self.value = np.empty(shape, self.dtype)
-        value = self.value
         cuts = np.linspace(0, batch, max(1, -(-batch * widest // PART)) + 1).astype(int)
         for rows in map(slice, cuts[:-1], cuts[1:]):
-            last = value.reshape(-1, self.mlp.dim)[rows]
+            last = self.value.reshape(-1, self.mlp.dim)[rows]
             inputs = [aligned((len(last), len(Wt)), self.dtype) for Wt in self.weights]
             sums = [aligned(delta.shape, self.dtype) if "z" in sigma.reads else delta
                     for sigma, (_, _, _, delta, _, _) in zip(self.mlp.sigmas, self.desk(len(last))[::-1])]
             rooms.append(self.furnish(last.shape, self.kept, inputs, sums, last, rows))
-        return rooms, value
+        return rooms, self.value
 
     def furnish(self, shape, weights, inputs, sums, last, rows):
         """The `Room` of these arrays. The batch is one axis in them: products are fastest of matrices."""
@@ -134,7 +133,7 @@ class Network:
         """The way back, last layer first: σ_l' or None for 1, W_l, the sums (4.4), δ_l, a term of them, g_{l−1}."""
         if rows not in self.desks:
             desk = []
-            for sigma, Wt, total in zip(self.mlp.sigmas, self.widened, self.sums()):
+            for sigma, Wt, total in zip(self.mlp.sigmas, self.widened, self.totals):
                 W = Wt.T if desk else Wt[-1 - self.mlp.dim:-1].T           # of x̃_0 only y is asked for
                 delta, term, g_before = (aligned(shape, self.dtype) for shape in (
                     (rows, Wt.shape[1]), Wt.shape, (rows, W.shape[1])))
@@ -193,10 +192,7 @@ class Network:
         out[...] = g
 
     def backward(self, t, y):
-        """D_l, G_{l−1} of (4.5), a row of all the batch after the other (d, rows, ·), and (x̃_{l−1}, σ_l', W̃_lᵀ).
-
-        Last layer first; G₀ is [f_t, f_y].
-        """
+        """D_l, G_{l−1} of (4.5), (d, rows, ·), and (x̃_{l−1}, σ_l', W̃_lᵀ), last layer first; G₀ is [f_t, f_y]."""
         G = np.eye(self.mlp.dim, dtype=self.dtype)[:, None]
         for (x, z, x_next), Wt, sigma in reversed([*zip(self.trace(t, y), self.weights, self.mlp.sigmas)]):
             slope = sigma.slope(z, x_next).reshape(-1, len(Wt[0]))
@@ -210,22 +206,14 @@ class Network:
 
         def pull_theta(a):
             g = a.reshape(-1, self.mlp.dim)
-            for (_, _, (x, slope, Wt)), total in zip(layers, self.sums()[::-1]):
+            for (_, _, (x, slope, Wt)), total in zip(layers, self.totals[::-1]):
                 delta = g * slope                                                  # (4.3)
                 total[:, :Wt.shape[1]] += x.T @ delta                              # (4.4)
                 g = delta @ Wt[:-1].T                                              # (4.3)
         return jacobian(layers[-1][1], y.shape), pull_theta
 
-    def sums(self):
-        """The arrays of the sums (4.4), a layer each."""
-        if self.totals is None:
-            self.totals = [np.zeros(Wt.shape, np.result_type(self.dtype, float)) for Wt in self.widened]
-        return self.totals
-
     def a_f_theta(self):
         """The sum of all a f_θ pulled so far, laid out like θ."""
-        if self.totals is None:
-            return np.zeros(self.mlp.n_params)
         return flat(total[:, :n] for total, n in zip(self.totals, self.mlp.widths[1:]))
 
 

@@ -47,6 +47,7 @@ class ProbedNetwork(Network):
 
     def __init__(self, layers, mlp, dtype, rows):
         super().__init__(layers, mlp, dtype)
+        self.totals = [np.zeros(Wt.shape, self.dtype) for Wt in self.weights]
         self.is_exact = rows is None
         self.rows = np.eye(mlp.dim) if self.is_exact else rows
         self.starts = {}
@@ -89,8 +90,6 @@ class ProbedNetwork(Network):
     def vjp(self, t, s, a):
         """a times the Jacobian of (26.5); its share of θ is added to what `a_f_theta` returns."""
         layers, d = self.push(t, s[..., :-1]), self.mlp.dim
-        if self.totals is None:
-            self.totals = [np.zeros(Wt.shape, self.dtype) for Wt in self.weights]
         a = a.reshape(-1, d + 1)
         g, c = a[:, :-1], -a[:, -1:]
         gamma = c * self.start(s.shape[:-1])[0]                                    # (26.8)
