@@ -93,7 +93,7 @@ def trained(name, steps=STEPS):
     points, theta = TARGETS[name].draw(POINTS, rng), MODEL.init(rng)
 
     def objective(theta, batch):
-        value, gradients = negative_log_likelihood(MODEL, batch, [0.0, 1.0], theta, **TRAINING)
+        value, gradients = negative_log_likelihood(MODEL, batch, [0.0, 1.0], theta, times=False, **TRAINING)
         return value, gradients.theta
     found = fit(objective, theta, n_steps=steps, data=points, batch_size=BATCH,
                 learning_rate=lambda step: cosine(step, RATE, steps), progress=False)

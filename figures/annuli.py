@@ -73,8 +73,8 @@ class Classifier:
             readout["gradient"] = [*(r @ ys[-1] / len(r)), np.mean(r)]
             return 0.5 * np.mean(r**2), np.stack([np.zeros_like(ys[0]), r[:, None] * v / len(r)])
 
-        value, gradients = value_and_gradients(loss, self.field, raised(x, self.extra), T, theta, method="rk4",
-                                               step_size=0.125)
+        value, gradients = value_and_gradients(loss, self.field, raised(x, self.extra), T, theta, times=False,
+                                               method="rk4", step_size=0.125)
         return value, np.concatenate([gradients.theta, readout["gradient"]])
 
     def along_and_across(self, u, x):

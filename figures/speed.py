@@ -168,7 +168,7 @@ def gradient_table(work):
         return odeint(work.f.bind(work.theta, work.y0), work.y0, work.t, **options)
 
     def gradient():
-        return value_and_gradients(loss, work.f, work.y0, work.t, work.theta, **options)[0]
+        return value_and_gradients(loss, work.f, work.y0, work.t, work.theta, times=False, **options)[0]
 
     peers, notes = _peers.gradient_contenders(work), []
     for name, call in peers.items():

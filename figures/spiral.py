@@ -90,7 +90,7 @@ def compute():
     def objective(theta, pieces):
         def loss(ys):
             return 0.5 * np.mean((ys - pieces) ** 2), (ys - pieces) / pieces.size
-        value, gradients = value_and_gradients(loss, FIELD, pieces[0], T[:LENGTH], theta, method="rk4")
+        value, gradients = value_and_gradients(loss, FIELD, pieces[0], T[:LENGTH], theta, times=False, method="rk4")
         return value, gradients.theta
 
     now, snapshots = np.zeros(FIELD.n_params), {}

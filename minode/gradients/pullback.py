@@ -55,7 +55,8 @@ class Gradients(NamedTuple):
     t: np.ndarray
 
 
-def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None, backward=None, **solver):
+def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None, backward=None, times=True,
+             **solver):
     """Pull a cotangent of the states back to y0, θ and the times: `Gradients`.
 
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,). `cotangent` is ∂L/∂ys, of
@@ -63,7 +64,8 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate.
     `dL_dtheta` (p,) is ∂L/∂θ where the loss sees θ directly. `solver` are the
     keywords of `solve`, and `backward` a dict of those that differ in the backward solve
-    of backsolve and interpolate. ValueError or TypeError for unusable input,
+    of backsolve and interpolate. `times=False` leaves out dL/dt_i, which takes a call of f for each
+    output that the loss sees; it is None then. ValueError or TypeError for unusable input,
     SolverError where a solve fails. Griewank and Walther (2008); Sanz-Serna (2016) for
     discrete; Chen, Rubanova, Bettencourt and Duvenaud (2018) for backsolve. Equation (20.1).
 
@@ -81,11 +83,11 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     def linear_loss(ys):                                     # whose value nobody asks for
         return 0.0, weights if weights.shape == whole else np.concatenate([0 * ys[:-1], weights[None]])
     return value_and_gradients(linear_loss, f, y0, t, theta, gradient=gradient,
-                               dL_dtheta=dL_dtheta, backward=backward, **solver)[1]
+                               dL_dtheta=dL_dtheta, backward=backward, times=times, **solver)[1]
 
 
 def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta=None, backward=None,
-                        **solver):
+                        times=True, **solver):
     """L and its `Gradients` (20.1), from loss(ys) -> (L, dL_dys) with dL_dys of the shape of ys.
 
     L is a number, ys (N, ..., d). The other arguments as for `pullback`, and the errors: ValueError,
@@ -117,33 +119,34 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     if is_reversible:
         solver["method"] = Remember(method, keep=gradient == "discrete")
     forward = run(velocity, y0, t, tape, **solver)
-    times, ys = forward.solution.t, forward.solution.ys
+    t_out, ys = forward.solution.t, forward.solution.ys
     value, dL_dys = parts_of_loss(loss(read_only(ys)), "(L, dL_dys)")
-    dL_dys, dL_dt = as_real("dL_dys", dL_dys, ys.shape), np.zeros(len(times))
-    seen = dL_dys.reshape(len(times), -1).any(axis=1)                              # by the loss, and the first
+    dL_dys, dL_dt = as_real("dL_dys", dL_dys, ys.shape), np.zeros(len(t_out)) if times else None
+    seen = dL_dys.reshape(len(t_out), -1).any(axis=1)                              # by the loss, and the first
     seen[0] = True
-    times_seen, g_seen = times[seen], dL_dys[seen]
+    t_seen, g_seen = t_out[seen], dL_dys[seen]
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         if gradient in ("backsolve", "interpolate"):
-            ends = min(times[0], times[-1]), max(times[0], times[-1])        # the clock of a solve may round
+            ends = min(t_out[0], t_out[-1]), max(t_out[0], t_out[-1])        # the clock of a solve may round
             between = forward.dense_output() if gradient == "interpolate" else None
             y_at = between and (lambda t: between(np.clip(t, *ends)))
             back = {k: v for k, v in solver.items() if k not in ("method", "norm", "first_step", "progress")}
             back = back | {"method": method} | (backward or {})
-            a, b = backsolve(f, ys, times, theta, dL_dys, b, y_at, **back)
+            a, b = backsolve(f, ys, t_out, theta, dL_dys, b, y_at, **back)
         else:
             if is_reversible:
-                grid = Grid(times, solver.get("step_size"))
-                a = sweep_reversible(bound, solver["method"], times, grid, dL_dys)
+                grid = Grid(t_out, solver.get("step_size"))
+                a = sweep_reversible(bound, solver["method"], t_out, grid, dL_dys)
             elif solver.get("per_trajectory"):
-                a = sweep_trajectories(bound, tape, method, times, dL_dys)
+                a = sweep_trajectories(bound, tape, method, t_out, dL_dys)
             elif gradient == "checkpoint":
-                a = sweep_checkpoints(bound, tape, method, times, dL_dys, at_once)
+                a = sweep_checkpoints(bound, tape, method, t_out, dL_dys, at_once)
             else:
-                a = sweep(bound, tape, method, times_seen, g_seen)
+                a = sweep(bound, tape, method, t_seen, g_seen)
             b = b + bound.a_f_theta()                                              # (20.1)
-        dL_dt[seen] = time_gradient(bound, ys[seen], times_seen, g_seen, a)
+        if times:
+            dL_dt[seen] = time_gradient(bound, ys[seen], t_seen, g_seen, a)
         gradients = Gradients(y0=a + dL_dys[0], theta=b, t=dL_dt)                  # (20.1)
     return value, finite(gradients, forward.solution)
 
@@ -176,7 +179,7 @@ def parts_of_loss(answer, expected):
 
 def finite(gradients, solution):
     """The gradients, or SolverError where one is infinite or NaN, which no sweep looks for on its way."""
-    if not all(np.isfinite(part).all() for part in gradients):
+    if not all(np.isfinite(part).all() for part in gradients if part is not None):
         first, last = solution.t[[0, -1]].tolist()
         raise SolverError(f"the gradient is no longer finite on the way back from t = {last} to {first}",
                           first, solution)

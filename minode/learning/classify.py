@@ -185,7 +185,7 @@ class Classifier:
             return value, dL_dys
         y0 = self.inward(0.0, x, theta_in)                                         # (25.1)
         value, gradients = value_and_gradients(
-            loss, self.field, y0, self.t, theta_f, gradient=gradient, **self.solver)
+            loss, self.field, y0, self.t, theta_f, gradient=gradient, times=False, **self.solver)
         by_f[:] = gradients.theta
         by_in[:] = self.inward.vjp(0.0, x, theta_in, gradients.y0)[1]              # (25.5)
         return value, dL_dtheta

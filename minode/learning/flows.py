@@ -187,7 +187,7 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
 def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
     """The mean of −log p(y) (26.9) over a batch (..., d), in nats, and its `Gradients` in y, θ and t.
 
-    Arguments and errors as for `log_prob`, noise too; `gradient` as for `pullback`.
+    Arguments and errors as for `log_prob`, noise too; `gradient` and `times` as for `pullback`.
 
     >>> from minode import MLP
     >>> f = MLP([3, 8, 2], ["tanh", "identity"])
@@ -208,7 +208,7 @@ def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
         return (np.sum(l) - np.sum(standard_normal(z))) / n, dL_dys                # (26.9)
 
     value, found = value_and_gradients(loss, flow, s, back, theta, **solver)
-    return value, Gradients(found.y0[..., :-1], found.theta, found.t[::-1])
+    return value, Gradients(found.y0[..., :-1], found.theta, found.t if found.t is None else found.t[::-1])
 
 
 def sample(f, n, t, theta, rng, **solver):

@@ -159,6 +159,8 @@ def test_the_gradient_in_the_times_is_that_of_moving_an_end_and_comes_in_their_o
         return -log_prob(PAIR, POINTS, t + shift, PAIR_THETA, **options).mean()
     moved = [(value(e * unit) - value(-e * unit)) / (2 * e) for unit in np.eye(2)]
     assert np.abs(found.t - moved).max() <= 1e-8               # e² and 1e-12 over e
+    _, rest = negative_log_likelihood(PAIR, POINTS, t, PAIR_THETA, times=False, **options)
+    assert rest.t is None and np.array_equal(rest.theta, found.theta)
 
 
 # -- densities that are known --------------------------------------------------------------------------
