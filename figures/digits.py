@@ -5,8 +5,8 @@ same block g, a network 32–32–32 with tanh, between affine maps: six residua
 same layers with one θ for all; an ODE y' = g(y, θ), 0 ≤ t ≤ 1, by dopri5 at 1e-2. All are trained alike, by
 500 steps of Adam on batches of 96, images moved by at most 0.4 pixels and with a little noise. The
 learning rate is the same for all, 0.02; on another fifth, after training on the other three, half
-of it and twice of it do no better. Both parts have the same writers, so that nothing here is about
-a stranger's hand. The figure shows (25.1), (25.2) and (25.6).
+of it and twice of it do as well, as far as so many images can tell. Both parts have the same writers,
+so that nothing here is about a stranger's hand. The figure shows (25.1), (25.2) and (25.6).
 
 Caption. Left: the held-out error, three seeds (small dots) and their means. The residual network is wrong
 on 1.39 %, the one with one θ on 1.67 %, the ODE-Net on 1.95 %, which is 5.0, 6.0 and 7.0 of 359 images:

@@ -36,9 +36,11 @@ still no method keeps an order above two across it. Finite differences that
 straddle it compare nothing with nothing.
 
 Two traps in floating point. e⁻ᶻ overflows for z below −709, so sigmoid is
-computed as (1 + tanh(z/2))/2 and softplus as max(z, 0) + ln(1 + e^{−|z|}). And
-|z|, max and comparisons are not analytic: for complex z, which complex-step
-differentiation feeds in, each formula here decides by the real part alone.
+computed as (1 + tanh(z/2))/2 and softplus as max(z, 0) + ln(1 + e^{−|z|}). (So
+sigmoid is right to the spacing of numbers at 1, not of its own: sigmoid(−40), which
+is 4e-18, comes out 0.) And |z|, max and comparisons are not analytic: for complex z,
+which complex-step differentiation feeds in, each formula here decides by the real
+part alone.
 
 Next: layers of them (chapter 4).
 """

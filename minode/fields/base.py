@@ -39,7 +39,11 @@ step into the complex plane (chapter 22).
 Next: four fields simple enough to differentiate in the head (chapter 2).
 """
 
+from math import prod
+
 import numpy as np
+
+FEW_ENTRIES = 600       # of f_y, in all the batch: from there on they cost more than they save
 
 
 class VectorField:
@@ -113,12 +117,14 @@ class VectorField:
 class Bound:
     """A field with θ filled in: f(t, y), and a vector-Jacobian product that sums its share of θ.
 
-    `noted(t, y)` is f(t, y), and puts on the list `log` what `pull` needs for the vector-Jacobian product
-    there; `give_back` takes what is not needed any more. `linearize(t, y)` is for a sweep that needs f_y
-    before it knows a. A field that can do better than begin anew in each call overrides `bind`. What that
-    returns needs f(t, y), `vjp` and `a_f_theta`; of `noted`, `log`, `pull` and `give_back` it has all,
-    or no `noted`; `linearize` or none; and `inlet(y)` or none: an array like y, or None, from which
-    f(t, y) reads its y without keeping it. None is as good as not there.
+    `noted(t, y)` is f(t, y) at a number t, and puts on the list `log` what `pull` needs for the
+    vector-Jacobian product there; `give_back` takes what is not needed any more. `linearize(t, y)` is for
+    a sweep that needs f_y before it knows a, as that of states which are small has it (chapter 18).
+
+    A field that can do better than begin anew in each call overrides `bind`. What that returns needs
+    f(t, y), `vjp` and `a_f_theta`; of `noted`, `log`, `pull` and `give_back` it has all, or no `noted`;
+    of `linearize` and `is_small` both, or no `linearize`; and `inlet(y)` or none: an array like y, or
+    None, from which f(t, y) reads its y without keeping it. None is as good as not there.
     """
 
     def __init__(self, field, theta):
@@ -151,6 +157,14 @@ class Bound:
         def pull_theta(a):
             self.total = self.total + self.field.vjp(t, y, self.theta, a)[1]
         return self.field.jacobian(t, y, self.theta), pull_theta
+
+    def is_small(self, shape):
+        """Whether for states of this shape, (..., d), all Jacobians at once are quicker than one product each.
+
+        Never where the field has the products alone.
+        """
+        written = getattr(type(self.field), "jacobian", None) is not VectorField.jacobian
+        return written and prod(shape) * shape[-1] < FEW_ENTRIES
 
     def a_f_theta(self):
         """The sum of the a f_θ of all calls."""

@@ -62,7 +62,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .base import VectorField, as_generator
-from .network import Network, flat, homogeneous, jacobian
+from .network import Network, flat, homogeneous
 
 
 class MLP(VectorField):
@@ -138,8 +138,7 @@ class MLP(VectorField):
         return self._tangent(t, y, theta, 1.0, np.zeros_like(y), np.zeros_like(theta))
 
     def jacobian(self, t, y, theta):
-        *_, (_, G, _) = self._network(t, y, theta).backward(t, y)
-        return jacobian(G, y.shape)
+        return self._network(t, y, theta).linearize(t, y)[0]
 
     def param_jacobian(self, t, y, theta):
         network, parts = self._network(t, y, theta), []

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 PART = 2**16            # numbers of a layer that are worked on at a time, 512 kB
+FEW = 32                # numbers in the states of a batch, the layers of which are as quick to compute again
 
 
 class Room(NamedTuple):
@@ -42,7 +43,7 @@ class Network:
     """An MLP with θ filled in: f(t, y), and its vector-Jacobian product.
 
     It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y) for states of
-    one shape, and leaves the rooms it was computed in on the list `log`; the next call may write its
+    one shape and a number t, and leaves the rooms it was computed in on the list `log`; the next call may write its
     answer into the same array. `pull(note, a, out)` writes into out the vector-Jacobian product at the
     point of that note; `give_back` takes notes that are not needed any more. `inlet(y)` is the part of x̃_0
     in which a single y is read: what a solver computes there need not be copied.
@@ -193,7 +194,7 @@ class Network:
 
     def backward(self, t, y):
         """D_l, G_{l−1} of (4.5), (d, rows, ·), and (x̃_{l−1}, σ_l', W̃_lᵀ), last layer first; G₀ is [f_t, f_y]."""
-        G = np.eye(self.mlp.dim, dtype=self.dtype)[:, None]
+        G = np.eye(self.mlp.dim, dtype=self.dtype)[:, None]                        # (4.5)
         for (x, z, x_next), Wt, sigma in reversed([*zip(self.trace(t, y), self.weights, self.mlp.sigmas)]):
             slope = sigma.slope(z, x_next).reshape(-1, len(Wt[0]))
             D = G * slope                                                          # (4.5)
@@ -202,7 +203,7 @@ class Network:
 
     def linearize(self, t, y):
         """f_y, and the function of a that adds a f_θ to what `a_f_theta` returns."""
-        layers = [*self.backward(t, y)]
+        layers, d = [*self.backward(t, y)], self.mlp.dim
 
         def pull_theta(a):
             g = a.reshape(-1, self.mlp.dim)
@@ -210,7 +211,10 @@ class Network:
                 delta = g * slope                                                  # (4.3)
                 total[:, :Wt.shape[1]] += x.T @ delta                              # (4.4)
                 g = delta @ Wt[:-1].T                                              # (4.3)
-        return jacobian(layers[-1][1], y.shape), pull_theta
+        return layers[-1][1][..., -d:].swapaxes(0, 1).reshape(*y.shape, d), pull_theta
+
+    def is_small(self, shape):
+        return prod(shape) < FEW
 
     def a_f_theta(self):
         """The sum of all a f_θ pulled so far, laid out like θ."""
@@ -233,11 +237,6 @@ def turn(room):
         x = product.__self__
         room.way_out.append((x.reshape(-1, x.shape[-1]).T.dot, z, x_next))
     return room.way_out
-
-
-def jacobian(G, shape):
-    """f_y (..., d, d) at y of that shape, from G₀ of (4.5)."""
-    return G[..., -shape[-1]:].swapaxes(0, 1).reshape(*shape, shape[-1])
 
 
 def homogeneous(layers):

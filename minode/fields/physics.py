@@ -8,10 +8,11 @@ somewhere in a later chapter cannot hide.
 
 Linear. With θ the entries of a d × d matrix A, row by row,
 
-    y' = A y,     f_y = A,     (f_θ)_{i,jk} = δ_ij y_k.                  (2.1)
+    y' = A y,     f_y = A,     (f_θ)_{i,jk} = δ_ij y_k,                  (2.1)
 
-Its flow is the matrix exponential, y(t) = exp(A (t − t₀)) y₀, which makes it
-the problem on which a solver can be compared with an exact answer.
+with δ_ij = 1 where i = j and 0 elsewhere, for a row of A moves its own component alone.
+The flow is the matrix exponential, y(t) = exp(A (t − t₀)) y₀, which makes it the
+problem on which a solver can be compared with an exact answer.
 
 Lotka and Volterra. Prey y₁ and predators y₂, θ = (α, β, γ, δ), populations in
 any unit and rates per unit of time:

@@ -7,16 +7,8 @@ rows between are one more product.
 """
 
 from itertools import accumulate
-from math import prod
 
 import numpy as np
-
-SMALL = 10_000          # d p times the batch: below it all Jacobians at once are cheaper
-
-
-def is_small(shape, theta):
-    """Whether the Jacobians of a state of this shape, (..., d), are worth computing."""
-    return prod(shape) * len(theta) < SMALL
 
 
 class Packed(list):

@@ -59,13 +59,13 @@ from ..solvers.solve import odeint, run
 from ..solvers.states import as_real, as_times
 from ..solvers.tableaus import Tableau
 from .discrete import sweep
-from .faults import Report, Row, check_axes_in_front, directions, faults, joined, vjp_of_right_shape
+from .faults import Report, Row, check_axes_in_front, directions, faults, joined, size_of_terms, vjp_of_right_shape
 from .pullback import pullback
 from .tangent import as_point, has_second_derivatives, pushforward
 
 U = np.finfo(np.float64).eps
 EPSILON = U ** (1 / 3)                                                             # (22.2)
-DIFFERENCE_TOLERANCE = 50 * U ** (2 / 3)     # times the size of what is differenced
+DIFFERENCE_TOLERANCE = 50 * U ** (2 / 3)     # times the size of what is differenced, and of its terms
 DUALITY_TOLERANCE = 1e4 * U                  # times the size of the terms: a few thousand roundings
 
 
@@ -153,14 +153,15 @@ def check_field(f, t, y, theta):
 
     rows = []
 
-    def compare(what, name, got, expected):
+    f_y, f_theta, f_t = differences(f, t, y, theta)
+    terms = size_of_terms(value, y, theta, f_y, f_theta)
+
+    def compare(what, name, got, expected, size=terms):
         if np.shape(got) != expected.shape:
             raise AssertionError(f"{name} must have shape {expected.shape}, not {np.shape(got)}")
-        size = 1 + np.abs(value).max() + np.abs(expected).max(initial=0.0)
-        error = float(np.abs(got - expected).max(initial=0.0))
+        error, size = float(np.abs(got - expected).max(initial=0.0)), size + np.abs(expected).max(initial=0.0)
         rows.append(Row(f"{what}, {name}", error, DIFFERENCE_TOLERANCE * size))
 
-    f_y, f_theta, f_t = differences(f, t, y, theta)
     compare("f_y", "jacobian", f.jacobian(t, y, theta), f_y)
     compare("f_θ", "param_jacobian", f.param_jacobian(t, y, theta), f_theta)
     compare("f_t", "time_derivative", f.time_derivative(t, y, theta), f_t)
@@ -175,8 +176,9 @@ def check_field(f, t, y, theta):
     size = np.abs(a_f_y * w).sum() + np.abs(a_f_theta * dtheta).sum() + np.abs(a * forward).sum()
     rows.append(Row("a f_y, a f_θ, vjp against jvp", float(error), DUALITY_TOLERANCE * (1 + size)))
     if has_second_derivatives(f):
-        compare("change of both", "vjp_derivative", joined(f.vjp_derivative(t, y, theta, a, w, dtheta)),
-                central_difference(lambda s: joined(f.vjp(t, y + s * w, theta + s * dtheta, a)), 0.0, 1.0))
+        change = central_difference(lambda s: joined(f.vjp(t, y + s * w, theta + s * dtheta, a)), 0.0, 1.0)
+        compare("change of both", "vjp_derivative", joined(f.vjp_derivative(t, y, theta, a, w, dtheta)), change,
+                size_of_terms(joined((a_f_y, a_f_theta)), y, theta, change, change))
     check_axes_in_front(f, t, y, theta, expected[-1])
     return Report(rows).insist(lambda: why(f, t, y, theta))
 
@@ -187,7 +189,8 @@ def check_gradients(f, y0, t, theta, **solver):
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,), `solver` the keywords of `solve`; a method that
     chooses its steps chooses them once, and all that is compared is along these. Returns a `Report`;
     AssertionError with its table, and in words which term of the field is off along the solution,
-    where something is wrong; ValueError, TypeError and SolverError as for `pushforward`.
+    where something is wrong; ValueError, TypeError and SolverError as for `pushforward`. Each component of
+    y0 and θ is moved in proportion to its size.
 
     >>> from minode import MLP
     >>> f = MLP([4, 5, 3], ["tanh", "tanh"])
@@ -198,6 +201,7 @@ def check_gradients(f, y0, t, theta, **solver):
     """
     y0, theta, t = *as_point(f, y0, theta), as_times(t)
     dy0, dtheta, a = directions(y0, theta, y0.shape)
+    dy0, dtheta = (v * np.where(x == 0, 1.0, np.abs(x)) for v, x in ((dy0, y0), (dtheta, theta)))
 
     bound, frozen = f.bind(theta, y0), solver
     forward = run(bound, y0, t, [], **solver)

@@ -32,11 +32,12 @@ chooses its steps is differentiated along the steps it took: its accepted t_n an
 numbers here, not functions of y₀ and θ.
 
 How does it compare with chapter 17? Where no b_i is 0, divide (18.1) by h b_i, and the
-recursion is a Runge–Kutta method again, run backwards on da/dt = −a f_y with its own
-table, a*_ij = b_j − b_j a_ji / b_i. Whether one is 0 or not, the step and its
+recursion is a Runge–Kutta step again: one of da/dt = −a f_y from a_n to a_{n+1}, by a table
+of its own, a*_ij = b_j − b_j a_ji / b_i, that is solved for a_n. (Counted as a step of −h
+from a_{n+1} its table is b_j a_ji / b_i.) Whether one is 0 or not, the step and its
 derivative conserve (17.1) exactly (Sanz-Serna, SIAM Review 58, 2016). The backward
-solve of chapter 17 uses the same table in both directions, conserves (17.1) only up to
-its error, and recomputes y on the way. So the two gradients differ by O(h^p). Neither
+solve of chapter 17 takes steps of −h by the table of the forward one, conserves (17.1) only
+up to its error, and recomputes y on the way. So the two gradients differ by O(h^p). Neither
 is nearer to the gradient of the true solution; but a minimiser that is shown one
 function and the gradient of another may find no step downhill.
 

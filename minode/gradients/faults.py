@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 
+ALIKE = 1e-9            # relative difference of two answers that should be one, but for their rounding
+
+
 class Row(NamedTuple):
     """One comparison: what, the largest error, what is allowed, and whether it is within."""
 
@@ -61,18 +64,33 @@ def joined(products):
 
 
 def check_axes_in_front(f, t, y, theta, dim_out):
-    """AssertionError where f or a matrix of it does not take one axis more in front of y, as solvers need."""
-    Y, d, p = np.stack([y, y]), f.dim, f.n_params
+    """AssertionError where f or a matrix of it does not take one axis more in front of y, as solvers need.
+
+    The axis is of another length than the last one: y[0] for y[..., 0] must not fit by accident.
+    """
+    d, p = f.dim, f.n_params
+    Y = np.stack([y] * (3 if d == 2 else 2))
     batch = Y.shape[:-1]
     for name, tail in (("__call__", ()), ("time_derivative", ()), ("jacobian", (d,)), ("param_jacobian", (p,))):
-        expected = (*batch, dim_out, *tail)
+        expected, call = (*batch, dim_out, *tail), getattr(f, name)
         try:
-            got = np.shape(getattr(f, name)(np.broadcast_to(t, batch), Y, theta))
+            got = np.asarray(call(np.broadcast_to(t, batch), Y, theta))
+            wrong = None if got.shape == expected else got.shape
         except (ValueError, IndexError, TypeError) as error:
-            got = f"{type(error).__name__}: {error}"
-        if got != expected:
-            raise AssertionError(f"{name} must take any axes in front of the last, write y[..., 0] for y[0]: "
-                                 f"for y {Y.shape} its shape must be {expected}, not {got}")
+            wrong = f"{type(error).__name__}: {error}"
+        rule = f"{name} must take any axes in front of the last, write y[..., 0] for y[0]"
+        if wrong:
+            raise AssertionError(f"{rule}: for y {Y.shape} its shape must be {expected}, not {wrong}")
+        alone = np.asarray(call(t, y, theta))
+        if not np.allclose(got, alone, rtol=ALIKE, atol=ALIKE * np.abs(alone).max(initial=0.0)):
+            raise AssertionError(f"{rule}: {len(Y)} states alike must be answered alike, and as one of them alone")
+
+
+def size_of_terms(value, y, theta, f_y, f_theta):
+    """What a rounding in f is relative to: f may be the small difference of terms as large as y f_y and θ f_θ."""
+    def largest(x):
+        return np.abs(x).max(initial=0.0)
+    return 1 + largest(value) + largest(y) * largest(f_y) + largest(theta) * largest(f_theta)
 
 
 def faults(f, t, y, theta, differences, tolerance):
@@ -110,7 +128,7 @@ def faults(f, t, y, theta, differences, tolerance):
           "is that of the first trajectory alone": rows[0],
           "is that of the last trajectory alone": rows[-1]}),
     ]
-    size = 1 + np.abs(f(t, y, theta)).max()
+    size = size_of_terms(f(t, y, theta), y, theta, f_y, f_theta)
     found = [(where, in_words(np.asarray(got), expected, known,
                               tolerance * (1 + weight) * (size + np.abs(expected).max())))
              for where, got, expected, weight, known in terms]

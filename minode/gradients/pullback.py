@@ -31,7 +31,7 @@ from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.states import SolverError, as_real
 from ..solvers.tableaus import Tableau
 from .adjoint import backsolve, time_gradient
-from .at_once import Packed, is_small
+from .at_once import Packed
 from .discrete import Notes, sweep, sweep_trajectories
 from .memory import Checkpoints, Remember, sweep_checkpoints, sweep_reversible
 from .tangent import as_point
@@ -108,7 +108,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     check_route(gradient, method, solver, backward)
     bound = f.bind(theta, y0)
     is_reversible = not isinstance(method, Tableau)
-    at_once = is_small(y0.shape, theta) and getattr(bound, "linearize", None) is not None
+    at_once = getattr(bound, "linearize", None) is not None and bound.is_small(y0.shape)
     tape, velocity = None, bound
     if gradient == "checkpoint":
         tape = Checkpoints()

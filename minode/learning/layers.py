@@ -17,6 +17,7 @@ class Layered(VectorField):
     """n layers of one block, each with a θ of its own, as a field: layer i where ⌊t⌋ = i (25.6).
 
     y (..., d); θ is that of layer 0, of layer 1, ... Layer 0 acts before t = 0 too, n − 1 after t = n too.
+    With falling t Euler's steps begin at the upper end of each layer, and so n − 1 acts twice and 0 never.
     TypeError where the block is no `VectorField`, ValueError where n_layers is no positive integer.
 
     >>> from minode import MLP

@@ -40,10 +40,14 @@ along it tells the size of y'':
     d₂ = ‖(f(t₀ + h₀, y₀ + h₀ f₀) − f₀)/sc‖ / h₀,                        (10.5)
     h₁ = ( 0.01 / max(‖f₀/sc‖, d₂) )^{1/q},   first step = min(100 h₀, h₁).   (10.6)
 
+Where y₀ or f₀ is nearly nothing, below 1e-5 of sc, h₀ is 1e-6; where f₀ and d₂ are nothing, h₁
+is; where f is NaN at the trial state, d₂ is left out; and no step is longer than the span.
+
 A step never passes the end of the span (but for the rounding of t + c_i h) and the last
-one meets it exactly. NaN is not less than 1, so a step into NaN is rejected and retried
-with a fifth; when a step shrinks to ten spacings of floating-point numbers at t, there
-is nothing left to try, and the solve stops with a SolverError.
+one meets it exactly. E is NaN where y_new is infinite too: measured against infinity, any error
+would be nothing. NaN is not less than 1, so such a step is rejected and retried with a fifth;
+when a step shrinks to ten spacings of floating-point numbers at t, there is nothing left to
+try, and the solve stops with a SolverError.
 
 Next: states between the ends of a step (chapter 11).
 """
@@ -125,7 +129,7 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure):
     h = sign * h_0
     k_1 = np.asarray(f(t + h, (y + h * k).astype(y.dtype)))
     d_2 = measure(k_1 - k, scale) / h_0                                            # (10.5)
-    d = np.maximum(d_1, d_2)
+    d = np.fmax(d_1, d_2)                        # d_2 is NaN where f could not be tried there
     h_1 = np.where(d <= 1e-15, 1e-6, (0.01 / np.maximum(d, 1e-15)) ** (1 / q))     # (10.6)
     return np.minimum(np.minimum(100 * h_0, h_1), span)                            # (10.6)
 
@@ -150,7 +154,7 @@ def adaptive_steps(problem, tableau, stepper, tolerances, stats, controller=Cont
         if h is None:
             h = float(first_step(f, t, y, k, sign, abs(end - t), q, tolerances, tolerances.measure))
             stats.n_f += 1
-    size, E_prev, rejected = np.abs(y), None, False
+    size, zero, E_prev, rejected = np.abs(y), np.zeros_like(y), None, False
     while t != end:
         smallest = 10 * abs(math.nextafter(t, sign * math.inf) - t)
         if stats.n_steps >= max_steps:
@@ -164,7 +168,8 @@ def adaptive_steps(problem, tableau, stepper, tolerances, stats, controller=Cont
         stats.n_steps += 1
         y_new, k_new = step(t, t_new - t, y, k)
         size_new = np.abs(y_new)
-        E = estimate(stages, tolerances.scale(np.maximum(size, size_new)))
+        is_finite = y_new.dot(zero) == 0         # 0 times infinity or NaN is NaN
+        E = estimate(stages, tolerances.scale(np.maximum(size, size_new))) if is_finite else math.nan
         if not E < 1:
             stats.n_rejected += 1
             rejected = True

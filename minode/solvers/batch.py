@@ -28,9 +28,9 @@ Next: equations to be solved in every step (chapter 13).
 import numpy as np
 
 from .adaptive import SMALLEST_E, SMALLEST_E_PREV, Controller, error_estimator, first_step, underflow
-from .dense import all_increments, evaluate
+from .dense import all_increments, evaluate, require_finite
 from .explicit import Stats, explicit_stepper
-from .states import Solution, SolverError, as_real, as_size
+from .states import Solution, SolverError, as_real, as_real_as, as_size
 
 
 def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(), h=None, max_steps=np.inf):
@@ -38,9 +38,8 @@ def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(
 
     A pass is (ids, accepted, t, h, y, t_new, y_new, hK) of m trajectories that tried a step each: t, h and
     t_new are (m,), y and y_new (m, d), hK (·, m, d). problem.f is f(t, y) for times (m,) and states
-    (m, d). In here a state is (d, m), each component
-    a row, so that whatever a trajectory has one of, (m,), broadcasts against it. Raises
-    SolverError where any trajectory cannot go on.
+    (m, d). In here a state is (d, m), each component a row, so that whatever a trajectory has one
+    of, (m,), broadcasts against it. Raises SolverError where any trajectory cannot go on.
     """
     B, d = problem.y.shape
     y, end = problem.y.T.copy(), float(problem.t[-1])
@@ -88,12 +87,13 @@ def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(
         passes += 1
         size_new = np.abs(y_new)
         E = estimate(stages, tolerances.scale(np.maximum(size, size_new)))
+        E[~np.isfinite(y_new).all(axis=0)] = np.nan
         accepted = E < 1                                                           # (12.1)
         calls = tableau.stages - 1
         if not tableau.is_fsal:
             k_new = np.copy(k)
             if accepted.any():
-                k_new[:, accepted] = f(t_new[accepted], y_new[:, accepted])
+                k_new[:, accepted] = as_real_as(y.dtype, f(t_new[accepted], y_new[:, accepted]))
             np.multiply(h, k_new, out=hK[-1])
             calls = calls + accepted
         k_new = np.array(k_new)                  # f may write its next answer into the same array
@@ -152,6 +152,7 @@ def collect_trajectories(problem, passes, interpolant, stats, tape, tell):
                             row_of = np.cumsum(np.isin(np.arange(len(ids)), i)) - 1
                         theta = (next_out[i] - t[i]) / h[i]
                         values[inside] = evaluate(interpolant, theta, y[i], rows[:, row_of[i]])
+                        require_finite(values, next_out[j])
                     ys[due[ids[j]], ids[j]] = values
                     due[ids[j]] += 1
                     next_out = awaited[due[ids]]
@@ -166,7 +167,7 @@ def collect_trajectories(problem, passes, interpolant, stats, tape, tell):
     return Solution(t_out, ys, stats)
 
 
-def between_trajectories(problem, tape, interpolant):
+def between_trajectories(problem, tape, interpolant, stats):
     """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape."""
     B, d = problem.y.shape
     ids, starts, h, y = (np.concatenate([entry[i] for entry in tape]) for i in range(4)) if tape else [[]] * 4
@@ -185,7 +186,10 @@ def between_trajectories(problem, tape, interpolant):
         cuts = np.searchsorted(ids[order], np.arange(B + 1))
         step = np.stack([order[i + np.searchsorted(sign * starts[order[i:j]], sign * times.ravel(), "right") - 1]
                          for i, j in zip(cuts, cuts[1:])], axis=1).ravel()
-        rows, _ = all_increments(problem.f, interpolant, starts[step], h[step], y[step], hK[:, step])
-        theta = (np.repeat(times.ravel(), B) - starts[step]) / h[step]
-        return evaluate(interpolant, theta, y[step], rows).reshape(*times.shape, B, d)
+        rows, calls = all_increments(problem.f, interpolant, starts[step], h[step], y[step], hK[:, step])
+        np.add.at(stats.n_f, ids[step], calls)
+        clock = np.repeat(times.ravel(), B)
+        flat = evaluate(interpolant, (clock - starts[step]) / h[step], y[step], rows)
+        require_finite(flat, clock)
+        return flat.reshape(*times.shape, B, d).astype(problem.y.dtype, copy=False)
     return interpolate

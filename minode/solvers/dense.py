@@ -37,7 +37,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .states import as_real, as_real_as
+from .states import SolverError, as_real, as_real_as
 
 
 class Interpolant(NamedTuple):
@@ -120,6 +120,18 @@ def evaluate(interpolant, theta, y, hK):
     return y + np.einsum("j...,j...n->...n", weights_at(interpolant, theta), hK)   # (11.1)
 
 
+def finite_rows(ys):
+    """How many rows of ys (m, n) come before the first that is infinite or NaN somewhere: m where none is."""
+    return int(np.append(np.isfinite(ys).all(axis=1), False).argmin())
+
+
+def require_finite(ys, t):
+    """SolverError at the first of the times t (m,) whose state between two steps, a row of ys, is not finite."""
+    m = finite_rows(ys)
+    if m < len(ys):
+        raise SolverError(f"the state is not finite between the steps, at t = {t[m]}", float(t[m]))
+
+
 def between(problem, tape, interpolant, stats):
     """interpolate(t), the state at any times in the span, from the steps (t, h, y, hK) on the tape.
 
@@ -145,5 +157,6 @@ def between(problem, tape, interpolant, stats):
             tape[n] = t_n, h, y, hK
             here = inside == n
             flat[here] = evaluate(interpolant, (times.ravel()[here] - t_n) / h, y, hK[:, None])
+        require_finite(flat, times.ravel())
         return problem.unpack(flat.reshape(*times.shape, problem.y.size))
     return interpolate

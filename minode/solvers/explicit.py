@@ -7,12 +7,12 @@ With the method a table, the step is written once:
     y(t + h) ≈ y + Σ_i b_i h k_i.                                        (9.3)
 
 The increments h k_i are the rows of one array hK (s, n), made once and filled anew in each
-step, so the sums in (9.1) and (9.3) are products of a row of numbers with a matrix. In (9.1) y is
-a row like the others, with weight 1, above them. In (9.3) it is added last and by itself: what
-the sum rounds there is carried on from step to step, and so y should be rounded once; the
-roundings of Y_i come to y_new times h. An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the velocity at the left
-end, whatever the method. The step is handed k₁ and hands back the last k, because
-where b is also the last row of A, the last stage is f at the new state, and so the
+step, so the sums in (9.1) and (9.3) are products of a row of numbers with a matrix. In (9.1)
+y is a row like the others, with weight 1, above them. In (9.3) it is added last and by itself:
+what the sum rounds there is carried on from step to step, and so y should be rounded once; the
+roundings of Y_i come to y_new times h. An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the
+velocity at the left end, whatever the method. The step is handed k₁ and hands back the last k,
+because where b is also the last row of A, the last stage is f at the new state, and so the
 first stage of the next step: "first same as last".
 
 The grid. Between two output times t_a and t_b a fixed-step method takes one step,
@@ -164,7 +164,7 @@ def fixed_steps(problem, tableau, stepper, grid, stats, max_steps=np.inf):
         y_new, k = step(t, h, y, k)
         if y_new.dot(zero) != 0:                 # 0 times infinity or NaN is NaN
             why = ("the state is no longer finite after" if tableau.is_explicit
-                   else "Newton does not converge in")
+                   else "Newton does not converge, or f or jacobian is not finite, in")
             raise SolverError(f"{why} the step from t = {t} to {t_new}", t)
         stats.n_accepted += 1
         if tableau.is_fsal:

@@ -25,7 +25,13 @@ symmetric: its step with −h from y_new is exactly y again. No explicit method 
 Solving (13.1). Newton: with ρ_i = h k_i − h f(t + c_i h, Y_i) as what is left over, and the
 hand-written f_y, correct the increments by Δ with
 
-    Σ_j (δ_ij 1 − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −ρ_i.                (13.3)
+    Σ_j (δ_ij 1 − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −ρ_i,                (13.3)
+
+δ_ij being 1 where i = j and 0 elsewhere. The trap is where to start. (13.1) has other solutions
+than the one that tends to y with h, and from h k_i = h f(t, y) Newton may find one: the implicit
+Euler method would take y' = −y² from 1 to −1 with h = 2, and not to ½. Steps of a given size
+therefore start from h k_i = 0, that is from Y_i = y. A method that chooses its steps starts from
+the increment before, which saves an iteration, and has an error estimate to tell it.
 
 Where A falls into blocks, each block's stages are solved once those before them are
 known: a diagonally implicit method (trbdf2, kvaerno5) solves d equations a stage, a fully
@@ -103,7 +109,7 @@ KVAERNO5 = Tableau("kvaerno5", order=5, embedded_order=4,        # Kværnø 2004
 
 IMPLICIT = (IMPLICIT_EULER, IMPLICIT_MIDPOINT, TRAPEZOID, GAUSS4, GAUSS6, RADAU3, RADAU5, TRBDF2, KVAERNO5)
 
-MOST_ITERATIONS = 20    # Newton converges in fewer or, from this start, not at all
+MOST_ITERATIONS = 20    # of Newton's method, which doubles its digits with each once it is near
 NEAR_ROUND_OFF = 1e6    # spacings: a correction this small that stops shrinking is round-off
 NEWTON_SHARE = 1e-2     # of the error tolerance: what Newton may leave in an adaptive step
 
@@ -131,11 +137,12 @@ def blocks(A):
     return slices
 
 
-def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
+def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved, predicts=False):
     """hK and step(t, h, y, k) as from explicit_stepper, the stages solved from (13.1); and `smooth`.
 
     jacobian(t, y) is f_y (..., d, d) for y of the given shape (..., d). `is_solved(delta, Y)`
-    decides when Newton stops. A step that Newton cannot solve returns a state of NaN.
+    decides when Newton stops. It starts from the increment before where `predicts`, and from 0 elsewhere.
+    A step that Newton cannot solve returns a state of NaN.
     `smooth(e)` filters an error of the last step by (13.4).
     """
     A, b, c = (x.astype(y.real.dtype) for x in tableau.arrays)
@@ -154,7 +161,7 @@ def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
                 hK[block] = h * as_real_as(y.dtype, np.asarray(f(times[0], known[0])))
                 stats.n_f += 1
             else:
-                hK[block] = guess
+                hK[block] = guess if predicts else 0.0
                 if not newton(times, h, known, A_block, hK[block]):
                     return np.full_like(y, np.nan), k
             guess = hK[block.stop - 1]
@@ -166,7 +173,7 @@ def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved):
             Y = known + A_block @ hk                                               # (13.1)
             rho = hk - h * np.array([np.array(f(t_i, Y_i)) for t_i, Y_i in zip(times, Y)])  # (13.1)
             as_real_as(y.dtype, rho)
-            f_y = np.array([np.array(jacobian(t_i, Y_i.reshape(shape))) for t_i, Y_i in zip(times, Y)])
+            f_y = np.array([np.array(jacobian(t_i, Y_i.reshape(shape))) for t_i, Y_i in zip(times, Y)])  # (13.3)
             stats.n_f, stats.n_jac = stats.n_f + m, stats.n_jac + m
             f_y, rows = f_y.reshape(m, -1, d, d), rho.reshape(m, -1, d).swapaxes(0, 1)
             M = -h * np.einsum("ij,ibkl->bikjl", A_block, f_y).reshape(-1, m * d, m * d)  # (13.3)

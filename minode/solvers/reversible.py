@@ -51,7 +51,7 @@ import numpy as np
 from .dense import interpolant
 from .explicit import Grid, Stats, explicit_stepper
 from .implicit import IMPLICIT_MIDPOINT
-from .states import SolverError, as_real_as, pose
+from .states import SolverError, copied, pose
 
 COUPLING = 0.999
 
@@ -128,7 +128,7 @@ def reversible_steps(problem, method, grid, stats, max_steps=np.inf):
     """
     def f(t, y):
         stats.n_f += 1
-        return np.array(problem.f(t, y) if stats.n_f > 1 else problem.first(t, y))
+        return copied(problem.y.dtype, problem.f(t, y) if stats.n_f > 1 else problem.first(t, y))
 
     state = None
     for t, t_new in grid:
@@ -137,7 +137,6 @@ def reversible_steps(problem, method, grid, stats, max_steps=np.inf):
         if stats.n_steps >= max_steps:
             raise SolverError(f"stopped at t = {t}: max_steps = {max_steps} were not enough", t)
         y, state = state[0], method.step(f, t, t_new, state)
-        as_real_as(y.dtype, state[0])
         stats.n_steps += 1
         if not np.isfinite(state[0]).all():
             raise SolverError(f"the state is no longer finite after the step from t = {t} to {t_new}", t)

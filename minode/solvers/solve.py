@@ -27,7 +27,7 @@ import numpy as np
 
 from .adaptive import Controller, Tolerances, adaptive_steps
 from .batch import between_trajectories, collect_trajectories, trajectory_steps
-from .dense import all_increments, between, evaluate, interpolant
+from .dense import all_increments, between, evaluate, finite_rows, interpolant, require_finite
 from .explicit import Grid, Stats, explicit_stepper, fixed_steps
 from .implicit import IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance
 from .methods import EXPLICIT, Methods
@@ -94,11 +94,10 @@ def solve(f, y0, t, **options):
     max_steps       attempts after which to give up (100,000)
     first_step      the first step an adaptive method tries, instead of (10.6)
     norm            norm(error, scale) -> float in place of (10.3), on states like y0
-    per_trajectory  each trajectory of a (B, d) batch takes its own steps; f then gets
-                    t of shape (B,) (False)
+    per_trajectory  each trajectory of a (B, d) batch takes its own steps (False); f then gets
+                    t of shape (B,), and norm one trajectory, (d,)
     jacobian        jacobian(t, y) -> f_y (..., d, d), which implicit methods need
-    progress        called with the fraction of the span that is done; True draws a line
-                    on stderr where that is a terminal
+    progress        called with the fraction done; True draws a line on stderr, if that is a terminal
 
     ValueError or TypeError for unusable input; SolverError where the solve cannot go on, with
     everything up to there in its .solution. Dormand and Prince (1980); chapters 9 to 14.
@@ -184,10 +183,10 @@ def make_stepper(problem, y0, tableau, jacobian, tolerances, stats):
     """The stepper of chapter 9, or for an implicit table that of chapter 13."""
     if tableau.is_explicit:
         return explicit_stepper(problem.f, tableau, problem.y, stats)
-    shape = np.shape(y0)
-    if isinstance(y0, tuple) or not shape:
+    if isinstance(y0, tuple) or not np.shape(y0):
         raise ValueError(f"{tableau.name} is implicit and takes an array state (..., d), not "
                          f"{'a tuple' if isinstance(y0, tuple) else 'a number'}")
+    shape = np.shape(y0)
     if not callable(jacobian):
         raise ValueError(f"{tableau.name} is implicit and needs jacobian(t, y) -> (..., d, d)")
     got = np.shape(jacobian(float(problem.t[0]), problem.unpack(problem.y)))
@@ -195,24 +194,23 @@ def make_stepper(problem, y0, tableau, jacobian, tolerances, stats):
     if got != (*shape, shape[-1]):
         raise ValueError(f"jacobian must return shape {(*shape, shape[-1])}, not {got}")
     is_solved = solved_to_tolerance(tolerances) if tolerances else solved_to_round_off(problem.y.real.dtype)
-    return implicit_stepper(problem.f, jacobian, tableau, problem.y, shape, stats, is_solved)
+    return implicit_stepper(problem.f, jacobian, tableau, problem.y, shape, stats, is_solved, bool(tolerances))
 
 
 def run_trajectories(f, y0, problem, tableau, tolerances, stats, tape, controller, h, max_steps, progress):
     """`run` for a batch in which each trajectory takes its own steps."""
-    shape = np.shape(y0)
-    if isinstance(y0, tuple) or len(shape) != 2:
+    if isinstance(y0, tuple) or np.ndim(y0) != 2:
         raise ValueError("per_trajectory needs y0 of shape (B, d), not "
-                         f"{'a tuple' if isinstance(y0, tuple) else shape}")
-    first = problem.first
+                         f"{'a tuple' if isinstance(y0, tuple) else np.shape(y0)}")
+    shape, first = np.shape(y0), problem.first
     problem = problem._replace(f=f, y=problem.y.reshape(shape),
                                first=lambda t, y: first(t, y.ravel()).reshape(shape))
-    for name in ("n_f", "n_steps", "n_accepted", "n_rejected"):
+    for name in vars(stats):
         setattr(stats, name, np.zeros(shape[0], dtype=int))
     dense = interpolant(tableau)
     passes = trajectory_steps(problem, tableau, tolerances, stats, controller, h, max_steps)
     solution = collect_trajectories(problem, passes, dense, stats, tape, teller(progress, problem.t))
-    return Run(problem, solution, tableau, tape, partial(between_trajectories, problem, tape, dense))
+    return Run(problem, solution, tableau, tape, partial(between_trajectories, problem, tape, dense, stats))
 
 
 def collect(problem, steps, dense, stats, tape, tell):
@@ -232,6 +230,7 @@ def collect(problem, steps, dense, stats, tape, tell):
                     hK, calls = all_increments(problem.f, dense, t, h, y, hK)
                     stats.n_f += calls
                     ys[inside:n] = evaluate(dense, (problem.t[inside:n] - t) / h, y, hK[:, None])
+                    require_finite(ys[inside:n], times[inside:n])
                 while n < len(times) and times[n] == t_new:
                     ys[n] = y_new
                     n += 1
@@ -240,6 +239,7 @@ def collect(problem, steps, dense, stats, tape, tell):
                 if tell is not None:
                     tell(t_new)
     except SolverError as error:
+        n = finite_rows(ys[:n])
         error.solution = Solution(problem.t[:n], problem.unpack(ys[:n]), stats)
         raise
     return Solution(problem.t, problem.unpack(ys), stats)

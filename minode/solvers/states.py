@@ -25,9 +25,9 @@ its `.solution` holds everything computed up to there.
 The trap: numpy broadcasts. A field that returns a number where a vector was due,
 or (1, d) for (d,), would be spread over the state in silence and give plausible
 nonsense. So the first value of f is looked at closely. It is the first stage of
-the first step, or where an implicit method has no stage there, Newton's first
-guess. A real velocity that turns complex later on, under a root or a logarithm,
-is met where the step is written down.
+the first step, or where an implicit method has no stage there, a call for that alone.
+A real velocity that turns complex later on, under a root or a logarithm, is met
+where the step is written down.
 
 Next: the two methods of the source text, spelled out (chapter 6).
 """
@@ -43,7 +43,8 @@ class Solution(NamedTuple):
     """What `solve` returns: the states `ys` (N, ...) at the times `t` (N,), and what they cost, `stats`.
 
     `interpolate(t)` is the state (...) at any time between the first and the last, and for
-    an array of times (M,) the states (M, ...), by (11.1); ValueError outside. `stats` counts: n_f
+    an array of times (M,) the states (M, ...), by (11.1); ValueError outside, SolverError where
+    that is infinite or NaN. `stats` counts: n_f
     calls of f, n_steps attempts, n_accepted and n_rejected of them, n_jac calls of jacobian;
     each is an array (B,) under per_trajectory. In a `SolverError` t and ys hold the times that
     were reached, and there is no `interpolate`.
@@ -128,7 +129,7 @@ def pose(f, y0, t):
     def first(t, y):
         value = f(t, unpack(y))
         _check_velocity(value, y0, shapes, is_tuple, dtype)
-        return np.concatenate([np.ravel(part) for part in (value if is_tuple else (value,))])
+        return np.concatenate([np.ravel(part) for part in (value if is_tuple else (value,))], dtype=dtype)
 
     return Problem(flat_f, y, as_times(t), unpack, first)
 
@@ -219,6 +220,11 @@ def as_real_as(dtype, value):
     if np.iscomplexobj(value) and dtype.kind != "c":
         raise TypeError("f returned complex values for a real state; make y0 complex to solve it so")
     return value
+
+
+def copied(dtype, velocity):
+    """A velocity as a new array of the state's dtype."""
+    return np.array(as_real_as(dtype, velocity), dtype)
 
 
 def teller(progress, t):

@@ -57,7 +57,7 @@ class Tableau:
     coefficients of θ, θ², … in its weight (chapter 11); the stages are those of A,
     the velocity at the new state where b is not already the last row of A, and those
     of the rows `dense_A`. ValueError where shapes do not fit, an order is no positive integer,
-    or (7.1) or (7.2) is broken. Butcher (1963).
+    (7.1) or (7.2) is broken, or the dense output does not end where the step does. Butcher (1963).
 
     >>> ralston = Tableau("ralston", order=2, A=["", "2/3"], b="1/4 3/4")
     >>> ralston.c, ralston.is_explicit
@@ -79,6 +79,7 @@ class Tableau:
     dense_A: tuple = ()
 
     def __post_init__(self):
+        self._require(isinstance(self.A, (list, tuple)), f"A must be a list of rows, not {self.A!r}")
         A, b, c = [_numbers(row) for row in self.A], _numbers(self.b), self.c
         s = len(b)
         for field, value in {"order": self.order, "embedded_order": self.embedded_order}.items():
@@ -112,6 +113,10 @@ class Tableau:
         if self.dense is not None:
             dense, rows = tuple(_numbers(row) for row in self.dense), s + (not self.is_fsal) + len(dense_A)
             self._require(len(dense) == rows, f"dense has {len(dense)} rows for {rows} stages")
+            self._require(len({len(row) for row in dense}) == 1, "the rows of dense must be of one length")
+            for j, (row, b_j) in enumerate(zip(dense, b + (Fraction(0),) * (rows - s))):
+                self._require(_near(sum(row), b_j), f"row {j + 1} of dense sums to {float(sum(row))}, and so the "
+                              f"weight of that stage at the end of the step, which is {float(b_j)} in b")
             object.__setattr__(self, "dense", dense)
 
     def _require(self, condition, message):

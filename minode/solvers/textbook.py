@@ -18,8 +18,9 @@ When is there one solution to tend to? If f is continuous in t and Lipschitz in 
 exactly one, near t₀ (Picard and Lindelöf). Neither "Lipschitz" nor "near" may be
 dropped: y' = √|y| from y = 0 is continuous, not Lipschitz, and is solved both by
 staying at 0 and by t²/4; y' = y² is Lipschitz near each point but not globally,
-and its solution 1/(1/y₀ − t) is gone at t = 1/y₀. A network with Lipschitz
-activations is Lipschitz everywhere (4.7) and has its solution for all time.
+and its solution from y₀ > 0 at t = 0, which is 1/(1/y₀ − t), is gone at t = 1/y₀. A
+network with Lipschitz activations is Lipschitz everywhere (4.7) and has its solution
+for all time.
 
 Euler's step follows the tangent at the left end. Expand the solution at t_{i−1}:
 y(t_i) = y + h y' + h²/2 y'' + …, so each step is wrong by h²/2 y'', and T/h steps
@@ -51,7 +52,7 @@ Next: both methods, and all others, as tables of numbers (chapter 7).
 
 import numpy as np
 
-from .states import Solution, SolverError, as_real_as, pose
+from .states import Solution, SolverError, copied, pose
 
 
 def odeint_euler(f, y0, t):
@@ -99,12 +100,15 @@ def _march(step, f, y0, t):
     ys[0] = problem.y
 
     def velocity(t, y):
-        return np.array(problem.f(t, y))                     # f may hand out the same array each time
+        return copied(ys.dtype, problem.f(t, y))             # f may hand out the same array each time
 
+    f_i = problem.first
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         for i in range(1, len(times)):
-            f_i = problem.first if i == 1 else velocity
-            ys[i] = as_real_as(ys.dtype, step(f_i, times[i - 1], times[i] - times[i - 1], ys[i - 1]))
+            if times[i] == times[i - 1]:                     # no step, and f is not asked
+                ys[i] = ys[i - 1]
+                continue
+            ys[i], f_i = step(f_i, times[i - 1], times[i] - times[i - 1], ys[i - 1]), velocity
             if not np.isfinite(ys[i]).all():
                 raise SolverError(
                     f"the state is no longer finite after the step from t = {times[i - 1]} to {times[i]}",

@@ -9,6 +9,7 @@ from . import computed, fixed, says, scientific
 
 U = np.finfo(np.float64).eps
 ROUND_OFF = 100 * U            # R(z) by solving with a small matrix
+FAST_ROUND_OFF = 1000 * U      # of one whose condition is about |z| = 1000
 ROOT = 1e-11                   # of SciPy's brentq, whose own tolerance is 2e-12
 OF_THE_LIMIT = 0.05            # how closely a controlled step keeps to the limit of stability
 GROWTH = 0.005                 # of a difference in a step, on average over a hundred steps
@@ -31,8 +32,8 @@ def test_implicit_methods_are_a_stable_and_the_l_stable_ones_put_out_what_the_sy
     assert max(data["imaginary"].values()) <= 1 + ROUND_OFF
     assert all(values.max() <= 1 for name, values in data["decay"].items() if name != "rk4")
     left, z = data["left"], stability.FAST
-    assert abs(left["implicit_euler"] - 1 / (1 + z)) <= ROUND_OFF
-    assert abs(left["trapezoid"] - (z / 2 - 1) / (z / 2 + 1)) <= ROUND_OFF
+    assert abs(left["implicit_euler"] - 1 / (1 + z)) <= FAST_ROUND_OFF
+    assert abs(left["trapezoid"] - (z / 2 - 1) / (z / 2 + 1)) <= FAST_ROUND_OFF
     symmetric = [left[name] for name in stability.SYMMETRIC]
     assert says("stability", f"by {min(symmetric):.3f} to {max(symmetric):.3f}")
     l_stable = [left[name] for name in stability.L_STABLE]
@@ -88,5 +89,5 @@ def test_the_coupling_that_damps_on_the_way_there_amplifies_round_off_on_the_way
     missed = computed("second_copy")["missed"]
     assert max(missed[1.0].max(), missed[0.999].max()) < 1e-13
     assert len(missed[0.99]) == second_copy.STEPS_BACK and says("second_copy", "Over 2,000 steps")
-    assert says("second_copy", f"reaches {scientific(missed[0.99].max(), 0)} with 0.99")
+    assert says("second_copy", "comes between 1e-7 and 1e-6 with 0.99") and 1e-7 < missed[0.99].max() < 1e-6
     assert missed[0.9][-1] > 1 and len(missed[0.9]) < 400

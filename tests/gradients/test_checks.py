@@ -102,6 +102,16 @@ def test_every_smooth_network_passes_the_check_of_its_gradients(data, network, t
     assert len(report) == 5 and all(row.ok for row in report)
 
 
+@pytest.mark.parametrize("f, y, theta", [
+    *[(LotkaVolterra(), [n, 0.9 * n], [0.5, 0.5 / n, 0.8, 0.8 / n]) for n in (100.0, 3e3, 1e6)],
+    (LotkaVolterra(), [1e6, 0.625e6], [0.5, 0.8e-6, 0.8, 0.8e-6]),              # at rest: f is 0
+    *[(Linear(2), [n, -n + 0.01], [1.0, 1.0, -2.0, -2.0]) for n in (1e2, 1e4)]],  # a difference of large terms
+    ids=repr)
+def test_large_states_and_small_differences_of_large_terms_are_no_mistakes(f, y, theta):
+    assert all(row.ok for row in check_field(f, 0.4, np.array(y), np.array(theta)))
+    assert all(row.ok for row in check_gradients(f, y, np.linspace(0.0, 1.0, 21), theta, method="rk4"))
+
+
 class Transposed(ForcedPendulum):
     def jacobian(self, t, y, theta):
         return np.swapaxes(super().jacobian(t, y, theta), -1, -2)
@@ -338,8 +348,59 @@ def test_check_field_names_the_derivative_whose_shape_is_wrong(method, shape, me
 
 def test_check_gradients_names_the_derivative_whose_shape_is_wrong():
     f = type("Wide", (ForcedPendulum,), {"param_jacobian": lambda self, t, y, theta: np.zeros((*y.shape, 4))})()
-    with pytest.raises(AssertionError, match=r"param_jacobian must .* must be \(2, 3, 2, 3\), not \(2, 3, 2, 4\)"):
+    with pytest.raises(AssertionError, match=r"param_jacobian must .* must be \(3, 3, 2, 3\), not \(3, 3, 2, 4\)"):
         check_gradients(f, BATCH, [0.0, 1.0], PENDULUM_THETA, method="rk4")
+
+
+class FirstAxis(VectorField):
+    """(θ₁ y₂, −θ₂ sin y₁), written with y[0] for y[..., 0]: two states at once have the shape of a matrix."""
+    dim, n_params = 2, 2
+
+    def __call__(self, t, y, theta):
+        return np.array([theta[0] * y[1], -theta[1] * np.sin(y[0])])
+
+    def jacobian(self, t, y, theta):
+        return np.array([[0 * y[0], theta[0] + 0 * y[0]], [-theta[1] * np.cos(y[0]), 0 * y[0]]])
+
+    def param_jacobian(self, t, y, theta):
+        return np.array([[y[1], 0 * y[0]], [0 * y[0], -np.sin(y[0])]])
+
+    def time_derivative(self, t, y, theta):
+        return np.zeros_like(y)
+
+
+class ClockAlong(VectorField):
+    """θ cos(t) y, with the clocks of two states along the components instead of the states."""
+    dim, n_params = 2, 1
+
+    def __call__(self, t, y, theta):
+        return theta * np.cos(t) * y
+
+    def jacobian(self, t, y, theta):
+        return (theta * np.cos(t) * np.ones_like(y))[..., None] * np.eye(2)
+
+    def param_jacobian(self, t, y, theta):
+        return (np.cos(t) * y)[..., None]
+
+    def time_derivative(self, t, y, theta):
+        return -theta * np.sin(t) * y
+
+
+class Mixed(ClockAlong):
+    """A sum that runs over the batch too."""
+
+    def __call__(self, t, y, theta):
+        return theta * np.cos(t)[..., None] * y * np.sum(y * y)
+
+
+@pytest.mark.parametrize("f, message", [
+    (FirstAxis(), r"__call__ must take any axes .*: for y \(3, 2\) its shape must be \(3, 2\), not \(2, 2\)"),
+    (ClockAlong(), r"__call__ must take any axes .*: for y \(3, 2\) its shape must be \(3, 2\), not ValueError: "),
+    (Mixed(), r"__call__ must take any axes .*: 3 states alike must be answered alike, and as one of them alone")],
+    ids=lambda f: type(f).__name__)
+def test_a_field_of_two_components_must_not_take_two_states_for_one(f, message):
+    with pytest.raises(AssertionError, match=message):
+        check_field(f, 0.4, np.array([0.3, -0.8]), np.full(f.n_params, 0.7))
 
 
 def test_a_field_without_parameters_passes_both_checks():

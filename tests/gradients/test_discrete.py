@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Linear, pullback, pushforward
-from minode.fields.network import Network
+from minode import Linear, VectorField, pullback, pushforward
+from minode.fields.base import FEW_ENTRIES
+from minode.fields.network import FEW, Network
 from minode.gradients.adjoint import invariant, time_gradient
-from minode.gradients.at_once import SMALL, Packed
+from minode.gradients.at_once import Packed
 from minode.gradients.discrete import Notes, sweep
 from minode.solvers.solve import find_method, run
 from tests.gradients.problems import (ADAPTIVE, EXACT, PROBLEMS, ROUND_OFF, SLOPE, complex_step_gradients,
@@ -107,21 +108,44 @@ def test_all_jacobians_at_once_give_what_the_steps_give_one_by_one(data, problem
 
 
 @pytest.mark.eq("18.6")
-@pytest.mark.parametrize("rows, steps, at_once",
-                         [(1, 40, True), (1, 1, True), (77, 40, True), (78, 40, False)])
-def test_the_way_is_chosen_by_the_size_of_the_jacobians(monkeypatch, rows, steps, at_once):
-    f, theta, _ = PROBLEMS["network"]                        # d p = 3 · 43 numbers for each of the batch
-    assert (rows * f.dim * f.n_params < SMALL) == at_once
+@pytest.mark.parametrize("name, rows, steps, at_once", [
+    ("network", 1, 40, True), ("network", 1, 1, True), ("network", 10, 40, True), ("network", 11, 40, False),
+    ("pendulum", 1, 40, True), ("pendulum", 149, 40, True), ("pendulum", 150, 40, False)])
+def test_the_way_is_chosen_by_the_size_of_the_states_or_their_jacobians(monkeypatch, name, rows, steps, at_once):
+    f, theta, _ = PROBLEMS[name]
+    kind, d = type(f.bind(theta, np.zeros(f.dim))), f.dim
+    assert (rows * d < FEW if kind is Network else rows * d * d < FEW_ENTRIES) == at_once
     seen = []
 
-    def watched(bound, t, y, linearize=Network.linearize):
+    def watched(bound, t, y, linearize=kind.linearize):
         seen.append(y.shape)
         return linearize(bound, t, y)
 
-    monkeypatch.setattr(Network, "linearize", watched)
-    pullback(f, np.full((rows, 3), 0.1), [0.0, 0.2], theta, np.ones((rows, 3)), method="midpoint",
+    monkeypatch.setattr(kind, "linearize", watched)
+    pullback(f, np.full((rows, d), 0.1), [0.0, 0.2], theta, np.ones((rows, d)), method="midpoint",
              step_size=0.2 / steps)
-    assert seen == [(2, steps, rows, 3)] * at_once           # all stages of all steps in one call
+    assert seen == [(2, steps, rows, d)] * at_once           # all stages of all steps in one call
+
+
+@pytest.mark.parametrize("d, has_jacobian", [(100, True), (3, False)])
+def test_a_field_of_many_components_or_of_products_alone_is_never_asked_for_its_jacobian(d, has_jacobian):
+    class Heat(VectorField):                                 # θ times the second differences of y
+        dim, n_params = d, 1
+
+        def __call__(self, t, y, theta):
+            return theta * np.diff(y, 2, prepend=0.0, append=0.0, axis=-1)
+
+        def vjp(self, t, y, theta, a):
+            return self(t, a, theta), np.array([np.vdot(a, self(t, y, np.ones(1)))])
+
+        if has_jacobian:
+            def jacobian(self, t, y, theta):
+                raise AssertionError("of d² numbers, of which nearly all are 0")
+
+    y0, theta = np.sin(np.arange(1.0, d + 1.0)), np.array([0.3])
+    pulled = pullback(Heat(), y0, [0.0, 0.5, 1.0], theta, y0, method="rk4")
+    exact = complex_step_gradients(lambda ys, theta: ys[-1] @ y0, Heat(), y0, [0.0, 0.5, 1.0], theta, method="rk4")
+    assert relative_error(pulled.y0, exact[0]) <= EXACT and relative_error(pulled.theta, exact[1]) <= EXACT
 
 
 @pytest.mark.eq("9.1", "11.1", "12.1", "18.1", "18.2", "18.3", "18.4", "18.5")

@@ -62,6 +62,7 @@ def test_layers_are_the_block_with_the_theta_of_the_floor_of_the_time(block, dat
     theta, y = data.draw(arrays(f.n_params, bound=1.0)), data.draw(arrays((*batch, 3)))
     t = 1.5 * data.draw(clocks(batch))
     check_field(f, 1.25, y, theta)
+    assert f.layer(np.array([0.7, 1.6, 2.5, 2.0, -0.6, 9.0])).tolist() == [0, 1, 2, 2, 0, 2]
     layer = np.clip(np.floor(np.broadcast_to(t, batch)), 0, 2).astype(int)
     value, f_y, f_theta = f(t, y, theta), f.jacobian(t, y, theta), f.param_jacobian(t, y, theta)
     for at in np.ndindex(*batch):

@@ -246,6 +246,27 @@ def test_a_wall_of_nan_ends_the_solve_with_everything_before_it(method):
     assert partial.stats.n_steps == partial.stats.n_accepted + partial.stats.n_rejected
 
 
+@each_method
+@pytest.mark.parametrize("dtype, most", [(np.float64, 1e308), (np.float32, 3e38)])
+def test_a_step_to_infinity_is_rejected_however_small_its_error_beside_it(method, dtype, most):
+    t = np.array([0.0, 1.0, 3.0])
+    for own, shape in ((False, (1,)), (True, (2, 1))):
+        with pytest.raises(SolverError, match="step size underflow|max_steps") as caught:      # near the largest
+            solve(lambda t, y: np.full(y.shape, most, dtype), np.zeros(shape, dtype), t, method=method,
+                  per_trajectory=own, max_steps=1000)
+        assert caught.value.solution.t.tolist() == [0.0, 1.0] and np.isfinite(caught.value.solution.ys).all()
+
+
+@each_method
+@pytest.mark.parametrize("own", [False, True])
+def test_a_first_step_is_found_where_the_trial_of_f_fails(method, own):
+    def f(t, y):                                       # y₁ = (√y₁(0) − t/2)², and f is not there for y₁ < 0
+        return np.stack([np.where(y[..., 0] < 0, np.nan, -np.sqrt(np.abs(y[..., 0]))), 0 * y[..., 1]], axis=-1)
+    y0 = np.array([[1e-3, 1.0]] if own else [1e-3, 1.0])
+    ys = odeint(f, y0, [0.0, 0.05], method=method, rtol=1e-6, atol=1e-2, per_trajectory=own)
+    assert abs(ys[-1].ravel()[0] - (np.sqrt(1e-3) - 0.025)**2) <= FEW_STEPS * 1e-2
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_velocity_that_is_not_finite_at_the_start_is_reported_there(value):
     with pytest.raises(SolverError, match=r"f is not finite at the initial state, t = 0\.5") as caught:

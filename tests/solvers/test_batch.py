@@ -52,12 +52,12 @@ def test_each_trajectory_takes_the_steps_it_would_take_alone(method, f, y0, span
     outputs = np.linspace(*span, 40)
     batch = run(f, starts, outputs, tape, method=method, rtol=tol, atol=tol, per_trajectory=True)
     ids, begins, steps = (np.concatenate([entry[n] for entry in tape]) for n in range(3))
-    between = np.linspace(*span, 7)
+    between, calls = np.linspace(*span, 7), batch.solution.stats.n_f.copy()
     states = batch.dense_output()(between)
     for i, start in enumerate(starts):
         t, _ = times(f, start, span, tol, method=method)
         alone = solve(f, start, outputs, method=method, rtol=tol, atol=tol)
-        assert batch.solution.stats.n_f[i] == alone.stats.n_f
+        assert calls[i] == alone.stats.n_f
         assert_agree(batch.solution.ys[:, i], alone.ys, alike(tol))
         assert_agree(states[:, i], alone.interpolate(between), alike(tol))
         assert len(t) == np.sum(ids == i) + 1
@@ -104,6 +104,19 @@ def test_float32_and_complex_batches_keep_their_kind(method):
         ys = odeint(f, y0.astype(kind), t, method=method, rtol=tol, atol=tol, per_trajectory=True)
         assert ys.dtype == kind and seen == {np.dtype(kind)}
         assert_agree(ys, double, FEW_STEPS * tol)
+        solution = solve(f, y0.astype(kind), t, method=method, rtol=tol, atol=tol, per_trajectory=True)
+        assert solution.interpolate([0.1, 0.7]).dtype == kind
+
+
+def test_what_interpolate_asks_of_f_is_counted_for_the_trajectory_it_is_asked_for():
+    calls = []
+
+    def f(t, y):
+        calls.append(len(t))
+        return pendulum(t, y)
+    solution = solve(f, [[0.5, -0.3], [2.0, 1.0]], [0.0, 5.0], method="dop853", per_trajectory=True)
+    solution.interpolate([0.1, 2.0, 4.0])
+    assert solution.stats.n_f.sum() == sum(calls) and solution.stats.n_jac.tolist() == [0, 0]
 
 
 # -- how f is called --------------------------------------------------------------------------

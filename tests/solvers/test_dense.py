@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 
-from minode import Tableau, methods, reversible, solve
+from minode import SolverError, Tableau, methods, odeint, reversible, solve
 from minode.solvers.dense import evaluate, interpolant, weights_at
 from tests.solvers.test_adaptive import each_problem, pendulum
 from tests.solvers.trees import EPS as PRINTED, Weights, density, order, rooted_trees
@@ -220,6 +220,28 @@ def test_the_dense_output_asks_for_more_only_where_it_must_and_only_once():
         assert len(calls) - before == extra * solution.stats.n_accepted
         assert solution.stats.n_f == len(calls)
         calls.clear()
+
+
+def to_the_top(t, y):
+    """y = 1 − (1 − t/2)² from 0; there is no velocity above y = 1, which it touches at t = 2."""
+    return np.sqrt(np.where(y > 1, np.nan, 1 - y))
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["joint", "own steps"])
+@pytest.mark.parametrize("method, t_end", [("dop853", 1.98), ("cash_karp", 2.03)])
+def test_a_state_between_that_is_not_finite_is_reported_and_never_returned(method, t_end, own):
+    t, y0 = np.linspace(0.0, t_end, 41), np.zeros((2, 1) if own else 1)
+    message = "the state is not finite between the steps, at t = "
+    options = {"method": method, "rtol": 1e-3, "atol": 1e-3, "per_trajectory": own}
+    with pytest.raises(SolverError, match=message) as caught:
+        odeint(to_the_top, y0, t, **options)
+    reached = caught.value.solution
+    assert len(reached.t) > 20 and caught.value.t == t[len(reached.t)]
+    assert reached.ys.shape == (len(reached.t), *y0.shape) and np.isfinite(reached.ys).all()
+    whole = solve(to_the_top, y0, [0.0, t_end], **options)                    # at its steps it is finite
+    with pytest.raises(SolverError, match=message) as again:
+        whole.interpolate(t)
+    assert again.value.t == caught.value.t and np.isfinite(whole.interpolate(reached.t)).all()
 
 
 def test_a_state_between_has_the_shape_and_kind_of_y0():

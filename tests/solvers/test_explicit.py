@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from scipy.integrate import solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, odeint_euler, odeint_rk4, solve
@@ -189,6 +189,7 @@ def test_an_interval_of_m_steps_is_m_steps_in_spite_of_round_off(t_a, m, step_si
 
 @pytest.mark.eq("9.4")
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=5), st.floats(0.05, 20), st.booleans())
+@example([0.0, 1.4], 1.0, False)                       # which is nearer to one step than to two
 def test_the_grid_has_the_fewest_equal_steps_that_are_not_too_long(times, step_size, down):
     t = np.sort(times)[::-1] if down else np.sort(times)
     grid = times_of(t, step_size)

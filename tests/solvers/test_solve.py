@@ -167,6 +167,7 @@ REFUSED = [                                            # y0, keywords, error, me
     (BATCH, OWN | dict(progress=1), TypeError, "progress must be True or callable .*, not int"),
     (Y0, OWN, ValueError, r"per_trajectory needs y0 of shape \(B, d\), not \(2,\)"),
     ((BATCH,), OWN, ValueError, r"per_trajectory needs y0 of shape \(B, d\), not a tuple"),
+    ((1.0, [0.1, 2.0]), OWN, ValueError, r"per_trajectory needs y0 of shape \(B, d\), not a tuple"),
     (BATCH[None], OWN, ValueError, r"per_trajectory needs y0 of shape \(B, d\), not \(1, 3, 2\)"),
     (BATCH, OWN | dict(method="rk4"), ValueError, "per_trajectory needs an adaptive explicit .* got rk4"),
     (BATCH, OWN | dict(step_size=0.1), ValueError, "adaptive explicit method without step_size.* got dopri5"),

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def test_an_array_of_any_shape_is_the_vector_of_its_rows(door, data, batch, d, t
     assert set(seen) == {y0.shape}
     assert_agree(ys, door(swirl, y0.ravel(), t).reshape(len(t), *y0.shape), ROUND_OFF)
     assert np.array_equal(ys[0], y0)
+    assert np.array_equal(door(swirl, np.asfortranarray(y0), t), ys)         # however it lies in memory
 
 
 @pytest.mark.eq("5.1")
@@ -263,6 +265,33 @@ def decay_of_the_root(t, y):
 def test_and_by_trajectories_with_steps_of_their_own(method):
     with pytest.raises(TypeError, match=TURNS_COMPLEX):
         odeint(under_a_root, np.ones((2, 3)), [0.0, 1.0], method=method, per_trajectory=True)
+
+
+@pytest.mark.parametrize("method", ["cash_karp", "dop853"])       # which ask for f at the new state by itself
+@pytest.mark.parametrize("own", [False, True], ids=["joint", "own steps"])
+def test_and_where_it_does_so_in_the_last_call_of_a_step(method, own):
+    refused = 0
+    for t_end in np.linspace(1.85, 2.1, 26):                      # of y = 1 − (1 − t/2)², which may overshoot 1
+        try:
+            odeint(lambda t, y: np.emath.sqrt(1 - y), [[0.0]] if own else [0.0], [0.0, t_end], method=method,
+                   rtol=1e-2, atol=1e-3, per_trajectory=own)
+        except TypeError as error:
+            assert re.search(TURNS_COMPLEX, str(error))
+            refused += 1
+    assert refused > 5
+
+
+@through_every_door
+def test_a_field_that_answers_in_float64_is_asked_in_float32_all_the_same(door):
+    seen = set()
+
+    def f(t, y):
+        seen.add(y.dtype)
+        return -y.astype(np.float64)
+    assert door(f, np.ones(2, np.float32), [0.0, 0.1, 0.2]).dtype == np.float32
+    for method in (*methods.values(), reversible("rk4")):
+        odeint(f, np.ones(2, np.float32), [0.0, 0.1, 0.2], method=method, jacobian=lambda t, y: -np.eye(2))
+    assert seen == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("error", [TypeError("the reader's own"), KeyError("another")])

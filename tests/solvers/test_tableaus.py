@@ -100,6 +100,12 @@ def test_floats_may_miss_by_their_rounding_and_no_more():
     (dict(A=["", "1"], b="1/2 1/2", embedded_order=1), "embedded_order is for a b_hat"),
     (dict(A=["", "one"], b="1/2 1/2"), "must hold numbers, such as '3/40 9/40', not 'one'"),
     (dict(A=["", "1/0"], b="1/2 1/2"), "must hold numbers, such as '3/40 9/40', not '1/0'"),
+    (dict(A=5, b="1"), "A must be a list of rows, not 5"),
+    (dict(A=["1/2"], b="1", c="0.500000001"), "row 1 of A sums to 0.5, but c is 0.500000001"),
+    (dict(A=["1"], b="1", dense=["1", "0"]), "dense has 2 rows for 1 stages"),
+    (dict(A=["", "1"], b="0 1", dense=["1", "0 0", "0"]), "the rows of dense must be of one length"),
+    (dict(A=["1"], b="1", dense=["1/2 1/4"]), "row 1 of dense sums to 0.75, and so the weight of that stage at "
+                                              "the end of the step, which is 1.0 in b"),
 ])
 def test_a_table_whose_shape_does_not_fit_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -197,3 +197,7 @@ def test_times_may_fall_repeat_or_stand_alone(solver):
     assert np.array_equal(ys[0], ys[1]) and np.array_equal(ys[3], ys[4])
     calls, ys = asked(solver, f, [0.4, -0.3], [0.7])
     assert calls == [] and ys.tolist() == [[0.4, -0.3]]
+    calls, ys = asked(solver, f, [0.4, -0.3], [0.7, 0.7])       # no step, and so f need not be finite there
+    assert calls == [] and ys.tolist() == [[0.4, -0.3]] * 2
+    with pytest.raises(ValueError, match="f must return the shape of y"):
+        solver(lambda t, y: np.zeros(3), [0.4, -0.3], [0.7, 0.7, 0.8])
