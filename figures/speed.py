@@ -3,7 +3,8 @@
 Times of this book's solvers and gradients beside those of other libraries, measured in turns in one
 run, on one thread pinned to one core, in float64. Each ratio is the median over the rounds of the times of that round; the times of
 JAX leave out its compiling, which is given beside them. Printed as tables and drawn as
-ratios; shows (9.1), (12.1), (18.1).
+ratios; shows (9.1), (12.1), (18.1). Beside them the time that NumPy and the others take for tanh, on
+which the networks spend much of theirs.
 
 Caption. Time of the others over the time of minode, on a logarithmic scale: blue bars, to the
 right of 1, are slower than minode, the others faster. The numbers depend on the machine and
@@ -123,8 +124,9 @@ def compare(title, contenders, notes=()):
     ours = next(iter(times.values()))
     rows = {name: (1e3 * np.median(seconds), np.median(seconds / ours)) for name, seconds in times.items()}
     print(f"\n{title}", file=sys.stderr)
+    first = next(iter(rows)).split(",")[0]
     for name, (ms, ratio) in rows.items():
-        print(f"    {name:28} {ms:9.3f} ms   minode takes {1 / ratio:6.3f} of it", file=sys.stderr)
+        print(f"    {name:28} {ms:9.3f} ms   {first} takes {1 / ratio:6.3f} of it", file=sys.stderr)
     for note in notes:
         print(f"    {note}", file=sys.stderr)
     return {"title": title, "rows": rows}
@@ -156,6 +158,13 @@ def batch_table(rng):
     contenders |= _peers.batch_contenders(THETA, y0, span, rtol, atol)
     contenders["SciPy RK45 in a loop"] = scipy_loop
     return compare("1,000 Lotka–Volterra trajectories, each its own steps, rtol 1e-6, atol 1e-9", contenders)
+
+
+def tanh_table():
+    """What the networks of B, C and D spend most of their time on, by itself."""
+    x = np.linspace(-3.0, 3.0, 2**16)
+    out = np.empty_like(x)
+    return compare("tanh of 65,536 numbers", {"NumPy": lambda: np.tanh(x, out)} | _peers.tanh_contenders(x))
 
 
 def gradient_table(work):
@@ -202,21 +211,21 @@ def compute():
     only = os.environ.get("MINODE_SPEED", "solvers batch gradients").split()
     tables = list(solver_tables(rng)) if "solvers" in only else []
     tables += [batch_table(rng)] if "batch" in only else []
-    tables += [gradient_table(work) for work in workloads(rng)] if "gradients" in only else []
+    tables += [*map(gradient_table, workloads(rng)), tanh_table()] if "gradients" in only else []
     print(f"\nfor README.md:\n\n{as_markdown(tables)}", file=sys.stderr)
     return {"tables": tables, "versions": _peers.versions()}
 
 
 def draw(fig, data):
-    rows = [(table["title"], name, ratio) for table in data["tables"]
+    rows = [(table["title"], name, ratio) for table in data["tables"] if "NumPy" not in table["rows"]
             for name, (_, ratio) in list(table["rows"].items())[1:]]
     ax, place = fig.subplots(), -np.arange(len(rows))
-    ax.barh(place, [ratio for _, _, ratio in rows], height=0.7,
+    ax.barh(place, [ratio - 1 for _, _, ratio in rows], left=1, height=0.7,
             color=[style.VERMILION if ratio < 1 else style.BLUE for _, _, ratio in rows])
     ax.set_yticks(place, [name for _, name, _ in rows], fontsize=8)
     ax.set(xscale="log", xlabel="time over the time of minode", ylim=(place[-1] - 0.6, 0.6))
-    left, right = ax.get_xlim()
-    ax.set_xlim(left, 30 * right)
+    ratios = [ratio for _, _, ratio in rows]
+    ax.set_xlim(0.7 * min(ratios), 30 * max(ratios))
     for y, (title, _, ratio) in zip(place, rows):
         text = title if y == 0 or title != rows[-y - 1][0] else ""
         ax.text(max(ratio, 1.0) * 1.1, y, f"{ratio:.2g}" + (f"    {text}" if text else ""), va="center", fontsize=7)

@@ -125,8 +125,9 @@ def test_the_speed_tables_have_the_rows_that_the_figure_measures(monkeypatch):
     speed.batch_table(rng)
     for work in speed.workloads(rng):
         speed.gradient_table(work)
-    rows = [row for columns in (3, 5, 6) for row in cells(section("Speed"), columns)]
-    assert [title for title, *_ in rows] == measured and len(rows) == 17
+    speed.tanh_table()
+    rows = [row for columns in (3, 5, 6, 4) for row in cells(section("Speed"), columns)]
+    assert [title for title, *_ in rows] == measured and len(rows) == 18
     for _, *times in rows:
         assert all(re.fullmatch(r"[\d,]+(\.\d+)?", time) for time in times)
 
