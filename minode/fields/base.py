@@ -43,7 +43,7 @@ from math import prod
 
 import numpy as np
 
-FEW_ENTRIES = 600       # of f_y, in all the batch: from there on they cost more than they save
+FEW_ENTRIES = 600       # of f_y in all the batch, and ten times as many of f_θ: more cost more than they save
 
 
 class VectorField:
@@ -123,7 +123,7 @@ class Bound:
 
     A field that can do better than begin anew in each call overrides `bind`. What that returns needs
     f(t, y), `vjp` and `a_f_theta`; of `noted`, `log`, `pull` and `give_back` it has all, or no `noted`;
-    of `linearize` and `is_small` both, or no `linearize`; and `inlet(y)` or none: an array like y, or
+    of `linearize` and `is_small` both, or no `linearize`; and `read_in_place(y)` or none: an array like y, or
     None, from which f(t, y) reads its y without keeping it. None is as good as not there.
     """
 
@@ -159,12 +159,13 @@ class Bound:
         return self.field.jacobian(t, y, self.theta), pull_theta
 
     def is_small(self, shape):
-        """Whether for states of this shape, (..., d), all Jacobians at once are quicker than one product each.
+        """Whether for states of this shape, (..., d), all Jacobians at once are worth their time and memory.
 
         Never where the field has the products alone.
         """
         written = getattr(type(self.field), "jacobian", None) is not VectorField.jacobian
-        return written and prod(shape) * shape[-1] < FEW_ENTRIES
+        few = prod(shape) * shape[-1] < FEW_ENTRIES and prod(shape) * self.field.n_params < 10 * FEW_ENTRIES
+        return written and few
 
     def a_f_theta(self):
         """The sum of the a f_θ of all calls."""

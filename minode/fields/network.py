@@ -45,7 +45,7 @@ class Network:
     It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y) for states of
     one shape and a number t, and leaves the rooms it was computed in on the list `log`; the next call may write its
     answer into the same array. `pull(note, a, out)` writes into out the vector-Jacobian product at the
-    point of that note; `give_back` takes notes that are not needed any more. `inlet(y)` is the part of x̃_0
+    point of that note; `give_back` takes notes that are not needed any more. `read_in_place(y)` is the part of x̃_0
     in which a single y is read: what a solver computes there need not be copied.
 
     >>> from minode import MLP
@@ -69,7 +69,7 @@ class Network:
         value = self.forward(self.rooms.get(y.shape) or self.new_room(y.shape), t, y)
         return value if y.ndim < 3 else value.reshape(y.shape)
 
-    def inlet(self, y):
+    def read_in_place(self, y):
         if y.ndim == 1 and y.dtype == self.dtype:           # the y of a batch lie apart in x̃_0
             self.ready = self.rooms.get(y.shape) or self.new_room(y.shape)
             self.entrance = self.ready.state
@@ -214,7 +214,7 @@ class Network:
         return layers[-1][1][..., -d:].swapaxes(0, 1).reshape(*y.shape, d), pull_theta
 
     def is_small(self, shape):
-        return prod(shape) < FEW
+        return prod(shape) < FEW and prod(shape) * max(self.mlp.widths) < FEW * FEW
 
     def a_f_theta(self):
         """The sum of all a f_θ pulled so far, laid out like θ."""

@@ -59,7 +59,8 @@ from ..solvers.solve import odeint, run
 from ..solvers.states import as_real, as_times
 from ..solvers.tableaus import Tableau
 from .discrete import sweep
-from .faults import Report, Row, check_axes_in_front, directions, faults, joined, size_of_terms, vjp_of_right_shape
+from .faults import (Report, Row, check_axes_in_front, directions, faults, in_proportion, joined, largest,
+                     size_of_terms, vjp_of_right_shape)
 from .pullback import pullback
 from .tangent import as_point, has_second_derivatives, pushforward
 
@@ -176,9 +177,10 @@ def check_field(f, t, y, theta):
     size = np.abs(a_f_y * w).sum() + np.abs(a_f_theta * dtheta).sum() + np.abs(a * forward).sum()
     rows.append(Row("a f_y, a f_θ, vjp against jvp", float(error), DUALITY_TOLERANCE * (1 + size)))
     if has_second_derivatives(f):
-        change = central_difference(lambda s: joined(f.vjp(t, y + s * w, theta + s * dtheta, a)), 0.0, 1.0)
-        compare("change of both", "vjp_derivative", joined(f.vjp_derivative(t, y, theta, a, w, dtheta)), change,
-                size_of_terms(joined((a_f_y, a_f_theta)), y, theta, change, change))
+        w, dtheta = in_proportion(w, y), in_proportion(dtheta, theta)
+        compare("change of both", "vjp_derivative", joined(f.vjp_derivative(t, y, theta, a, w, dtheta)),
+                central_difference(lambda s: joined(f.vjp(t, y + s * w, theta + s * dtheta, a)), 0.0, 1.0),
+                1 + largest(joined((a_f_y, a_f_theta))))
     check_axes_in_front(f, t, y, theta, expected[-1])
     return Report(rows).insist(lambda: why(f, t, y, theta))
 
@@ -201,7 +203,7 @@ def check_gradients(f, y0, t, theta, **solver):
     """
     y0, theta, t = *as_point(f, y0, theta), as_times(t)
     dy0, dtheta, a = directions(y0, theta, y0.shape)
-    dy0, dtheta = (v * np.where(x == 0, 1.0, np.abs(x)) for v, x in ((dy0, y0), (dtheta, theta)))
+    dy0, dtheta = in_proportion(dy0, y0), in_proportion(dtheta, theta)
 
     bound, frozen = f.bind(theta, y0), solver
     forward = run(bound, y0, t, [], **solver)

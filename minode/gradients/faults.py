@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-ALIKE = 1e-9            # relative difference of two answers that should be one, but for their rounding
+NOTHING, LITTLE = 1e-9, 1e-6          # of the largest component
 
 
 class Row(NamedTuple):
@@ -82,15 +82,25 @@ def check_axes_in_front(f, t, y, theta, dim_out):
         if wrong:
             raise AssertionError(f"{rule}: for y {Y.shape} its shape must be {expected}, not {wrong}")
         alone = np.asarray(call(t, y, theta))
-        if not np.allclose(got, alone, rtol=ALIKE, atol=ALIKE * np.abs(alone).max(initial=0.0)):
+        alike = np.sqrt(np.finfo(alone.dtype).eps)
+        if not np.allclose(got, alone, alike, alike * (1 + largest(alone) + largest(y) * (1 + largest(theta)))):
             raise AssertionError(f"{rule}: {len(Y)} states alike must be answered alike, and as one of them alone")
 
 
+def largest(x):
+    """The largest absolute value in x, 0 of none."""
+    return np.abs(x).max(initial=0.0)
+
+
 def size_of_terms(value, y, theta, f_y, f_theta):
-    """What a rounding in f is relative to: f may be the small difference of terms as large as y f_y and θ f_θ."""
-    def largest(x):
-        return np.abs(x).max(initial=0.0)
-    return 1 + largest(value) + largest(y) * largest(f_y) + largest(theta) * largest(f_theta)
+    """What a rounding in f is relative to: f may be the small difference of terms like y_j ∂f/∂y_j and θ_j ∂f/∂θ_j."""
+    return 1 + largest(value) + largest(f_y * y[..., None, :]) + largest(f_theta * theta)
+
+
+def in_proportion(v, x):
+    """v, its components in units of those of x: moved so, each is rounded alike. (0, or nearly: in units of 1.)"""
+    size, most = np.abs(x), largest(x)
+    return v * np.where(size > NOTHING * most, np.maximum(size, LITTLE * most), 1.0)
 
 
 def faults(f, t, y, theta, differences, tolerance):

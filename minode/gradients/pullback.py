@@ -64,8 +64,8 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate.
     `dL_dtheta` (p,) is ∂L/∂θ where the loss sees θ directly. `solver` are the
     keywords of `solve`, and `backward` a dict of those that differ in the backward solve
-    of backsolve and interpolate. `times=False` leaves out dL/dt_i, which takes a call of f for each
-    output that the loss sees; it is None then. ValueError or TypeError for unusable input,
+    of backsolve and interpolate. `times=False` leaves out dL/dt_i, which takes a call of f on all
+    the outputs that the loss sees; it is None then. ValueError or TypeError for unusable input,
     SolverError where a solve fails. Griewank and Walther (2008); Sanz-Serna (2016) for
     discrete; Chen, Rubanova, Bettencourt and Duvenaud (2018) for backsolve. Equation (20.1).
 
@@ -105,6 +105,8 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     method = find_method(solver.get("method", "dopri5"))
     if not callable(loss):
         raise TypeError(f"loss must be callable as loss(ys) -> (L, dL_dys), not {type(loss).__name__}")
+    if not isinstance(times, (bool, np.bool_)):
+        raise TypeError(f"times must be True or False, not {times!r}")
     check_route(gradient, method, solver, backward)
     bound = f.bind(theta, y0)
     is_reversible = not isinstance(method, Tableau)

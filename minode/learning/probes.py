@@ -43,7 +43,7 @@ class ProbedNetwork(Network):
     array([ 1.,  3., -5.])
     """
 
-    noted = linearize = inlet = None                   # the way back computes its passes again
+    noted = linearize = read_in_place = None           # the way back computes its passes again
 
     def __init__(self, layers, mlp, dtype, rows):
         super().__init__(layers, mlp, dtype)

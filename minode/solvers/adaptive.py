@@ -41,7 +41,7 @@ along it tells the size of y'':
     h₁ = ( 0.01 / max(‖f₀/sc‖, d₂) )^{1/q},   first step = min(100 h₀, h₁).   (10.6)
 
 Where y₀ or f₀ is nearly nothing, below 1e-5 of sc, h₀ is 1e-6; where f₀ and d₂ are nothing, h₁
-is; where f is NaN at the trial state, d₂ is left out; and no step is longer than the span.
+is 1e-6 too; where f is NaN at the trial state, d₂ is left out; no step is longer than the span.
 
 A step never passes the end of the span (but for the rounding of t + c_i h) and the last
 one meets it exactly. E is NaN where y_new is infinite too: measured against infinity, any error

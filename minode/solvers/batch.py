@@ -152,7 +152,7 @@ def collect_trajectories(problem, passes, interpolant, stats, tape, tell):
                             row_of = np.cumsum(np.isin(np.arange(len(ids)), i)) - 1
                         theta = (next_out[i] - t[i]) / h[i]
                         values[inside] = evaluate(interpolant, theta, y[i], rows[:, row_of[i]])
-                        require_finite(values, next_out[j])
+                        require_finite(values, next_out[j], ids[j])
                     ys[due[ids[j]], ids[j]] = values
                     due[ids[j]] += 1
                     next_out = awaited[due[ids]]
@@ -190,6 +190,6 @@ def between_trajectories(problem, tape, interpolant, stats):
         np.add.at(stats.n_f, ids[step], calls)
         clock = np.repeat(times.ravel(), B)
         flat = evaluate(interpolant, (clock - starts[step]) / h[step], y[step], rows)
-        require_finite(flat, clock)
+        require_finite(flat, clock, ids[step])
         return flat.reshape(*times.shape, B, d).astype(problem.y.dtype, copy=False)
     return interpolate

@@ -125,11 +125,15 @@ def finite_rows(ys):
     return int(np.append(np.isfinite(ys).all(axis=1), False).argmin())
 
 
-def require_finite(ys, t):
-    """SolverError at the first of the times t (m,) whose state between two steps, a row of ys, is not finite."""
+def require_finite(ys, t, ids=None):
+    """SolverError at the first of the times t (m,) whose state between two steps, a row of ys, is not finite.
+
+    `ids` (m,) are the numbers of the trajectories, where each takes its own steps.
+    """
     m = finite_rows(ys)
     if m < len(ys):
-        raise SolverError(f"the state is not finite between the steps, at t = {t[m]}", float(t[m]))
+        who = "" if ids is None else f"trajectory {ids[m]}: "
+        raise SolverError(f"{who}the state is not finite between the steps, at t = {t[m]}", float(t[m]))
 
 
 def between(problem, tape, interpolant, stats):

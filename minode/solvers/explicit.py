@@ -67,8 +67,8 @@ def explicit_stepper(f, tableau, y, stats):
 
     f takes and returns arrays like y, k is f(t, y), and k_last the last stage. y is (n,), t and h
     are numbers; or y is (d, m), its columns with times and steps of their own, t and h (m,).
-    Where the velocity at y_new is not a stage, hK has one row more to put it in. Where f has an
-    `inlet`, Y_i is computed in the array in which f will read it; elsewhere in a new one.
+    Where the velocity at y_new is not a stage, hK has one row more to put it in. Where f can
+    `read_in_place`, Y_i is computed in the array from which f will read it; elsewhere in a new one.
     """
     coefficients, b = rows_of(tableau, y.dtype)
     s, is_fsal, shape = tableau.stages, tableau.is_fsal, y.shape
@@ -79,7 +79,7 @@ def explicit_stepper(f, tableau, y, stats):
             for (c_i, row), hk_i in zip(coefficients, hK[1:own])]
     sum_up, used, first, multiply = b[:own].dot, stack[1:own + 1], hK[0], np.multiply
     f_i = f if y.ndim == 1 else lambda t, Y_i: f(t, Y_i.reshape(shape))
-    inlet = f.inlet(y) if getattr(f, "inlet", None) else None
+    inlet = f.read_in_place(y) if getattr(f, "read_in_place", None) is not None else None
 
     def step(t, h, y, k):
         try:

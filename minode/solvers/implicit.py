@@ -30,8 +30,9 @@ hand-written f_y, correct the increments by Δ with
 δ_ij being 1 where i = j and 0 elsewhere. The trap is where to start. (13.1) has other solutions
 than the one that tends to y with h, and from h k_i = h f(t, y) Newton may find one: the implicit
 Euler method would take y' = −y² from 1 to −1 with h = 2, and not to ½. Steps of a given size
-therefore start from h k_i = 0, that is from Y_i = y. A method that chooses its steps starts from
-the increment before, which saves an iteration, and has an error estimate to tell it.
+therefore start from h k_i = 0: Y_i is y, or in later blocks (below) what the stages before make of
+it. A method that chooses its steps starts from the increment before, which saves an iteration, and
+its error estimate rejects a wrong solution.
 
 Where A falls into blocks, each block's stages are solved once those before them are
 known: a diagonally implicit method (trbdf2, kvaerno5) solves d equations a stage, a fully

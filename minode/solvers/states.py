@@ -129,7 +129,8 @@ def pose(f, y0, t):
     def first(t, y):
         value = f(t, unpack(y))
         _check_velocity(value, y0, shapes, is_tuple, dtype)
-        return np.concatenate([np.ravel(part) for part in (value if is_tuple else (value,))], dtype=dtype)
+        return np.concatenate([np.ravel(part) for part in (value if is_tuple else (value,))],
+                              dtype=dtype, casting="unsafe")
 
     return Problem(flat_f, y, as_times(t), unpack, first)
 

@@ -79,7 +79,7 @@ class Tableau:
     dense_A: tuple = ()
 
     def __post_init__(self):
-        self._require(isinstance(self.A, (list, tuple)), f"A must be a list of rows, not {self.A!r}")
+        self._require(isinstance(self.A, (list, tuple, np.ndarray)), f"A must be a list of rows, not {self.A!r}")
         A, b, c = [_numbers(row) for row in self.A], _numbers(self.b), self.c
         s = len(b)
         for field, value in {"order": self.order, "embedded_order": self.embedded_order}.items():

@@ -82,7 +82,7 @@ def test_a_stage_that_is_computed_where_the_network_reads_it_is_the_stage(networ
     f, theta = network
     y0, t = np.linspace(-1.0, 1.0, f.dim), [0.0, 0.3, 0.5, 1.1]
     bound = f.bind(theta, y0)
-    inlet = bound.inlet(y0)
+    inlet = bound.read_in_place(y0)
     inlet[:] = y0
     assert any(np.shares_memory(inlet, room.state) for room in bound.rooms.values())
     assert np.array_equal(bound(0.3, inlet), bound(0.3, y0.copy()))
@@ -94,7 +94,7 @@ def test_a_stage_that_is_computed_where_the_network_reads_it_is_the_stage(networ
 def test_batches_and_states_of_another_dtype_have_no_such_place():
     f = MLP([4, 5, 3], ["tanh", "tanh"])
     bound = f.bind(f.init(np.random.default_rng(0)), np.zeros(3))
-    assert bound.inlet(np.zeros((2, 3))) is None and bound.inlet(np.zeros(3, np.float32)) is None
+    assert bound.read_in_place(np.zeros((2, 3))) is None and bound.read_in_place(np.zeros(3, np.float32)) is None
 
 
 def test_before_anything_was_pulled_back_the_share_of_theta_is_nothing():

@@ -112,6 +112,62 @@ def test_large_states_and_small_differences_of_large_terms_are_no_mistakes(f, y,
     assert all(row.ok for row in check_gradients(f, y, np.linspace(0.0, 1.0, 21), theta, method="rk4"))
 
 
+def test_a_state_at_rest_is_no_mistake_however_a_batch_is_rounded():
+    A = np.random.default_rng(0).normal(size=(5, 5))
+    U, s, V = np.linalg.svd(A)
+    A = U * [*s[:-1], 0.0] @ V                                   # A y is round-off for the last row of V
+    assert all(row.ok for row in check_field(Linear(5), 0.0, V[-1], A.ravel()))
+    assert all(row.ok for row in check_gradients(Linear(5), V[-1], [0.0, 1.0], A.ravel(), method="rk4"))
+
+
+class Robertson(VectorField):
+    """Numbers of ten orders of magnitude; `slow` is what the Jacobian takes for the slowest rate."""
+    dim, n_params, slow = 3, 3, 1.0
+
+    def __call__(self, t, y, theta):
+        a, b, c = np.moveaxis(y, -1, 0)
+        rates = theta[0] * a, theta[1] * b * c, theta[2] * b * b
+        return np.stack([rates[1] - rates[0], rates[0] - rates[1] - rates[2], rates[2]], axis=-1)
+
+    def jacobian(self, t, y, theta):
+        _, b, c = np.moveaxis(y, -1, 0)
+        f_y = np.zeros((*y.shape, 3))
+        f_y[..., 1, 0], f_y[..., 0, 1], f_y[..., 0, 2] = self.slow * theta[0], theta[1] * c, theta[1] * b
+        f_y[..., 2, 1] = 2 * theta[2] * b
+        f_y[..., 1, 1:], f_y[..., 0, 0] = -f_y[..., 0, 1:] - f_y[..., 2, 1:], -f_y[..., 1, 0]
+        return f_y
+
+    def param_jacobian(self, t, y, theta):
+        a, b, c = np.moveaxis(y, -1, 0)
+        f_theta = np.zeros((*y.shape, 3))
+        f_theta[..., 1, 0], f_theta[..., 0, 1], f_theta[..., 2, 2] = a, b * c, b * b
+        f_theta[..., 0, 0], f_theta[..., 1, 1:] = -a, -np.stack([b * c, b * b], axis=-1)
+        return f_theta
+
+    def time_derivative(self, t, y, theta):
+        return np.zeros_like(y)
+
+
+def test_a_small_entry_is_not_lost_among_large_ones():
+    y, theta = np.array([0.9, 3e-5, 0.1]), np.array([0.04, 1e4, 3e7])
+    assert all(row.ok for row in check_field(Robertson(), 0.0, y, theta))
+    for slow in (0.0, 0.5, 0.99):
+        wrong = type("Wrong", (Robertson,), {"slow": slow})()
+        with pytest.raises(AssertionError, match="f_y, jacobian .* NO"):
+            check_field(wrong, 0.0, y, theta)
+
+
+@pytest.mark.parametrize("tiny", [0.0, 1e-17, 1e-9, 1e-8, 1e-3])
+def test_a_component_that_is_nearly_nothing_is_moved_all_the_same(tiny):
+    class OneEntry(Linear):
+        def vjp(self, t, y, theta, a):
+            A = theta.reshape(2, 2) * [[1, 1], [-1, 1]]
+            return a @ A, super().vjp(t, y, theta, a)[1]
+        bind = VectorField.bind
+    with pytest.raises(AssertionError, match="a derivative is wrong"):
+        check_gradients(OneEntry(2), [tiny, 1.0], [0.0, 0.5, 1.0], np.array([0.0, 0.3, 3.0, -0.2]), method="rk4")
+
+
 class Transposed(ForcedPendulum):
     def jacobian(self, t, y, theta):
         return np.swapaxes(super().jacobian(t, y, theta), -1, -2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Linear, VectorField, pullback, pushforward
+from minode import MLP, Linear, VectorField, pullback, pushforward
 from minode.fields.base import FEW_ENTRIES
 from minode.fields.network import FEW, Network
 from minode.gradients.adjoint import invariant, time_gradient
@@ -125,6 +125,15 @@ def test_the_way_is_chosen_by_the_size_of_the_states_or_their_jacobians(monkeypa
     pullback(f, np.full((rows, d), 0.1), [0.0, 0.2], theta, np.ones((rows, d)), method="midpoint",
              step_size=0.2 / steps)
     assert seen == [(2, steps, rows, d)] * at_once           # all stages of all steps in one call
+
+
+def test_jacobians_of_many_parameters_or_wide_layers_are_too_large_to_be_kept_for_all_steps():
+    wide, narrow = MLP([17, 256, 16], ["tanh", "tanh"]), MLP([17, 32, 16], ["tanh", "tanh"])
+    shape = np.zeros(16)
+    assert narrow.bind(np.zeros(narrow.n_params), shape).is_small((16,))
+    assert not wide.bind(np.zeros(wide.n_params), shape).is_small((16,))
+    assert Linear(12).bind(np.zeros(144), shape).is_small((12,))                # 12 · 144 numbers of f_θ a stage
+    assert not Linear(20).bind(np.zeros(400), shape).is_small((20,))            # 20 · 400
 
 
 @pytest.mark.parametrize("d, has_jacobian", [(100, True), (3, False)])

@@ -129,6 +129,13 @@ def test_without_the_times_the_rest_is_the_same_and_f_is_called_once_less(gradie
     assert np.array_equal(rest.y0, whole.y0) and np.array_equal(rest.theta, whole.theta)
 
 
+def test_times_is_true_or_false():
+    f, theta, y0 = PROBLEMS["network"]
+    for times in (None, "no", np.array([1, 0])):
+        with pytest.raises(TypeError, match="times must be True or False, not "):
+            pullback(f, y0, [0.0, 1.0], theta, y0, times=times)
+
+
 def test_every_route_of_a_solve_says_the_same_value_and_its_gradient():
     f, theta, y0 = PROBLEMS["network"]
     t = [0.0, 0.4, 1.0]

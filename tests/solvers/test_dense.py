@@ -231,7 +231,7 @@ def to_the_top(t, y):
 @pytest.mark.parametrize("method, t_end", [("dop853", 1.98), ("cash_karp", 2.03)])
 def test_a_state_between_that_is_not_finite_is_reported_and_never_returned(method, t_end, own):
     t, y0 = np.linspace(0.0, t_end, 41), np.zeros((2, 1) if own else 1)
-    message = "the state is not finite between the steps, at t = "
+    message = ("trajectory 0: " if own else "^") + "the state is not finite between the steps, at t = "
     options = {"method": method, "rtol": 1e-3, "atol": 1e-3, "per_trajectory": own}
     with pytest.raises(SolverError, match=message) as caught:
         odeint(to_the_top, y0, t, **options)

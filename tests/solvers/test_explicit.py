@@ -260,6 +260,16 @@ def test_a_field_may_reuse_the_array_it_returns(tableau):
     assert np.array_equal(*ys)
 
 
+def test_a_field_may_have_attributes_of_its_own():
+    class Reactor:
+        inlet = 0.3
+
+        def __call__(self, t, y):
+            return self.inlet - y
+    t = [0.0, 0.5, 1.0]
+    assert np.array_equal(odeint(Reactor(), [1.0], t, method="rk4"), odeint(lambda t, y: 0.3 - y, [1.0], t, method="rk4"))
+
+
 def test_it_may_reuse_it_where_the_dense_output_calls_it_between_two_steps():
     buffer, b = np.empty(2), methods["bosh3"].b
     own = Tableau("own", order=3, A=methods["bosh3"].A, b=b, dense=[[x] for x in b] + [[0]], dense_A=["1/2"])

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -141,6 +142,8 @@ def test_a_field_may_return_lists(door):
     assert np.array_equal(door(lambda t, y: [y[1], -t * y[0]], [1, 2], t),
                           door(lambda t, y: np.array([y[1], -t * y[0]]), [1, 2], t))
     assert_agree(door(lambda t, y: 1, 0, t), t, ROUND_OFF)
+    if door in (odeint_euler, odeint_rk4):
+        assert_agree(door(lambda t, y: np.array([Fraction(1, 2)]), [0.0], t)[:, 0], np.array(t) / 2, ROUND_OFF)
 
 
 @through_every_door

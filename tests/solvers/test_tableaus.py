@@ -77,6 +77,8 @@ def test_numbers_are_read_as_they_are_printed():
     assert all(type(x) is F for x in (*own.A[1], *own.b, *own.c))
     floats = Tableau("floats", 2, A=[(), (0.5,)], b=(0.0, 1.0))
     assert type(floats.A[1][0]) is float and floats.c == (0, 0.5)
+    arrays = Tableau("arrays", 2, A=np.array([[0.0, 0.0], [0.5, 0.0]]), b=np.array([0.0, 1.0]))
+    assert (arrays.A, arrays.b, arrays.c) == (floats.A, floats.b, floats.c)
     again = replace(own)                                                    # reading twice changes nothing
     assert (again.A, again.b, again.c) == (own.A, own.b, own.c)
     with pytest.raises(FrozenInstanceError):
