@@ -123,8 +123,8 @@ class Bound:
 
     A field that can do better than begin anew in each call overrides `bind`. What that returns needs
     f(t, y), `vjp` and `a_f_theta`; of `noted`, `log`, `pull` and `give_back` it has all, or no `noted`;
-    of `linearize` and `is_small` both, or no `linearize`; and `read_in_place(y)` or none: an array like y, or
-    None, from which f(t, y) reads its y without keeping it. None is as good as not there.
+    of `linearize` and `is_small` both, or no `linearize`; and `read_in_place(y)` or none: an array like
+    y, or None, from which f(t, y) reads its y without keeping it. None is as good as not there.
     """
 
     def __init__(self, field, theta):

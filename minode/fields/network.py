@@ -43,10 +43,10 @@ class Network:
     """An MLP with θ filled in: f(t, y), and its vector-Jacobian product.
 
     It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y) for states of
-    one shape and a number t, and leaves the rooms it was computed in on the list `log`; the next call may write its
-    answer into the same array. `pull(note, a, out)` writes into out the vector-Jacobian product at the
-    point of that note; `give_back` takes notes that are not needed any more. `read_in_place(y)` is the part of x̃_0
-    in which a single y is read: what a solver computes there need not be copied.
+    one shape and a number t, and leaves the rooms it was computed in on the list `log`; the next call
+    may write its answer into the same array. `pull(note, a, out)` writes into out the vector-Jacobian
+    product at the point of that note; `give_back` takes notes that are not needed any more. The array
+    `read_in_place(y)` is the part of x̃_0 for a single y: what is computed there need not be copied.
 
     >>> from minode import MLP
     >>> f, theta = MLP([2, 2], ["sin"]), np.arange(6.0)

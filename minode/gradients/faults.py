@@ -82,7 +82,7 @@ def check_axes_in_front(f, t, y, theta, dim_out):
         if wrong:
             raise AssertionError(f"{rule}: for y {Y.shape} its shape must be {expected}, not {wrong}")
         alone = np.asarray(call(t, y, theta))
-        alike = np.sqrt(np.finfo(alone.dtype).eps)
+        alike = np.sqrt(np.finfo(np.result_type(alone, np.float32)).eps)
         if not np.allclose(got, alone, alike, alike * (1 + largest(alone) + largest(y) * (1 + largest(theta)))):
             raise AssertionError(f"{rule}: {len(Y)} states alike must be answered alike, and as one of them alone")
 

@@ -459,6 +459,13 @@ def test_a_field_of_two_components_must_not_take_two_states_for_one(f, message):
         check_field(f, 0.4, np.array([0.3, -0.8]), np.full(f.n_params, 0.7))
 
 
+def test_a_matrix_may_be_of_integers():
+    class Turn(Linear):
+        def jacobian(self, t, y, theta):
+            return np.broadcast_to([[0, 1], [-4, 0]], (*y.shape, 2))
+    assert all(row.ok for row in check_field(Turn(2), 0.0, np.ones((3, 2)), np.array([0.0, 1.0, -4.0, 0.0])))
+
+
 def test_a_field_without_parameters_passes_both_checks():
     class Still(VectorField):
         dim, n_params = 1, 0
