@@ -161,7 +161,7 @@ def batch_table(rng):
 
 
 def tanh_table():
-    """What the networks of B, C and D spend most of their time on, by itself."""
+    """What the networks of B, C and D spend a quarter to two thirds of their time on, by itself."""
     x = np.linspace(-3.0, 3.0, 2**16)
     out = np.empty_like(x)
     return compare("tanh of 65,536 numbers", {"NumPy": lambda: np.tanh(x, out)} | _peers.tanh_contenders(x))

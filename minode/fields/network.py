@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 PART = 2**16            # numbers of a layer that are worked on at a time, 512 kB
-FEW = 32                # numbers in the states of a batch, the layers of which are as quick to compute again
+FEW = 32                # states of fewer numbers in all are small, if those times the widest layer are below FEW²
 
 
 class Room(NamedTuple):

@@ -31,7 +31,7 @@ hand-written f_y, correct the increments by Δ with
 than the one that tends to y with h, and from h k_i = h f(t, y) Newton may find one: the implicit
 Euler method would take y' = −y² from 1 to −1 with h = 2, and not to ½. Steps of a given size
 therefore start from h k_i = 0: Y_i is y, or in later blocks (below) what the stages before make of
-it. A method that chooses its steps starts from the increment before, which saves an iteration, and
+it. A method that chooses its steps starts from the increment before, which saves calls of f, and
 its error estimate rejects a wrong solution.
 
 Where A falls into blocks, each block's stages are solved once those before them are

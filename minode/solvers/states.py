@@ -44,10 +44,9 @@ class Solution(NamedTuple):
 
     `interpolate(t)` is the state (...) at any time between the first and the last, and for
     an array of times (M,) the states (M, ...), by (11.1); ValueError outside, SolverError where
-    that is infinite or NaN. `stats` counts: n_f
-    calls of f, n_steps attempts, n_accepted and n_rejected of them, n_jac calls of jacobian;
-    each is an array (B,) under per_trajectory. In a `SolverError` t and ys hold the times that
-    were reached, and there is no `interpolate`.
+    that is infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and
+    n_rejected of them, n_jac calls of jacobian; each is an array (B,) under per_trajectory. In a
+    `SolverError` t and ys hold the times that were reached, and there is no `interpolate`.
 
     >>> from minode import solve
     >>> solution = solve(lambda t, y: -y, [1.0, 2.0], [0.0, 0.5, 1.0], method="rk4")

@@ -139,3 +139,10 @@ def test_value_and_slope_keep_the_dtype(name, dtype):
     z = np.array([-1.5, 0.0, 0.5], dtype)
     x = value(z)
     assert x.dtype == slope(z, x).dtype == curvature(z, x).dtype == dtype
+
+
+def test_sigmoid_is_right_to_the_spacing_of_numbers_at_one_and_not_of_its_own():
+    z = np.linspace(-60.0, 60.0, 241)
+    value = ACTIVATIONS["sigmoid"].value(z)
+    assert np.abs(value - 1 / (1 + np.exp(-z))).max() <= 2 * np.finfo(float).eps
+    assert (value[z <= -40.0] == 0.0).all() and value[z > -36.0].all()
