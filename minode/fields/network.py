@@ -61,7 +61,7 @@ class Network:
         self.widened = [*(np.concatenate([Wt, 0 * Wt[:, :1]], axis=1) for Wt in before), last]
         self.totals = [np.zeros(Wt.shape, np.result_type(dtype, float)) for Wt in self.widened]     # of (4.4)
         self.rooms, self.desks, self.log, self.lent = {}, {}, [], 0
-        self.idle = self.value = self.entrance = None
+        self.idle, self.value, self.entrance, self.traits = None, None, None, ()    # traits: what notes differ by
 
     def __call__(self, t, y):
         if y is self.entrance:
@@ -77,18 +77,20 @@ class Network:
 
     def noted(self, t, y):
         if self.idle is None:                               # taken away: no other network may work in them
-            self.kind = y.shape, self.dtype
+            self.kind = y.shape, self.dtype, *self.traits
             stock, self.mlp.idle = self.mlp.idle.pop(self.kind, None), {}
             self.kept, self.idle = stock or ([np.empty_like(Wt) for Wt in self.widened], [])
             for Wt, own in zip(self.kept, self.widened):
                 Wt[...] = own
-        rooms, value = note = self.idle.pop() if self.idle else self.rooms_to_keep(y.shape)
-        if y.ndim != 2:
-            y = y.reshape(-1, self.mlp.dim)
-        for room in rooms:
-            self.forward(room, t, y[room.rows])
+        note = self.idle.pop() if self.idle else self.new_note(y.shape, self.kept)
         self.log.append(note)
         self.lent += 1
+        return self.fill(note, t, y)
+
+    def fill(self, note, t, y):
+        (rooms, value), y = note, y.reshape(-1, self.mlp.dim)
+        for room in rooms:
+            self.forward(room, t, y[room.rows])
         return value
 
     def give_back(self, notes):
@@ -102,10 +104,9 @@ class Network:
         rows = (prod(shape[:-1]),) if len(shape) > 1 else ()
         inputs = [np.empty((*rows, len(Wt)), self.dtype) for Wt in self.widened]
         sums = [np.empty((*rows, Wt.shape[1]), self.dtype) for Wt in self.widened]
-        self.rooms[shape] = self.furnish(shape, self.widened, inputs, sums, None, slice(None))
-        return self.rooms[shape]
+        return self.rooms.setdefault(shape, self.furnish(shape, self.widened, inputs, sums, None, slice(None)))
 
-    def rooms_to_keep(self, shape):
+    def new_note(self, shape, weights):
         """Rooms for a part of the batch each, and x_m; z_l and x_m are their own where a slope reads them."""
         batch, widest, rooms = prod(shape[:-1]), max(len(Wt) for Wt in self.weights), []
         if self.value is None or self.mlp.sigmas[-1].reads:
@@ -116,7 +117,7 @@ class Network:
             inputs = [aligned((len(last), len(Wt)), self.dtype) for Wt in self.weights]
             sums = [aligned(delta.shape, self.dtype) if "z" in sigma.reads else delta
                     for sigma, (_, _, _, delta, _, _) in zip(self.mlp.sigmas, self.desk(len(last))[::-1])]
-            rooms.append(self.furnish(last.shape, self.kept, inputs, sums, last, rows))
+            rooms.append(self.furnish(last.shape, weights, inputs, sums, last, rows))
         return rooms, self.value
 
     def furnish(self, shape, weights, inputs, sums, last, rows):
@@ -156,9 +157,9 @@ class Network:
                 one[...] = 1.0
         return value
 
-    def trace(self, t, y):
-        """[(x̃_{l−1}, z_l, x_l), ...] of the evaluation at (t, y), in the room of its shape."""
-        room = self.rooms.get(y.shape) or self.new_room(y.shape)
+    def trace(self, t, y, room=None):
+        """[(x̃_{l−1}, z_l, x_l), ...] of the evaluation at (t, y), in this room or that of its shape."""
+        room = room or self.rooms.get(y.shape) or self.new_room(y.shape)
         value = self.forward(room, t, y)
         return [(product.__self__, z[..., :n], (value if x is None else x)[..., :n])
                 for (product, _, z, x, _, _), n in zip(room.way_in, self.mlp.widths[1:])]

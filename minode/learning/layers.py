@@ -82,11 +82,11 @@ class Layered(VectorField):
 class BoundLayers(Bound):
     """A `Layered` field with θ filled in: what `bind` returns. Where t is a number, one block does all."""
 
-    noted = None                                       # the way back computes its passes again
-
     def __init__(self, field, theta, y):
         super().__init__(field, theta)
         self.bound = [field.block.bind(part, y) for part in theta.reshape(field.n_layers, -1)]
+        if getattr(self.bound[0], "noted", None) is None:
+            self.noted = None                          # the way back computes its passes again
 
     def __call__(self, t, y):
         if np.ndim(t):
@@ -97,6 +97,24 @@ class BoundLayers(Bound):
         if np.ndim(t):
             return super().vjp(t, y, a)
         return self.bound[self.field.layer(t)].vjp(t, y, a)                        # (25.6)
+
+    def noted(self, t, y):
+        layer = self.bound[self.field.layer(t)]                                    # (25.6)
+        value = layer.noted(t, y)
+        self.log.append((layer, layer.log.pop()))
+        return value
+
+    def pull(self, note, a, out):
+        layer, note = note
+        layer.pull(note, a, out)
+
+    def give_back(self, notes):
+        for layer, note in notes:
+            layer.give_back([note])
+
+    def is_small(self, shape):
+        layer = self.bound[0]
+        return getattr(layer, "linearize", None) is not None and layer.is_small(shape) and super().is_small(shape)
 
     def a_f_theta(self):
         return self.total + np.concatenate([bound.a_f_theta() for bound in self.bound])

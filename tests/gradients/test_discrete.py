@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import MLP, Linear, VectorField, pullback, pushforward
+from minode import MLP, Flow, Layered, Linear, VectorField, pullback, pushforward
 from minode.fields.base import FEW_ENTRIES
 from minode.fields.network import FEW, Network
 from minode.gradients.adjoint import invariant, time_gradient
@@ -125,6 +125,23 @@ def test_the_way_is_chosen_by_the_size_of_the_states_or_their_jacobians(monkeypa
     pullback(f, np.full((rows, d), 0.1), [0.0, 0.2], theta, np.ones((rows, d)), method="midpoint",
              step_size=0.2 / steps)
     assert seen == [(2, steps, rows, d)] * at_once           # all stages of all steps in one call
+
+
+WIDE = MLP([4, 16, 3], ["tanh", "identity"])
+
+
+@pytest.mark.parametrize("f", [WIDE, Flow(WIDE), Layered(WIDE, 2)], ids=lambda f: type(f).__name__)
+def test_no_layer_is_computed_again_on_the_way_back_through_a_large_batch(monkeypatch, f):
+    passes, theta = [], np.linspace(-1.0, 1.0, f.n_params)
+
+    def watched(*arguments, forward=Network.forward):
+        passes.append(arguments)
+        return forward(*arguments)
+
+    monkeypatch.setattr(Network, "forward", watched)
+    y0 = np.full((30, f.dim), 0.1)
+    pullback(f, y0, [0.0, 1.0, 2.0], theta, y0, method="rk4", times=False)
+    assert len(passes) == 2 * 4                              # two steps of four stages
 
 
 def test_jacobians_of_many_parameters_or_wide_layers_are_too_large_to_be_kept_for_all_steps():

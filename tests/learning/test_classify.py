@@ -92,6 +92,28 @@ def test_layers_with_theta_filled_in_are_the_same(t, block):
     assert_agree(bound.a_f_theta(), by_theta, ROUND_OFF)
 
 
+class Forgetful(VectorField):
+    """A block of which there are the products alone, and at whose θ nothing is kept for the way back."""
+
+    dim, n_params = BLOCK.dim, BLOCK.n_params
+
+    def bind(self, theta, y):
+        bound = BLOCK.bind(theta, y)
+        bound.noted = bound.linearize = None
+        return bound
+
+
+@pytest.mark.eq("18.4", "25.6")
+@pytest.mark.parametrize("rows", [6, 80])                    # all Jacobians at once, and step by step
+def test_layers_of_a_block_that_keeps_nothing_have_the_same_gradient(rows):
+    rng = np.random.default_rng(4)
+    theta, y0, a = Layered(BLOCK, 3).init(rng), *rng.normal(size=(2, rows, 3))
+    kept, computed_again = (pullback(Layered(block, 3), y0, (0, 3), theta, a, method="heun", step_size=0.5, times=False)
+                            for block in (BLOCK, Forgetful()))
+    assert relative_error(computed_again.y0, kept.y0) <= EXACT
+    assert relative_error(computed_again.theta, kept.theta) <= EXACT
+
+
 @pytest.mark.eq("12.1", "25.6")
 def test_layers_have_gradients_where_each_trajectory_has_its_own_clock():
     f, rng = Layered(CLOCKED, 2), np.random.default_rng(5)

@@ -139,6 +139,17 @@ def test_the_gradient_of_the_likelihood_is_the_derivative_of_the_number_computed
     assert found.t.shape == t.shape
 
 
+def test_gradients_in_arrays_that_another_gradient_has_left_are_the_same():
+    f, rng, options = MLP(PAIR.widths, PAIR.names), np.random.default_rng(5), {"method": "rk4", "step_size": 0.25}
+    noises = [None, rademacher(rng, 2, POINTS.shape), rademacher(rng, 2, POINTS.shape), rademacher(rng, 3, POINTS.shape)]
+    for noise in [*noises, *noises]:
+        theta = f.init(rng)
+        _, left = negative_log_likelihood(f, POINTS, [0.0, 1.0], theta, noise=noise, **options)
+        assert f.idle                                        # for the next one
+        _, fresh = negative_log_likelihood(MLP(f.widths, f.names), POINTS, [0.0, 1.0], theta, noise=noise, **options)
+        assert all(np.array_equal(a, b) for a, b in zip(left, fresh))
+
+
 @pytest.mark.parametrize("gradient", ["checkpoint", "backsolve", "interpolate"])
 def test_every_route_finds_that_gradient(gradient):
     options = {"method": "dopri5", "rtol": 1e-9, "atol": 1e-9}
