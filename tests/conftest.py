@@ -6,8 +6,8 @@ import hypothesis
 import matplotlib
 import pytest
 
+from tests.ahead import CONTROLS, slow_figures, start_ahead
 from tests.book import DEFINED
-from tests.figures import start_ahead
 
 matplotlib.use("Agg")
 
@@ -22,11 +22,13 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_finish(session):
-    """Where all figures are going to be drawn, and no mistake planted, begin with the slow ones on another core."""
-    is_whole = sum("test_a_figure_is_drawn" in item.nodeid for item in session.items) > 1
+    """Where no mistake is planted, begin on another core with what is slow and going to be asked for."""
+    nodes = [item.nodeid for item in session.items]
+    names = [CONTROLS] * any("test_every_negative_control_is_seen" in node for node in nodes)
+    names += slow_figures() * (sum("test_a_figure_is_drawn" in node for node in nodes) > 1)
     is_planting = session.config.pluginmanager.hasplugin("tests.controls")
-    if is_whole and not is_planting and not session.config.option.collectonly:
-        session.config.add_cleanup(start_ahead())
+    if len(names) > 1 and not is_planting and not session.config.option.collectonly:
+        session.config.add_cleanup(start_ahead(names))
 
 
 def pytest_collection_modifyitems(config, items):

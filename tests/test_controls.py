@@ -1,42 +1,35 @@
 """Every equation has a negative control, a test of that equation sees it, and it leaves no trace."""
 
 import importlib
-import subprocess
-import sys
 import types
 
-from tests.book import BOOK, DEFINED, ROOT, in_order
+from tests.ahead import CONTROLS, planting, result
+from tests.book import BOOK, DEFINED, in_order
 from tests.controls import executed, planted
-from tests.mistakes import CONTROLS, controls
+from tests.mistakes import CONTROLS as MISTAKES, controls
 from tests.mutants import EXPLAINED, mutants
 
 
-def run(*arguments):
-    """pytest with the plugin, in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "pytest", "-p", "tests.controls", *arguments],
-                          cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
-
-
 def test_every_equation_has_a_negative_control():
-    lacking, orphans = set(DEFINED) - set(CONTROLS), set(CONTROLS) - set(DEFINED)
+    lacking, orphans = set(DEFINED) - set(MISTAKES), set(MISTAKES) - set(DEFINED)
     assert not lacking, f"tests/mistakes.py has no mistake in {in_order(lacking)}"
     assert not orphans, f"tests/mistakes.py has mistakes in {in_order(orphans)}, which no chapter prints"
-    assert all(CONTROLS.values())
+    assert all(MISTAKES.values())
 
 
 def test_every_negative_control_is_seen_by_a_test_of_its_equation():
-    done = run("--controls", "tests")
+    done = result(CONTROLS)
     missed = [line for line in done.stdout.splitlines() if not line.startswith(("seen", "no harm"))]
     assert done.returncode == 0, "\n".join(missed) + done.stderr
 
 
 def test_a_mistake_that_no_test_sees_fails_the_run():
-    done = run("--controls", "--eq", "17.1", "tests/fields")                # where no test is marked (17.1)
+    done = planting("--controls", "--eq", "17.1", "tests/fields")                # where no test is marked (17.1)
     assert done.returncode == 1 and "SURVIVED (17.1)" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_number_of_no_equation_is_told_and_nothing_is_run():
-    done = run("--eq", "17.1", "--eq", "99.1", "tests/fields")
+    done = planting("--eq", "17.1", "--eq", "99.1", "tests/fields")
     assert done.returncode == 4 and "no chapter prints 99.1; " in done.stderr + done.stdout
 
 

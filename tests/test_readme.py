@@ -15,8 +15,8 @@ from figures import _peers, speed
 from minode import Linear, odeint, pullback
 from minode.gradients.pullback import ROUTES
 from minode.solvers.solve import KEYWORDS
+from tests.ahead import planting
 from tests.book import CHAPTERS, ROOT, exercises, hours, minutes, readme
-from tests.test_controls import run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ERRATA = (ROOT / "tests" / "test_errata.py").read_text(encoding="utf-8")
@@ -106,7 +106,7 @@ def test_every_erratum_is_decided_by_a_test(number):
 def test_each_broken_line_is_named_by_the_test_that_the_answer_names():
     answers = re.findall(r"^(\d)\. `(tests/[\w/]+\.py::\w+)`", section("Break this line"), re.M)
     assert len(answers) == len(exercises()) == len(cells(section("Break this line"), 5)) >= 5
-    done = run("--exercises", *[test for _, test in answers])
+    done = planting("--exercises", *[test for _, test in answers])
     for (k, test), number in zip(answers, exercises()):
         assert re.search(rf"^seen +\({number}\) .* exercise {k}  <- {test.removeprefix('tests/')}", done.stdout, re.M), \
             f"exercise {k}: {done.stdout}{done.stderr}"

@@ -1,0 +1,90 @@
+"""What takes long and can be had ahead, on another core, while other tests run.
+
+It is the slow figures and the run of all negative controls. Whoever comes first, the second process or the
+test that needs a result, claims the work and does it; the other waits for the result or goes on.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+
+from figures import discover
+
+ROOT = Path(__file__).parent.parent
+CONTROLS = "the negative controls"
+SLOW = 3                   # seconds of a figure that is worth computing while other tests run
+AHEAD = {}                 # the second process and the folder of what it has computed, while there is one
+
+
+def result(name):
+    """compute() of a figure, or what pytest said of the negative controls."""
+    if not AHEAD or claim(AHEAD["folder"], name):
+        return compute(name)
+    done = AHEAD["folder"] / f"{name}.pickle"
+    while not done.exists() and AHEAD["process"].is_alive():
+        time.sleep(0.05)
+    return pickle.loads(done.read_bytes()) if done.exists() else compute(name)
+
+
+def compute(name):
+    if name == CONTROLS:
+        return planting("--controls", "tests")
+    return import_module(f"figures.{name}").compute()
+
+
+def planting(*arguments):
+    """pytest with the plugin of tests/controls.py, in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "pytest", "-p", "tests.controls", *arguments],
+                          cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+
+
+def claim(folder, name):
+    """Whether this process is the first to want it."""
+    try:
+        (folder / f"{name}.claimed").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def work_ahead(names, folder):
+    """Compute what nobody has claimed, and leave it in the folder, each file whole."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))                  # and end a pytest that is running
+    for name in names:
+        if claim(folder, name):
+            part = folder / f"{name}.part"
+            part.write_bytes(pickle.dumps(compute(name)))
+            part.rename(folder / f"{name}.pickle")
+
+
+def slow_figures():
+    """The names of the slow figures, slowest first."""
+    seconds = {name: module.SECONDS for name, module in discover().items()
+               if module.SECONDS >= SLOW and not getattr(module, "ON_REQUEST", False)}
+    return sorted(seconds, key=seconds.get, reverse=True)
+
+
+def start_ahead(names):
+    """Start on these in a second process, in this order. Returns a function that ends it.
+
+    It leaves files: a thread that received them here would use memory while tests measure memory.
+    """
+    folder = tempfile.TemporaryDirectory()
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    process = multiprocessing.get_context("spawn").Process(target=work_ahead, args=(names, Path(folder.name)), daemon=True)
+    process.start()
+    AHEAD.update(process=process, folder=Path(folder.name))
+
+    def end():
+        AHEAD.clear()
+        process.terminate()
+        process.join()
+        folder.cleanup()
+    return end
