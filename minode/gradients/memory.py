@@ -49,8 +49,7 @@ from array import array
 import numpy as np
 
 from ..solvers.dense import stages_of
-from ..solvers.explicit import Stats, explicit_stepper
-from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
+from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun, stages_used
 from ..solvers.solve import run
 from .at_once import Packed
 from .discrete import step_back, sweep
@@ -171,10 +170,8 @@ def reversible_back(method, flat, t, t_new, before, after, bars):
 
 def increment_back(tableau, flat, t, h, y, bar):
     """bar J_h(t, y), the cotangent of y from that of the increment."""
-    hK, step = explicit_stepper(flat, tableau, y, Stats())
-    step(t, h, y, flat(t, y))
-    A, c, W = stages_of(tableau, False)
-    Y = y + A @ hK[:len(c)]
+    _, c, W = stages_of(tableau, False)
+    Y, _ = stages_used(flat, tableau, t, h, y)
 
     def pull(i, lam, out):
         out[...] = flat.vjp(t + c[i] * h, Y[i], lam)

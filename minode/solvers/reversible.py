@@ -48,8 +48,8 @@ Next: one door to all of this (chapter 15).
 
 import numpy as np
 
-from .dense import interpolant
-from .explicit import Grid, Stats, explicit_stepper
+from .dense import interpolant, stages_of
+from .explicit import Grid
 from .implicit import IMPLICIT_MIDPOINT
 from .states import SolverError, copied, pose
 
@@ -99,9 +99,9 @@ class Reversible:
 
     def increment(self, f, t, h, y):
         """Ψ_h(t, y)."""
-        hK, step = explicit_stepper(f, self.tableau, y, Stats())
-        step(t, h, y, f(t, y))
-        return self.tableau.arrays[1].astype(y.real.dtype) @ hK[:self.tableau.stages]
+        _, hK = stages_used(f, self.tableau, t, h, y)
+        b = stages_of(self.tableau, False)[2][:, -1]
+        return b.astype(y.real.dtype) @ hK                                         # (9.3)
 
     def start(self, f, t, y):
         return y, y
@@ -115,6 +115,16 @@ class Reversible:
         (y_new, z_new), h, c = state, t_new - t, self.coupling
         z = z_new + self.increment(f, t_new, -h, y_new)                            # (14.4)
         return (y_new - (1 - c) * z - self.increment(f, t, h, z)) / c, z           # (14.4)
+
+
+def stages_used(f, tableau, t, h, y):
+    """Y_i and h k_i, (s, n) each, of the stages that a step from (t, y) depends on."""
+    A, c, _ = stages_of(tableau, False)
+    Y, hK = np.empty((2, len(c), *y.shape), y.dtype)
+    for i in range(len(c)):
+        Y[i] = y + A[i, :i].dot(hK[:i])                                            # (9.1)
+        hK[i] = h * f(t + c[i] * h, Y[i])                                          # (9.2)
+    return Y, hK
 
 
 REVERSIBLE = (AsynchronousLeapfrog(), ReversibleHeun())
