@@ -104,7 +104,7 @@ def draw(fig, data):
         n = np.arange(1, len(missed) + 1)
         ax.semilogy(n, np.maximum(missed, FLOOR), color=COUPLINGS[coupling], lw=1.2)
         ax.semilogy(n, 1e-16 * coupling ** -n.astype(float), ":", color=COUPLINGS[coupling], lw=1.4)
-    for coupling, x, y in ((0.9, 380, 1e-3), (0.99, 620, 3e-9), (0.999, 1500, 3e-13), (1.0, 1560, 1e-17)):
+    for coupling, x, y in ((0.9, 380, 1e-3), (0.99, 620, 3e-9), (0.999, 1470, 9.5e-16), (1.0, 1480, 2.5e-13)):
         ax.text(x, y, f"$λ = {coupling:g}$", color=COUPLINGS[coupling])
     ax.set(xlabel="steps back", ylabel="distance from the way there", ylim=(2e-18, 10),
            title="back: a driven pendulum")
