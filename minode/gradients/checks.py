@@ -59,10 +59,10 @@ from ..solvers.solve import odeint, run
 from ..solvers.states import as_real, as_times
 from ..solvers.tableaus import Tableau
 from .discrete import sweep
-from .faults import (Report, Row, check_axes_in_front, directions, faults, in_proportion, joined, largest,
-                     size_of_terms, vjp_of_right_shape)
+from .faults import (Report, Row, check_axes_in_front, directions, faults, in_float64, in_proportion, joined,
+                     largest, size_of_terms, vjp_of_right_shape)
 from .pullback import pullback
-from .tangent import as_point, has_second_derivatives, pushforward
+from .tangent import has_second_derivatives, pushforward
 
 U = np.finfo(np.float64).eps
 EPSILON = U ** (1 / 3)                                                             # (22.2)
@@ -139,7 +139,7 @@ def check_field(f, t, y, theta):
     a f_y, a f_θ, vjp against jvp         ...  yes
     change of both, vjp_derivative        ...  yes
     """
-    (y, theta), t = as_point(f, y, theta, "y"), as_real("t", t)[()]
+    y, theta, t = *in_float64(f, y, theta, "y"), as_real("t", t)[()]
     if not y.size:
         raise ValueError(f"y must hold at least one state, but has shape {y.shape}")
     if np.shape(t) not in ((), y.shape[:-1]):
@@ -201,7 +201,7 @@ def check_gradients(f, y0, t, theta, **solver):
     >>> [row.what for row in report][-1], all(row.ok for row in report)
     ('pullback against pushforward', True)
     """
-    y0, theta, t = *as_point(f, y0, theta), as_times(t)
+    y0, theta, t = *in_float64(f, y0, theta, "y0"), as_times(t)
     dy0, dtheta, a = directions(y0, theta, y0.shape)
     dy0, dtheta = in_proportion(dy0, y0), in_proportion(dtheta, theta)
 

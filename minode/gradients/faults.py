@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .tangent import as_point
 
 NOTHING, LITTLE = 1e-9, 1e-6          # of the largest component
 
@@ -40,6 +41,11 @@ class Report(tuple):
         if not all(row.ok for row in self):
             raise AssertionError("\n".join(["a derivative is wrong", str(self), *why()]))
         return self
+
+
+def in_float64(f, y, theta, name):
+    """`as_point`, with numbers of float32 too as float64: differences of the former say little."""
+    return [x.astype(np.float64, copy=False) for x in as_point(f, y, theta, name)]
 
 
 def directions(y, theta, shape):

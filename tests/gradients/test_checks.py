@@ -25,6 +25,14 @@ def g_prime(x):
     return g(x) * (3 * np.cos(3 * x) - 2 * x / (1 + x**2))
 
 
+def test_a_field_and_states_of_float32_are_checked_in_float64():
+    f, y = MLP([3, 4, 2], ["tanh", "identity"]), np.ones((3, 2), np.float32)
+    theta = f.init(np.random.default_rng(0)).astype(np.float32)
+    assert str(check_field(f, 0.3, y, theta)) == str(check_field(f, 0.3, y.astype(float), theta.astype(float)))
+    report = check_gradients(f, y, [0.0, 1.0], theta, rtol=1e-3)
+    assert str(report) == str(check_gradients(f, y.astype(float), [0.0, 1.0], theta.astype(float), rtol=1e-3))
+
+
 @pytest.mark.eq("22.1")
 @pytest.mark.parametrize("x", [-0.4, 0.3, 1.1])
 def test_central_differences_are_of_second_order_in_epsilon(x):
