@@ -16,9 +16,9 @@ from importlib import import_module
 from pathlib import Path
 
 from figures import discover
+from tests.book import ROOT
 
-ROOT = Path(__file__).parent.parent
-CONTROLS = "the negative controls"
+ALL_CONTROLS = "the negative controls"
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
 AHEAD = {}                 # the second process and the folder of what it has computed, while there is one
 
@@ -34,7 +34,7 @@ def result(name):
 
 
 def compute(name):
-    if name == CONTROLS:
+    if name == ALL_CONTROLS:
         return planting("--controls", "tests")
     return import_module(f"figures.{name}").compute()
 

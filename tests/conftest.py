@@ -6,7 +6,7 @@ import hypothesis
 import matplotlib
 import pytest
 
-from tests.ahead import CONTROLS, slow_figures, start_ahead
+from tests.ahead import ALL_CONTROLS, slow_figures, start_ahead
 from tests.book import DEFINED
 
 matplotlib.use("Agg")
@@ -24,7 +24,7 @@ def pytest_addoption(parser):
 def pytest_collection_finish(session):
     """Where no mistake is planted, begin on another core with what is slow and going to be asked for."""
     nodes = [item.nodeid for item in session.items]
-    names = [CONTROLS] * any("test_every_negative_control_is_seen" in node for node in nodes)
+    names = [ALL_CONTROLS] * any("test_every_negative_control_is_seen" in node for node in nodes)
     names += slow_figures() * (sum("test_a_figure_is_drawn" in node for node in nodes) > 1)
     is_planting = session.config.pluginmanager.hasplugin("tests.controls")
     if len(names) > 1 and not is_planting and not session.config.option.collectonly:

@@ -3,22 +3,22 @@
 import importlib
 import types
 
-from tests.ahead import CONTROLS, planting, result
+from tests.ahead import ALL_CONTROLS, planting, result
 from tests.book import BOOK, DEFINED, in_order
 from tests.controls import executed, planted
-from tests.mistakes import CONTROLS as MISTAKES, controls
+from tests.mistakes import CONTROLS, controls
 from tests.mutants import EXPLAINED, mutants
 
 
 def test_every_equation_has_a_negative_control():
-    lacking, orphans = set(DEFINED) - set(MISTAKES), set(MISTAKES) - set(DEFINED)
+    lacking, orphans = set(DEFINED) - set(CONTROLS), set(CONTROLS) - set(DEFINED)
     assert not lacking, f"tests/mistakes.py has no mistake in {in_order(lacking)}"
     assert not orphans, f"tests/mistakes.py has mistakes in {in_order(orphans)}, which no chapter prints"
-    assert all(MISTAKES.values())
+    assert all(CONTROLS.values())
 
 
 def test_every_negative_control_is_seen_by_a_test_of_its_equation():
-    done = result(CONTROLS)
+    done = result(ALL_CONTROLS)
     missed = [line for line in done.stdout.splitlines() if not line.startswith(("seen", "no harm"))]
     assert done.returncode == 0, "\n".join(missed) + done.stderr
 

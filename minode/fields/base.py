@@ -163,7 +163,7 @@ class Bound:
 
         Never where the field has the products alone.
         """
-        written = getattr(type(self.field), "jacobian", None) is not VectorField.jacobian
+        written = getattr(type(self.field), "jacobian", VectorField.jacobian) is not VectorField.jacobian
         few = prod(shape) * shape[-1] < FEW_ENTRIES and prod(shape) * self.field.n_params < 10 * FEW_ENTRIES
         return written and few
 

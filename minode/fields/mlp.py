@@ -89,7 +89,7 @@ class MLP(VectorField):
         self.shapes = list(zip(self.widths[1:], self.widths[:-1]))     # (fan_out, fan_in), n and m below
         self.n_params = sum(n * m + n for n, m in self.shapes)
         self.sigmas = [ACTIVATIONS[name] for name in self.names]
-        self.idle = {}                # arrays that its networks have given back, as large as the last tape
+        self.idle = {}                # arrays that its networks have given back, for states of one shape
 
     def __reduce__(self):
         return type(self), (self.widths, self.names)

@@ -8,11 +8,9 @@ a column of zeros in that place, and the 1 is written over what σ makes of it.
 
 A wide batch has another reason to work in the same arrays again: fresh memory of some megabytes
 has to be mapped page by page when it is first touched, which can take longer than the arithmetic
-that fills it, and it seldom begins where the processor's vectors do. So the way back has arrays
-of its own; and the passes that are kept for it, so that no layer is computed again, lie in arrays
-that the MLP keeps from one gradient to the next, for states of one shape. They are with one
-network at a time, and come back when all of them are given back; `f.idle.clear()` frees them. They
-go through the layers a part of the batch at a time, which the processor's cache has room for.
+that fills it. So the passes that are kept for the way back, where no layer is computed again, lie in
+arrays that the MLP keeps from one gradient to the next, for states of one shape; `f.idle.clear()` frees
+them. A pass takes the layers a part of the batch at a time, which the processor's cache has room for.
 """
 
 from math import prod
@@ -43,9 +41,9 @@ class Network:
     """An MLP with θ filled in: f(t, y), and its vector-Jacobian product.
 
     It works in arrays that are made once for each shape of y. `noted(t, y)` is f(t, y) for states of
-    one shape and a number t, and leaves the rooms it was computed in on the list `log`; the next call
-    may write its answer into the same array. `pull(note, a, out)` writes into out the vector-Jacobian
-    product at the point of that note; `give_back` takes notes that are not needed any more. The array
+    one shape and a number t, and leaves a note, the rooms it was computed in and x_m, on the list `log`;
+    the next call may write its answer into the same array. `pull(note, a, out)` writes into out the
+    vector-Jacobian product at that point; `give_back` takes notes that are not needed any more.
     `read_in_place(y)` is the part of x̃_0 for a single y: what is computed there need not be copied.
 
     >>> from minode import MLP
@@ -76,10 +74,11 @@ class Network:
             return self.entrance
 
     def noted(self, t, y):
-        if self.idle is None:                               # taken away: no other network may work in them
-            self.kind = y.shape, self.dtype, *self.traits
-            stock, self.mlp.idle = self.mlp.idle.pop(self.kind, None), {}
-            self.kept, self.idle = stock or ([np.empty_like(Wt) for Wt in self.widened], [])
+        if self.idle is None:                               # no other network may work in these
+            self.kind = y.shape, self.dtype, self.weights[0].dtype, *self.traits
+            stocks = self.mlp.idle.get(self.kind, [])
+            self.mlp.idle = {self.kind: stocks}
+            self.kept, self.idle = stocks.pop() if stocks else ([np.empty_like(Wt) for Wt in self.widened], [])
             for Wt, own in zip(self.kept, self.widened):
                 Wt[...] = own
         note = self.idle.pop() if self.idle else self.new_note(y.shape, self.kept)
@@ -97,7 +96,8 @@ class Network:
         self.idle.extend(notes)
         self.lent -= len(notes)
         if self.lent == 0:                                  # all are back, for the next network
-            self.mlp.idle, self.idle = {self.kind: (self.kept, self.idle)}, None
+            stocks = self.mlp.idle.get(self.kind, [])
+            self.mlp.idle, self.idle = {self.kind: [*stocks, (self.kept, self.idle)]}, None
 
     def new_room(self, shape):
         """The room in which all passes of this shape are made; x_m alone is new each time."""
@@ -184,7 +184,7 @@ class Network:
         desk = self.desks.get(len(g)) or self.desk(len(g))
         for (product, z, x), (slope, W, total, delta, term, g_before) in zip(layers, desk):
             if slope is None:
-                delta = g                                                          # (4.3)
+                delta[...] = g                                                     # (4.3)
             else:
                 slope(z, x, delta)
                 delta *= g                                                         # (4.3)

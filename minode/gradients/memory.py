@@ -1,12 +1,13 @@
 """19. The same gradient in less memory
 
 The sweep of chapter 18 walks back over all n steps and so keeps them all. Two ways to
-keep fewer, at the price of computing again, and with the same numbers at the end.
+keep fewer, at the price of computing again, with the same numbers at the end, or by reversal
+with the same but for its round-off.
 
 Checkpoints. Keep the state at every m-th step only. To take back the steps between two
 of them, start at the earlier one, take them forward again with everything kept, and
-sweep. At any time that is n/m states and the s increments of each of m steps, least for
-m = √(n/s). Leave out s, which is a matter of the method, and take
+sweep. At any time that is n/m states, and the state and s increments of each of m steps, least for
+m = √(n/(s + 1)). Leave out s, which is a matter of the method, and take
 
     m ≈ √n,                                                              (19.1)
 
@@ -39,7 +40,9 @@ Where a row meets f_y, the same row times f_θ is added to the sum for θ. At th
 y₀), z = y₀ and k = f(t₀, y₀) hand their cotangents on to y₀.
 
 The trap is the one of chapter 14: the states met on the way back carry the round-off of the
-reversal, amplified by 1/c a step by a method with coupling c.
+reversal, amplified by 1/c a step by a method with coupling c, and wherever the solution grew. Growth by
+e²⁰ leaves no digit. The start is known, and a way back that ends away from it by more than a thousandth of
+its size is a SolverError; `discrete` is right there.
 
 Next: the door to all routes (chapter 20).
 """
@@ -51,8 +54,11 @@ import numpy as np
 from ..solvers.dense import stages_of
 from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun, stages_used
 from ..solvers.solve import run
+from ..solvers.states import SolverError
 from .at_once import Packed
 from .discrete import step_back, sweep
+
+LOST = 1e-3             # of y0, which the way back may miss
 
 
 class Checkpoints:
@@ -128,8 +134,12 @@ class Remember:
         return self.note(self.method.step(f, t, t_new, state))
 
 
-def sweep_reversible(f, remembered, times, grid, cotangents):
-    """`sweep` for a reversible method, from its last state or from all, along the `Grid` of its steps."""
+def sweep_reversible(f, remembered, solution, grid, cotangents):
+    """`sweep` for a reversible method, from its last state or from all, along the `Grid` of its steps.
+
+    SolverError where the way back ends away from the first state of the solution.
+    """
+    times, ys, _, _ = solution
     shape = cotangents.shape[1:]
     if not remembered.states:
         return cotangents[1:].sum(axis=0)
@@ -140,6 +150,10 @@ def sweep_reversible(f, remembered, times, grid, cotangents):
         before = states.pop() if remembered.keep else method.back(flat, t_new, t, state)
         bars = STEPS_BACK[type(method)](method, flat, t, t_new, before, state, bars)
         state = before
+    missed = np.abs(state[0] - ys[0].ravel()).max()
+    if not missed <= LOST * (np.abs(ys[0]).max() or np.abs(ys).max()):
+        raise SolverError(f"undoing the steps leads to a state {missed:.1e} away from y0: round-off grew too much "
+                          "on the way back; gradient='discrete' keeps the states", float(times[0]), solution)
     a = bars[0] + cotangents[1:][times[1:] == times[0]].sum(axis=0).ravel()
     if not isinstance(method, AsynchronousLeapfrog):
         a = a + bars[1]

@@ -10,13 +10,13 @@ for no step leads to the first output, which is y₀ itself.
 
     discrete      chapter 18: the exact derivative of the steps taken      memory ~ steps
     checkpoint    chapter 19: the same numbers, steps computed twice       memory ~ √steps
-    reversible    chapter 19: the same for reversible methods, undone      memory constant
+    reversible    chapter 19: the same but for round-off, steps undone     memory constant
     backsolve     chapter 17: the adjoint equation, y integrated back too  memory constant
     interpolate   chapter 17: the adjoint equation, y from dense output    memory ~ steps
 
 The first three are the gradient of the number that was computed, and so the default is the
-first. The last two are approximations of the gradient of the solution, as good as their
-solver. A method that chooses its steps is differentiated along the steps that it took.
+first. The last two are approximations of the gradient of the solution: backsolve is as good as its
+solver, interpolate as the dense output (chapter 11), which costs cash_karp an order. A method that chooses its steps is differentiated along the steps that it took.
 dL/dt_i is the formula of the differential equation, (17.5) and (17.6), on every route.
 
 Next: second derivatives (chapter 21).
@@ -64,7 +64,7 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate.
     `dL_dtheta` (p,) is ∂L/∂θ where the loss sees θ directly. `solver` are the
     keywords of `solve`, and `backward` a dict of those that differ in the backward solve
-    of backsolve and interpolate. `times=False` leaves out dL/dt_i, which takes a call of f on all
+    of backsolve and interpolate (norm, first_step and progress are not handed on to it). `times=False` leaves out dL/dt_i, which takes a call of f on all
     the outputs that the loss sees; it is None then. ValueError or TypeError for unusable input,
     SolverError where a solve fails. Griewank and Walther (2008); Sanz-Serna (2016) for
     discrete; Chen, Rubanova, Bettencourt and Duvenaud (2018) for backsolve. Equation (20.1).
@@ -139,7 +139,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
         else:
             if is_reversible:
                 grid = Grid(t_out, solver.get("step_size"))
-                a = sweep_reversible(bound, solver["method"], t_out, grid, dL_dys)
+                a = sweep_reversible(bound, solver["method"], forward.solution, grid, dL_dys)
             elif solver.get("per_trajectory"):
                 a = sweep_trajectories(bound, tape, method, t_out, dL_dys)
             elif gradient == "checkpoint":

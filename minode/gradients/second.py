@@ -49,7 +49,7 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     loss(ys, ws) -> (L, dL_dys, the derivative of dL_dys along ws), the last two of the
     shape of ys. f is a `VectorField`, y0 (..., d), t (N,), theta (p,); v_y0 has the shape of
     y0, v_theta that of theta. `solver` are the
-    keywords of `solve`, with an explicit method. ys and ws are (N, ..., d). ValueError or
+    keywords of `solve`, with an explicit Runge–Kutta method. ys and ws are (N, ..., d). ValueError or
     TypeError for unusable input, SolverError where the solve fails. Pearlmutter (1994).
 
     >>> from minode import LotkaVolterra

@@ -21,8 +21,8 @@ states, which is the case the source text leaves out:
     L + λ/2 |θ|²,     ∂L/∂θ = λ θ,                                       (24.2)
 
 and this is b(T), from where b is integrated back, or what is added to b at the end (20.1):
-the same number, for b' does not contain b. `fit` does the latter for `weight_decay`, and an
-objective may do the former by `dL_dtheta=decay(theta, rate)[1]`. Adam then divides this
+the same number, for b' does not contain b. `fit` does the latter for `weight_decay`; an objective may
+hand in `dL_dtheta=decay(theta, rate)[1]`, and only backsolve and interpolate start b from it. Adam then divides this
 gradient by its size like any other (Loshchilov and Hutter, 2019, do the decay outside).
 
 Which θ is the best? Where there is a validation loss, on data that no gradient sees, the one for

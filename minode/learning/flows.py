@@ -187,7 +187,8 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
 def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
     """The mean of −log p(y) (26.9) over a batch (..., d), in nats, and its `Gradients` in y, θ and t.
 
-    Arguments and errors as for `log_prob`, noise too; `gradient` and `times` as for `pullback`.
+    Arguments and errors as for `log_prob`, noise too; `gradient` and `times` as for `pullback`. Up to
+    about 128 MB of an MLP's passes are kept for the way back, and for the next gradient (appendix probes.py).
 
     >>> from minode import MLP
     >>> f = MLP([3, 8, 2], ["tanh", "identity"])

@@ -92,7 +92,7 @@ def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=
     """One step of Adam, (23.2) to (23.4): the new θ, and the state for the next step.
 
     theta and gradient are (p,), state is None in the first step, learning_rate is η; beta1, beta2
-    and epsilon are β₁, β₂, from 0 on and less than 1, and ε. ValueError or TypeError for unusable input.
+    and epsilon are β₁, β₂, from 0 on and less than 1, and ε, positive. ValueError or TypeError for unusable input.
     Kingma and Ba (2015).
 
     >>> theta, state = adam(np.array([1.0, 1.0]), np.array([2.0, -1e-3]), None, 0.1)
@@ -121,6 +121,8 @@ def as_step(theta, gradient, state, n_parts, **numbers):
         if not (type(value) is float and 0.0 <= value < below):            # for as_positive takes 4 µs
             if as_positive(name, value, allow_zero=True) >= below:
                 raise ValueError(f"{name} must be less than 1, not {value!r}")
+        if name == "epsilon" and value == 0.0:
+            raise ValueError("epsilon must be positive, not 0: a component that never moved would be 0/0")
     return theta, gradient
 
 

@@ -7,9 +7,9 @@ whole solve; for the exact trace it is the columns of W₁. And of what the last
 the r-th tangent only the r-th component is wanted, which takes one row of W_m: the other d² − d
 entries of f_y are never computed.
 
-On the way back both ask for everything that the pass came across. So the discrete route keeps it: of
-a network 3–32–32–2, the flow of figure 37, some 400 numbers for each point and stage, where the
-states alone are 3. Where that is too much, gradient="checkpoint" keeps √n of n steps.
+On the way back both ask for everything that the pass came across: of a network 3–32–32–2, the flow of
+figure 37, some 400 numbers for each point and stage, where the state is 3. The discrete route keeps
+them, up to about 128 MB; of what comes later it keeps the point, and makes the pass again.
 
 An array of tangents has the rows v_r in front, then the batch as one axis: (R, n, width).
 """
@@ -21,6 +21,8 @@ import numpy as np
 from ..fields.base import as_generator
 from ..fields.network import Network
 from ..solvers.states import as_count
+
+KEPT = 2**24            # numbers that are kept of passes, 128 MB
 
 
 def rademacher(rng, n_probes, shape):
@@ -67,17 +69,17 @@ class ProbedNetwork(Network):
         return self.starts[batch]
 
     def new_note(self, shape, weights):
-        """A room for a pass, and a list for what `push` makes of it."""
+        """A room for a pass, and an empty list that `push` fills."""
         d, n = self.mlp.dim, prod(shape[:-1])
         inputs, sums = ([np.empty((n, k), self.dtype) for k in widths]
                         for widths in zip(*(Wt.shape for Wt in weights)))
         return self.furnish((*shape[:-1], d), weights, inputs, sums, np.empty((n, d), self.dtype), slice(None)), []
 
     def push(self, note, t, y):
-        """[(x̃_{l−1}, dx_{l−1}, dz_l, z_l, x_l, σ_l'), ...], of which the note is full then.
+        """The list of the note, with (x̃_{l−1}, dx_{l−1}, dz_l, z_l, x_l, σ_l') of each layer.
 
-        Of the last layer dz is no tangent any more but Σ_r v_r ∘ dz_{m,r}, (n, d). The arrays are those of
-        the last pass with that note, if there was one.
+        Of the last layer dz is no tangent any more but Σ_r v_r ∘ dz_{m,r}, (n, d). Where an earlier pass has
+        filled the list, what it made (`own`) is written over.
         """
         room, layers = note
         states, own, made = self.trace(t, y, room), layers or [(None,) * 6] * len(self.weights), []
@@ -106,10 +108,23 @@ class ProbedNetwork(Network):
     def fill(self, note, t, s):
         return self.velocity(self.push(note, t, s[..., :-1]), s.shape)
 
+    def noted(self, t, s):
+        note_size = prod(s.shape[:-1]) * sum(self.mlp.widths) * (2 * len(self.rows) + 3)
+        if self.lent * note_size < KEPT:
+            return super().noted(t, s)
+        self.log.append((None, (t, s.copy())))
+        return self(t, s)
+
+    def give_back(self, notes):
+        full = [note for note in notes if note[0] is not None]
+        if full:
+            super().give_back(full)
+
     def scratch(self, shape):
-        """The note of all the passes that nobody keeps."""
+        """The note of all the passes that nobody keeps, for states of one shape."""
         if shape not in self.rooms:
-            self.rooms[shape] = self.new_note(shape, self.widened)
+            self.starts.clear()
+            self.rooms = {shape: self.new_note(shape, self.widened)}
         return self.rooms[shape]
 
     def __call__(self, t, s):
@@ -124,7 +139,10 @@ class ProbedNetwork(Network):
 
     def pull(self, note, a, out):
         """The vector-Jacobian product at the point of that note, into out; its share of θ as in `vjp`."""
-        (_, layers), d, batch = note, self.mlp.dim, a.shape[:-1]
+        (room, layers), d, batch = note, self.mlp.dim, a.shape[:-1]
+        if room is None:                               # of this one there is the point alone
+            t, s = layers
+            layers = self.push(self.scratch(s.shape), t, s[..., :-1])
         a = a.reshape(-1, d + 1)
         g, c = a[:, :-1], -a[:, -1:]
         gamma = c * self.start(batch)[0]                                           # (26.8)

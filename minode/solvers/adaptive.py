@@ -41,7 +41,7 @@ along it tells the size of y'':
     h₁ = ( 0.01 / max(‖f₀/sc‖, d₂) )^{1/q},   first step = min(100 h₀, h₁).   (10.6)
 
 Where y₀ or f₀ is nearly nothing, below 1e-5 of sc, h₀ is 1e-6; where f₀ and d₂ are nothing, h₁
-is 1e-6 too; where f is NaN at the trial state, d₂ is left out; no step is longer than the span.
+is 1e-6 too; where f is not finite at the trial state, d₂ is left out; no step is longer than the span.
 
 A step never passes the end of the span (but for the rounding of t + c_i h) and the last
 one meets it exactly. E is NaN where y_new is infinite too: measured against infinity, any error
@@ -129,7 +129,7 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure):
     h = sign * h_0
     k_1 = np.asarray(f(t + h, (y + h * k).astype(y.dtype)))
     d_2 = measure(k_1 - k, scale) / h_0                                            # (10.5)
-    d = np.fmax(d_1, d_2)                        # d_2 is NaN where f could not be tried there
+    d = np.maximum(d_1, np.where(np.isfinite(d_2), d_2, 0.0))                      # where f can be tried there
     h_1 = np.where(d <= 1e-15, 1e-6, (0.01 / np.maximum(d, 1e-15)) ** (1 / q))     # (10.6)
     return np.minimum(np.minimum(100 * h_0, h_1), span)                            # (10.6)
 

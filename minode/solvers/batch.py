@@ -15,12 +15,12 @@ and h may be vectors. The norm runs along the components of one trajectory; the 
 (10.4) is a formula, and takes arrays as well as numbers. In each pass all the trajectories
 that are not done try one step, those that succeed move on, those that fail keep their state
 and get a shorter step, and those that reach the end leave the arrays. A pass costs one call
-of f on a matrix for each stage, and there are about as many passes as the slowest
+of f on a matrix for each stage but the first, and there are about as many passes as the slowest
 trajectory has steps. No trajectory sees another, so the result is what solving each alone
 would give.
 
 f must be able to take a time per trajectory, `t` of shape (B,). It is called with
-fewer rows as trajectories finish.
+fewer rows as trajectories finish, and by dop853's `interpolate` with one for each state asked for.
 
 Next: equations to be solved in every step (chapter 13).
 """

@@ -39,9 +39,11 @@ started at nothing but its own errors, and on y' = μy the product of their fact
 determinant of the step, is −1 in (14.1) and (14.2) and λ in (14.3). So where y falls by
 e^{−x} a step, the difference grows by e^{x}, or by λ e^{x}, and on a decaying problem it ends
 up larger than what is left of y; it is damped only if λ < e^{−x}. A smaller λ damps more,
-and therefore (14.4) amplifies more, by 1/λ a step: after n steps back the round-off has
-grown by λ⁻ⁿ. λ = 0.999 is the compromise taken here: 2.7 after a thousand steps,
-22,000 after ten thousand.
+and therefore (14.4) amplifies more: on the way back all factors are the inverse ones. Where y
+neither grows nor falls, round-off grows by 1/λ a step, by λ⁻ⁿ in n. λ = 0.999 is the compromise
+taken here: 2.7 after a thousand steps, 22,000 after ten thousand. Where y grows by e^{x} a step, the
+round-off of e^{nx} at the end grows by e^{x} more, or e^{x}/λ, a step on the way back, while y itself
+shrinks: after a growth of 1e8 nothing is left of where it began, by any of the three.
 
 Next: one door to all of this (chapter 15).
 """
@@ -155,7 +157,9 @@ def reversible_steps(problem, method, grid, stats, max_steps=np.inf):
 
 
 def round_trip(method, f, y0, t):
-    """The state met at t[0] after stepping a reversible method along t and back: y0, to round-off.
+    """The state met at t[0] after stepping a reversible method along t and back.
+
+    It is y0, but for what the way back makes of round-off.
 
     >>> from minode import methods
     >>> t, y0 = np.linspace(0.0, 5.0, 51), np.array([1.0, 0.5])

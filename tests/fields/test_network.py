@@ -131,11 +131,11 @@ def test_a_pass_that_is_kept_is_pulled_back_without_another(names, batch):
             bound.pull(notes[t], a[t], pulled[t])
             assert_agree(pulled[t], plain.vjp(t, y[t], a[t]), ROUND_OFF)
         assert_agree(bound.a_f_theta(), plain.a_f_theta(), 10 * ROUND_OFF)
-        assert f.idle == {}                                                    # all are with this network
+        assert [*f.idle.values()] == [[]]                                      # all are with this network
         bound.give_back(notes[:1])
-        assert f.idle == {}
+        assert [*f.idle.values()] == [[]]
         bound.give_back(notes[1:])
-        assert [len(kept) for _, kept in f.idle.values()] == [2]
+        assert [len(kept) for (_, kept), in f.idle.values()] == [2]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
@@ -153,7 +153,38 @@ def test_an_mlp_keeps_the_arrays_of_the_last_kind_of_batch_alone():
         bound = f.bind(np.ones(6, kind.dtype), kind)
         bound.noted(0.0, kind)
         bound.give_back(bound.log)
-        assert [(*kept, len(notes)) for kept, (_, notes) in f.idle.items()] == [(kind.shape, kind.dtype, 1)]
+        assert [(*kept, len(notes)) for kept, [(_, notes)] in f.idle.items()] == [(kind.shape, kind.dtype, kind.dtype, 1)]
+
+
+def test_arrays_for_a_theta_of_float32_are_not_those_for_one_of_float64():
+    f, rng = MLP([2, 40, 2], ["tanh", "identity"]), np.random.default_rng(2)
+    theta, y0 = f.init(rng), rng.normal(size=(30, 2))
+    options = {"method": "rk4", "step_size": 0.5}
+    pullback(f, y0, [0.0, 1.0], theta.astype(np.float32), y0, **options)
+    after = pullback(f, y0, [0.0, 1.0], theta, y0, **options)
+    fresh = pullback(MLP(f.widths, f.names), y0, [0.0, 1.0], theta, y0, **options)
+    assert all(map(np.array_equal, after, fresh))
+
+
+@pytest.mark.parametrize("last", ["identity", "tanh"])
+def test_a_gradient_in_float32_is_near_that_in_float64(last):
+    f, rng = MLP([3, 16, 2], ["tanh", last]), np.random.default_rng(2)
+    theta, y0 = f.init(rng), rng.normal(size=(40, 2))
+    single, double = (pullback(f, y0.astype(kind), [0.0, 2.0], theta.astype(kind), y0, method="rk4", step_size=0.5)
+                      for kind in (np.float32, np.float64))
+    for a, b in zip(single, double):
+        assert np.abs(a - b).max() <= 1e-5 * np.abs(b).max()                   # a hundred roundings
+
+
+def test_several_networks_of_one_mlp_leave_arrays_for_as_many():
+    f, y = MLP([2, 2], ["tanh"]), np.ones((3, 2))
+    for _ in range(2):                                                         # the second time in those of the first
+        networks = [f.bind(np.full(6, x), y) for x in (1.0, 2.0, 3.0)]
+        values = [network.noted(0.0, y).copy() for network in networks]
+        assert all(np.array_equal(value, f(0.0, y, np.full(6, x))) for value, x in zip(values, (1.0, 2.0, 3.0)))
+        for network in networks:
+            network.give_back(network.log)
+        assert [len(stocks) for stocks in f.idle.values()] == [3]
 
 
 @pytest.mark.parametrize("last", ["identity", "tanh"])

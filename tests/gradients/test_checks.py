@@ -33,6 +33,18 @@ def test_a_field_and_states_of_float32_are_checked_in_float64():
     assert str(report) == str(check_gradients(f, y.astype(float), [0.0, 1.0], theta.astype(float), rtol=1e-3))
 
 
+@pytest.mark.parametrize("written_out", [{"step_size": None}, {"per_trajectory": False}])
+def test_a_default_that_is_written_out_changes_nothing(written_out):
+    options = {"rtol": 1e-2, "atol": 1e-2}
+    assert str(check_gradients(VanDerPol(), [2.0, 0.0], np.linspace(0.0, 8.0, 5), [3.0], **options, **written_out)) \
+        == str(check_gradients(VanDerPol(), [2.0, 0.0], np.linspace(0.0, 8.0, 5), [3.0], **options))
+
+
+@pytest.mark.parametrize("t", [1e9, -1e11, 1e15])
+def test_a_field_is_checked_at_large_times_too(t):
+    assert check_field(LotkaVolterra(), t, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02]))
+
+
 @pytest.mark.eq("22.1")
 @pytest.mark.parametrize("x", [-0.4, 0.3, 1.1])
 def test_central_differences_are_of_second_order_in_epsilon(x):

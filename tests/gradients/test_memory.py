@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import MLP, VectorField, methods, pullback, reversible
+from minode import MLP, Linear, SolverError, VectorField, methods, pullback, reversible
 from minode.gradients.memory import Checkpoints
 from minode.solvers.dense import interpolant
 from minode.solvers.solve import run
@@ -124,6 +124,21 @@ def test_what_is_met_on_the_way_back_carries_the_round_off_that_the_coupling_amp
         return relative_error(undone.theta, kept.theta)
     assert distance(0.999) <= ROUND_OFF
     assert ROUND_OFF < distance(0.9) < n * EPS / 0.9**n
+
+
+@pytest.mark.parametrize("method", REVERSIBLE[:2] + [reversible("rk4"), reversible("rk4", 1.0)], ids=lambda m: m.name)
+def test_after_a_growth_that_leaves_no_digit_the_way_back_says_so_and_discrete_is_right(method):
+    f, y0, theta, t = Linear(1), np.ones(1), np.ones(1), np.linspace(0.0, 25.0, 501)
+    with pytest.raises(SolverError, match="away from y0: .* gradient='discrete'") as caught:
+        pullback(f, y0, t, theta, y0, method=method, gradient="reversible")
+    assert caught.value.t == 0.0 and caught.value.solution.ys.shape == (501, 1)
+    kept = pullback(f, y0, t, theta, y0, method=method)
+    assert abs(kept.theta[0] / (25 * np.exp(25.0)) - 1) < 25 * 0.05**2 * 0.5               # of order two, or better
+    for growth in (5, 10):
+        t = np.linspace(0.0, growth, 20 * growth + 1)
+        undone, kept = (pullback(f, y0, t, theta, y0, method=method, gradient=g).theta for g in ("reversible", "discrete"))
+        assert abs(undone / kept - 1) < EPS * np.exp(2 * growth)                           # the way there, and back
+    assert np.array_equal(pullback(f, 0 * y0, t, theta, y0, method=method, gradient="reversible").theta, [0.0])
 
 
 # -- memory -------------------------------------------------------------------------------------

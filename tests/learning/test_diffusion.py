@@ -216,6 +216,14 @@ def test_shaken_paths_and_the_flow_have_the_same_marginals():
 
 
 @pytest.mark.eq("27.9")
+def test_the_variance_that_it_tends_to_is_wrong_by_a_multiple_of_h():
+    n, h = 4000, 0.5
+    paths = euler_maruyama(lambda t, y: -y, np.zeros(n), h * np.arange(41), np.random.default_rng(4))
+    assert abs(paths[-1].var() - 1 / (1 - h / 2)) <= STANDARD_ERRORS * 1 / (1 - h / 2) * np.sqrt(2 / n)
+    assert abs(paths[-1].var() - 1) > STANDARD_ERRORS * np.sqrt(2 / n)
+
+
+@pytest.mark.eq("27.9")
 @given(arrays((2, 3)), st.lists(st.floats(0.01, 0.5), min_size=1, max_size=4), st.integers(0, 5))
 def test_a_path_is_the_recursion_with_the_noise_of_its_generator(y0, steps, seed):
     t = 0.3 + np.concatenate([[0.0], np.cumsum(steps)])

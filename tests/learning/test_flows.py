@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal, norm
 from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, SolverError, VanDerPol, VectorField, check_field,
                     check_gradients, odeint, pushforward, value_and_gradients)
 from minode.gradients.checks import complex_step
+from minode.learning import probes
 from minode.learning.flows import (Flow, log_prob, negative_log_likelihood, noise_variance, sample,
                                    standard_normal)
 from minode.learning.probes import rademacher
@@ -143,11 +144,32 @@ def test_gradients_in_arrays_that_another_gradient_has_left_are_the_same():
     f, rng, options = MLP(PAIR.widths, PAIR.names), np.random.default_rng(5), {"method": "rk4", "step_size": 0.25}
     noises = [None, rademacher(rng, 2, POINTS.shape), rademacher(rng, 2, POINTS.shape), rademacher(rng, 3, POINTS.shape)]
     for noise in [*noises, *noises]:
-        theta = f.init(rng)
+        theta = f.init(rng).astype(rng.choice([np.float32, np.float64]))
         _, left = negative_log_likelihood(f, POINTS, [0.0, 1.0], theta, noise=noise, **options)
         assert f.idle                                        # for the next one
         _, fresh = negative_log_likelihood(MLP(f.widths, f.names), POINTS, [0.0, 1.0], theta, noise=noise, **options)
         assert all(np.array_equal(a, b) for a, b in zip(left, fresh))
+
+
+@pytest.mark.eq("26.7", "26.8")
+@pytest.mark.parametrize("method", ["rk4", "dopri5"])
+def test_what_is_not_kept_of_the_passes_is_made_again_to_the_same_numbers(monkeypatch, method):
+    f, options, passes = MLP(PAIR.widths, PAIR.names), {"method": method, "step_size": 0.25}, []
+    _, kept = negative_log_likelihood(f, POINTS, [0.0, 1.0], PAIR_THETA, **options)
+    a_pass = len(POINTS) * sum(f.widths) * (2 * 2 + 3)
+    monkeypatch.setattr(probes, "KEPT", 5 * a_pass)
+
+    def watched(*arguments, push=probes.ProbedNetwork.push):
+        passes.append(arguments)
+        return push(*arguments)
+
+    monkeypatch.setattr(probes.ProbedNetwork, "push", watched)
+    f.idle.clear()
+    value, found = negative_log_likelihood(f, POINTS, [0.0, 1.0], PAIR_THETA, times=False, **options)
+    assert [len(notes) for (_, notes), in f.idle.values()] == [5]
+    assert np.array_equal(found.y0, kept.y0) and np.array_equal(found.theta, kept.theta)
+    stages, asked = (4 * 4, 4 * 4) if method == "rk4" else (4 * 6 + 1, 4 * 6)     # the last at the end has weight 0
+    assert len(passes) == stages + asked - 5
 
 
 @pytest.mark.parametrize("gradient", ["checkpoint", "backsolve", "interpolate"])

@@ -259,12 +259,23 @@ def test_a_step_to_infinity_is_rejected_however_small_its_error_beside_it(method
 
 @each_method
 @pytest.mark.parametrize("own", [False, True])
-def test_a_first_step_is_found_where_the_trial_of_f_fails(method, own):
+@pytest.mark.parametrize("failure", [np.nan, -np.inf])
+def test_a_first_step_is_found_where_the_trial_of_f_fails(method, own, failure):
     def f(t, y):                                       # y₁ = (√y₁(0) − t/2)², and f is not there for y₁ < 0
-        return np.stack([np.where(y[..., 0] < 0, np.nan, -np.sqrt(np.abs(y[..., 0]))), 0 * y[..., 1]], axis=-1)
+        return np.stack([np.where(y[..., 0] < 0, failure, -np.sqrt(np.abs(y[..., 0]))), 0 * y[..., 1]], axis=-1)
     y0 = np.array([[1e-3, 1.0]] if own else [1e-3, 1.0])
     ys = odeint(f, y0, [0.0, 0.05], method=method, rtol=1e-6, atol=1e-2, per_trajectory=own)
     assert abs(ys[-1].ravel()[0] - (np.sqrt(1e-3) - 0.025)**2) <= FEW_STEPS * 1e-2
+
+
+@pytest.mark.parametrize("failure", [np.nan, np.inf])
+def test_a_first_step_whose_trial_fails_is_no_smaller_for_it(failure):
+    calls = []
+
+    def f(t, y):
+        calls.append(t)
+        return np.full(1, failure if len(calls) == 2 else 1.0)
+    assert solve(f, [1.0], [0.0, 1.0]).stats.n_steps <= 3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
