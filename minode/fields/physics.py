@@ -170,10 +170,10 @@ class LotkaVolterra(_Autonomous):
         if y.shape[-1:] != (2,) or len(theta) != 4:
             refuse(self, y, theta)
         alpha, beta, gamma, delta = theta
-        prey, predator = y[..., 0], y[..., 1]
+        prey, predator = y.T                 # of a single state these are numbers, y[..., 0] would be an array
         dy = np.empty(y.shape, np.result_type(y, theta))
-        dy[..., 0] = (alpha - beta * predator) * prey                              # (2.2)
-        dy[..., 1] = (delta * prey - gamma) * predator                             # (2.2)
+        dy.T[0] = (alpha - beta * predator) * prey                                 # (2.2)
+        dy.T[1] = (delta * prey - gamma) * predator                                # (2.2)
         return dy
 
     def jacobian(self, t, y, theta):
