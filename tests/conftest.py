@@ -23,12 +23,11 @@ def pytest_addoption(parser):
 
 def pytest_collection_finish(session):
     """Where no mistake is planted, begin on another core with what is slow and going to be asked for."""
-    nodes = [item.nodeid for item in session.items]
-    names = [ALL_CONTROLS] * any("test_every_negative_control_is_seen" in node for node in nodes)
-    names += slow_figures() * (sum("test_a_figure_is_drawn" in node for node in nodes) > 1)
-    is_planting = session.config.pluginmanager.hasplugin("tests.controls")
-    if len(names) > 1 and not is_planting and not session.config.option.collectonly:
-        session.config.add_cleanup(start_ahead(names))
+    nodes, config = [item.nodeid for item in session.items], session.config
+    draws_all = sum("test_a_figure_is_drawn" in node for node in nodes) > 1
+    if draws_all and not config.pluginmanager.hasplugin("tests.controls") and not config.option.collectonly:
+        plants_all = any("test_every_negative_control_is_seen" in node for node in nodes)
+        config.add_cleanup(start_ahead([ALL_CONTROLS] * plants_all + slow_figures()))
 
 
 def pytest_collection_modifyitems(config, items):
