@@ -103,7 +103,7 @@ class Reversible:
         """Ψ_h(t, y)."""
         _, hK = stages_used(f, self.tableau, t, h, y)
         b = stages_of(self.tableau, False)[2][:, -1]
-        return b.astype(y.real.dtype) @ hK                                         # (9.3)
+        return b.astype(y.real.dtype) @ hK                                         # (9.3) (14.3)
 
     def start(self, f, t, y):
         return y, y
@@ -124,8 +124,8 @@ def stages_used(f, tableau, t, h, y):
     A, c, _ = stages_of(tableau, False)
     Y, hK = np.empty((2, len(c), *y.shape), y.dtype)
     for i in range(len(c)):
-        Y[i] = y + A[i, :i].dot(hK[:i])                                            # (9.1)
-        hK[i] = h * f(t + c[i] * h, Y[i])                                          # (9.2)
+        Y[i] = y + A[i, :i].dot(hK[:i])                                            # (9.1) (14.3)
+        hK[i] = h * f(t + c[i] * h, Y[i])                                          # (9.2) (14.3)
     return Y, hK
 
 
