@@ -40,9 +40,9 @@ Where a row meets f_y, the same row times f_θ is added to the sum for θ. At th
 y₀), z = y₀ and k = f(t₀, y₀) hand their cotangents on to y₀.
 
 The trap is the one of chapter 14: the states met on the way back carry the round-off of the
-reversal, amplified by 1/c a step by a method with coupling c, and wherever the solution grew. Growth by
-e²⁰ leaves no digit. The start is known, and a way back that ends away from it by more than a thousandth of
-its size is a SolverError; `discrete` is right there.
+reversal, amplified by 1/c a step by a method with coupling c, and wherever the solution grew. The
+start is known, and a way back that ends further from it than a thousandth of its size is a
+SolverError; `discrete` is right there.
 
 Next: the door to all routes (chapter 20).
 """
@@ -139,7 +139,7 @@ def sweep_reversible(f, remembered, solution, grid, cotangents):
 
     SolverError where the way back ends away from the first state of the solution.
     """
-    times, ys, _, _ = solution
+    times, ys = solution.t, solution.ys
     shape = cotangents.shape[1:]
     if not remembered.states:
         return cotangents[1:].sum(axis=0)

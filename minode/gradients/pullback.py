@@ -16,8 +16,8 @@ for no step leads to the first output, which is y₀ itself.
 
 The first three are the gradient of the number that was computed, and so the default is the
 first. The last two are approximations of the gradient of the solution: backsolve is as good as its
-solver, interpolate as the dense output (chapter 11), which costs cash_karp an order. A method that chooses its steps is differentiated along the steps that it took.
-dL/dt_i is the formula of the differential equation, (17.5) and (17.6), on every route.
+solver, interpolate as the dense output (chapter 11), which costs cash_karp an order. A method that
+chooses its steps is differentiated along the steps that it took. dL/dt_i is the formula of the differential equation, (17.5) and (17.6), on every route.
 
 Next: second derivatives (chapter 21).
 """
@@ -64,8 +64,9 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate.
     `dL_dtheta` (p,) is ∂L/∂θ where the loss sees θ directly. `solver` are the
     keywords of `solve`, and `backward` a dict of those that differ in the backward solve
-    of backsolve and interpolate (norm, first_step and progress are not handed on to it). `times=False` leaves out dL/dt_i, which takes a call of f on all
-    the outputs that the loss sees; it is None then. ValueError or TypeError for unusable input,
+    of backsolve and interpolate (norm, first_step and progress are not handed on to it).
+    `times=False` leaves out dL/dt_i, which takes a call of f on all the outputs that the loss sees;
+    it is None then. ValueError or TypeError for unusable input,
     SolverError where a solve fails. Griewank and Walther (2008); Sanz-Serna (2016) for
     discrete; Chen, Rubanova, Bettencourt and Duvenaud (2018) for backsolve. Equation (20.1).
 

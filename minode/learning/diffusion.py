@@ -61,8 +61,9 @@ The shaken particle itself is simulated by the method of Euler and Maruyama, wit
 
     x_{n+1} = x_n + h g(t_n, x_n) + √(2h) ξ_n,                           (27.9)
 
-whose density is wrong by a multiple of h: with g = −x its variance ends at 1/(1 − h/2), not 1. The trap: which way is backwards. A solver of dx/dt = f
-just takes h < 0. In (27.9) that is not possible, for noise is not undone by more noise.
+whose density is wrong by a multiple of h: with g = −x its variance ends at 1/(1 − h/2), not 1. The trap:
+which way is backwards. A solver of dx/dt = f just takes h < 0. In (27.9) that is not possible, for
+noise is not undone by more noise.
 
 The gradient of this flow's likelihood needs (26.6), and so the derivative of (27.7). Weigh (27.7)
 with a fixed a, let ⟨q⟩ be Σ_k r_k q_k, and a dot the rate of change while x and θ move along given

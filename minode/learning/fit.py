@@ -22,8 +22,8 @@ states, which is the case the source text leaves out:
 
 and this is b(T), from where b is integrated back, or what is added to b at the end (20.1):
 the same number, for b' does not contain b. `fit` does the latter for `weight_decay`; an objective may
-hand in `dL_dtheta=decay(theta, rate)[1]`, and only backsolve and interpolate start b from it. Adam then divides this
-gradient by its size like any other (Loshchilov and Hutter, 2019, do the decay outside).
+hand in `dL_dtheta=decay(theta, rate)[1]`, from which backsolve and interpolate alone start b. Adam divides
+this gradient by its size like any other (Loshchilov and Hutter, 2019, do the decay outside).
 
 Which θ is the best? Where there is a validation loss, on data that no gradient sees, the one for
 which it is least, and `patience` steps without a better one end the fit. Without it, the

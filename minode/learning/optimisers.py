@@ -92,8 +92,8 @@ def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=
     """One step of Adam, (23.2) to (23.4): the new θ, and the state for the next step.
 
     theta and gradient are (p,), state is None in the first step, learning_rate is η; beta1, beta2
-    and epsilon are β₁, β₂, from 0 on and less than 1, and ε, positive. ValueError or TypeError for unusable input.
-    Kingma and Ba (2015).
+    and epsilon are β₁, β₂, from 0 on and less than 1, and ε, positive. ValueError or TypeError for
+    unusable input. Kingma and Ba (2015).
 
     >>> theta, state = adam(np.array([1.0, 1.0]), np.array([2.0, -1e-3]), None, 0.1)
     >>> theta.round(4), state.k

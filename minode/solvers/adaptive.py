@@ -129,7 +129,7 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure):
     h = sign * h_0
     k_1 = np.asarray(f(t + h, (y + h * k).astype(y.dtype)))
     d_2 = measure(k_1 - k, scale) / h_0                                            # (10.5)
-    d = np.maximum(d_1, np.where(np.isfinite(d_2), d_2, 0.0))                      # where f can be tried there
+    d = np.maximum(d_1, np.where(np.isfinite(d_2), d_2, 0.0))      # a trial that failed says nothing of y''
     h_1 = np.where(d <= 1e-15, 1e-6, (0.01 / np.maximum(d, 1e-15)) ** (1 / q))     # (10.6)
     return np.minimum(np.minimum(100 * h_0, h_1), span)                            # (10.6)
 

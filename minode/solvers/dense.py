@@ -21,9 +21,9 @@ Any other method gets the cubic that has the right values and slopes at both end
 
 which is right through θ³ and wrong by a multiple of h⁴. That costs methods up to order
 4 no order, though it can be many times the error at the steps (fehlberg45); it costs
-cash_karp, kvaerno5, radau5, gauss6 and reversible("dopri5") theirs. No one controls it. It needs f at both
-ends; an explicit method has the first, and the second is the first stage of the next
-step, or one more call.
+cash_karp, kvaerno5, radau5, gauss6 and reversible("dopri5") theirs. No one controls it. It needs
+f at both ends; an explicit method has the first, and the second is the first stage of the
+next step, or one more call.
 
 Output times do not change the steps of an adaptive method: a solve asked for a hundred
 times and one asked for two take the same steps, and the other 98 states come from here.

@@ -43,7 +43,8 @@ and therefore (14.4) amplifies more: on the way back all factors are the inverse
 neither grows nor falls, round-off grows by 1/λ a step, by λ⁻ⁿ in n. λ = 0.999 is the compromise
 taken here: 2.7 after a thousand steps, 22,000 after ten thousand. Where y grows by e^{x} a step, the
 round-off of e^{nx} at the end grows by e^{x} more, or e^{x}/λ, a step on the way back, while y itself
-shrinks: after a growth of 1e8 nothing is left of where it began, by any of the three.
+shrinks. From y₀ = 1 along y' = y to t = 20 and back, in steps of 0.05, none of the three meets y₀ again to
+more than two digits; from t = 25, to any.
 
 Next: one door to all of this (chapter 15).
 """
@@ -102,7 +103,7 @@ class Reversible:
     def increment(self, f, t, h, y):
         """Ψ_h(t, y)."""
         _, hK = stages_used(f, self.tableau, t, h, y)
-        b = stages_of(self.tableau, False)[2][:, -1]
+        b = self.tableau.arrays[1][:len(hK)]
         return b.astype(y.real.dtype) @ hK                                         # (9.3) (14.3)
 
     def start(self, f, t, y):

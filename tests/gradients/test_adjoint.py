@@ -169,6 +169,14 @@ def test_with_fixed_steps_they_tend_to_the_truth_at_the_order_of_the_method(grad
     assert abs(observed_order(error, n) - order) < SLOPE
 
 
+@pytest.mark.eq("11.2", "17.2", "17.3")
+@pytest.mark.parametrize("gradient, order", [("backsolve", 5), ("interpolate", 4)])
+def test_what_reads_y_between_the_steps_has_the_order_it_has_there(gradient, order):
+    def error(n):
+        return error_of("pendulum", gradient=gradient, method="cash_karp", step_size=0.2 / n)
+    assert abs(observed_order(error, 4) - order) < SLOPE
+
+
 @pytest.mark.eq("11.1", "17.2", "17.3", "17.4")
 @pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
 @pytest.mark.parametrize("method", ["bosh3", "dopri5", "tsit5", "dop853"])

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minode import Gradients, Linear, LotkaVolterra, SolverError, odeint, pullback, pushforward, reversible, value_and_gradients
+from minode.fields.base import Bound
 from tests.gradients.problems import (EXACT, PROBLEMS, ROUND_OFF, ForcedPendulum, Silent,
                                       complex_step_gradients, relative_error, repeated_grids, solves)
 from tests.strategies import arrays, grids
@@ -29,6 +30,30 @@ def test_pullback_and_pushforward_are_dual_over_the_whole_flow_at_any_step_size(
     terms = [cotangent * ws, pulled.y0 * dy0, pulled.theta * dtheta]
     forward, back_y0, back_theta = (term.sum() for term in terms)
     assert abs(forward - back_y0 - back_theta) <= ROUND_OFF * (1 + sum(np.abs(term).sum() for term in terms))
+
+
+class Products:
+    """The pendulum as a field that is no VectorField and has the products alone."""
+
+    dim, n_params = PROBLEMS["pendulum"][0].dim, PROBLEMS["pendulum"][0].n_params
+
+    def __call__(self, *arguments):
+        return PROBLEMS["pendulum"][0](*arguments)
+
+    def vjp(self, *arguments):
+        return PROBLEMS["pendulum"][0].vjp(*arguments)
+
+    def jvp(self, *arguments):
+        return PROBLEMS["pendulum"][0].jvp(*arguments)
+
+    def bind(self, theta, y):
+        return Bound(self, theta)
+
+
+def test_a_field_of_the_readers_own_kind_that_has_the_products_alone_has_gradients():
+    f, theta, y0 = PROBLEMS["pendulum"]
+    own, other = (pullback(field, y0, [0.0, 1.0], theta, y0, method="rk4", step_size=0.1) for field in (Products(), f))
+    assert relative_error(own.y0, other.y0) <= EXACT and relative_error(own.theta, other.theta) <= EXACT
 
 
 @pytest.mark.eq("20.1")

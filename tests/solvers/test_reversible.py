@@ -131,6 +131,14 @@ def test_the_error_falls_at_the_order_of_the_method(method, span):
     assert method.order == getattr(method, "tableau", methods["heun"]).order
 
 
+@pytest.mark.eq("14.1", "14.2", "14.3", "14.4")
+@pytest.mark.parametrize("method", [LEAPFROG, HEUN, reversible("rk4"), reversible("rk4", 1.0)], **named)
+def test_where_the_solution_grows_a_lot_the_way_back_does_not_find_its_start(method):
+    def missed(end):
+        return abs(round_trip(method, lambda t, y: y, np.ones(1), np.linspace(0.0, end, 20 * end + 1))[0] - 1)
+    assert missed(5) < 1e-10 and missed(20) > 1e-3 and missed(25) > 1
+
+
 @each_method
 def test_a_step_costs_one_call_of_f_or_two_steps_of_the_table(method):
     stats = solve(pendulum, [0.5, -0.3], np.linspace(0.0, 1.0, 11), method=method).stats
