@@ -46,12 +46,16 @@ class Counting(Counted):
     n_vjp = 0
 
     def vjp(self, *arguments):
-        self.owner.n_vjp += 1
+        self.n_vjp += 1
         return self.field.vjp(*arguments)
 
-    def pull(self, *arguments):
-        self.owner.n_vjp += 1
-        return self.field.pull(*arguments)
+    def value_and_vjp(self, t, y, theta):
+        value, vjp = super().value_and_vjp(t, y, theta)
+
+        def counted(a):
+            self.n_vjp += 1
+            return vjp(a)
+        return value, counted
 
 
 def models():

@@ -6,6 +6,7 @@ diffrax needs JAX; what is not installed is not in the figure.
 """
 
 import importlib.util
+import math
 import os
 from importlib.metadata import version
 
@@ -24,6 +25,12 @@ def versions():
     return {name: version(name) for name in names if available(name)}
 
 
+def for_training():
+    """The libraries for which there is a program in `figures/demo`, of those that are installed."""
+    needs = {"torchdiffeq": ("torch", "torchdiffeq"), "diffrax": ("jax", "diffrax")}
+    return [name for name, libraries in needs.items() if available(*libraries)]
+
+
 def gradient_contenders(work):
     """{name: function of no arguments -> loss} for a workload of figures/speed.py."""
     contenders = {}
@@ -33,6 +40,14 @@ def gradient_contenders(work):
     if available("jax", "diffrax"):
         contenders["diffrax, default"] = diffrax_gradient(work)
     return contenders
+
+
+def value(work, ys, weights):
+    """The loss of a workload, of arrays of any library: Σ weights · ys², or the mean of −log p."""
+    if not work.is_likelihood:
+        return (weights * ys**2).sum()
+    z, log_det = ys[-1][:, :-1], ys[-1][:, -1]
+    return (0.5 * (z**2).sum(-1) + log_det).mean() + 0.5 * work.f.dim * math.log(2 * math.pi)
 
 
 def torchdiffeq_gradient(work, adjoint):
@@ -55,14 +70,23 @@ def torchdiffeq_gradient(work, adjoint):
         def forward(self, t, y):
             return self.net(torch.cat([t.expand(*y.shape[:-1], 1), y], -1) if work.f.sees_time else y)
 
-    field, t = Field(), torch.tensor(work.t)
-    weights = torch.tensor(work.weights)
+    class Flow(Field):
+        def forward(self, t, state):
+            with torch.enable_grad():
+                y = state[:, :-1].requires_grad_(True)
+                dy = super().forward(t, y)
+                trace = sum(torch.autograd.grad(dy[:, i].sum(), y, create_graph=True)[0][:, i]
+                            for i in range(work.f.dim))
+                return torch.cat([dy, -trace[:, None]], -1)
+
+    field, t = Flow() if work.is_likelihood else Field(), torch.tensor(work.times)
+    weights = None if work.is_likelihood else torch.tensor(work.weights)
     odeint = torchdiffeq.odeint_adjoint if adjoint else torchdiffeq.odeint
 
     def run():
-        y0 = torch.tensor(work.y0, requires_grad=True)
+        y0 = torch.tensor(work.start, requires_grad=True)
         field.zero_grad()
-        loss = (weights * odeint(field, y0, t, method=work.method, rtol=work.rtol, atol=work.atol) ** 2).sum()
+        loss = value(work, odeint(field, y0, t, method=work.method, rtol=work.rtol, atol=work.atol), weights)
         loss.backward()
         return loss.item()
     return run
@@ -81,6 +105,13 @@ def diffrax_gradient(work):
             x = sigma[name](x @ W.T + b)
         return x
 
+    def flow(t, state, layers):
+        y, trace = state[:, :-1], 0.0
+        for i, unit in enumerate(jnp.eye(work.f.dim)):
+            dy, column = jax.jvp(lambda y: field(t, y, layers), (y,), (jnp.broadcast_to(unit, y.shape),))
+            trace = trace + column[:, i]
+        return jnp.concatenate([dy, -trace[:, None]], -1)
+
     class RK4(diffrax.AbstractERK):
         tableau = diffrax.ButcherTableau(
             a_lower=(np.array([0.5]), np.array([0.0, 0.5]), np.array([0.0, 0.0, 1.0])),
@@ -90,7 +121,7 @@ def diffrax_gradient(work):
         def order(self, terms):
             return 4
 
-    t, weights = jnp.array(work.t), jnp.array(work.weights)
+    t, weights = jnp.array(work.times), None if work.is_likelihood else jnp.array(work.weights)
     fixed = work.method == "rk4"
     solver = RK4() if fixed else diffrax.Dopri5()
     control = diffrax.StepTo(ts=t) if fixed else diffrax.PIDController(rtol=work.rtol, atol=work.atol)
@@ -98,12 +129,13 @@ def diffrax_gradient(work):
 
     def loss(parameters):
         y0, layers = parameters
-        ys = diffrax.diffeqsolve(diffrax.ODETerm(field), solver, t[0], t[-1], None if fixed else 0.01, y0, layers,
-                                 saveat=saved, stepsize_controller=control, max_steps=4096).ys
-        return ((weights[-1:] if fixed else weights) * ys**2).sum()
+        ys = diffrax.diffeqsolve(diffrax.ODETerm(flow if work.is_likelihood else field), solver, t[0], t[-1],
+                                 None if fixed else 0.01, y0, layers, saveat=saved, stepsize_controller=control,
+                                 max_steps=4096).ys
+        return value(work, ys, weights[-1:] if fixed and weights is not None else weights)
 
     gradient = jax.jit(jax.value_and_grad(loss))
-    parameters = jnp.array(work.y0), [(jnp.array(W), jnp.array(b)) for W, b in work.f.layers(work.theta)]
+    parameters = jnp.array(work.start), [(jnp.array(W), jnp.array(b)) for W, b in work.f.layers(work.theta)]
 
     def run():
         return float(jax.block_until_ready(gradient(parameters))[0])

@@ -86,7 +86,7 @@ class Classifier:
     def carried(self, u, x):
         """(y(1), read-out) of points x, and the calls of f that dopri5 takes for all of them together."""
         theta, v, c = self.split(u)
-        solution = solve(lambda t, y: self.field(t, y, theta), raised(x, self.extra), T)
+        solution = solve(self.field, raised(x, self.extra), T, theta)
         return solution.ys[-1], solution.ys[-1] @ v + c, solution.stats.n_f
 
     def seen(self, u, x):

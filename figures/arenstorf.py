@@ -42,9 +42,9 @@ def satellite(t, y):
 
 def orbit(**solver):
     """Where and when the steps start, their sizes, the path, what it cost, and how far its end is off."""
-    done = run(satellite, Y0, [0.0, PERIOD], [], **solver)
+    done = run(satellite, Y0, [0.0, PERIOD], tape=[], **solver)
     stats = replace(done.solution.stats)                 # before the drawing asks for more
-    path = done.dense_output()(np.linspace(0.0, PERIOD, 1001))[:, :2]
+    path = done.interpolation()(np.linspace(0.0, PERIOD, 1001))[:, :2]
     t, h, y, _ = zip(*done.tape)
     return {"t": np.array(t), "h": np.array(h), "at": np.array(y)[:, :2], "path": path,
             "stats": stats, "missed": np.linalg.norm(path[-1] - path[0])}

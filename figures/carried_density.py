@@ -42,7 +42,7 @@ def compute():
     grid, area = cells()
     z = np.random.default_rng(3).normal(size=(PARTICLES, 2))
     s = np.concatenate([z, np.zeros((PARTICLES, 1))], axis=1)
-    paths = odeint(Flow(_targets.MODEL).bind(theta, s), s, TIMES, **FINE)
+    paths = odeint(Flow(_targets.MODEL), s, TIMES, theta, **FINE)
     data = {"particles": paths[..., :2], "densities": [], "inside": []}
     for t, states in zip(TIMES, paths):
         p = np.exp(log_prob(_targets.MODEL, grid, [0.0, t], theta, **FINE))

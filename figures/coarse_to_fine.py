@@ -9,7 +9,7 @@ and so that is what is learnt, and not A: the error of the method has gone into 
 step size it cancels; with finer steps what comes out tends to the flow of A_h (Ott and others,
 2021, and Krishnapriyan and others, 2023, find the same in networks). Here A = (−0.1, 1; −2, −0.3),
 h = 0.25, 40 first states from N(0, 1), 16 intervals; 300 steps of Adam from A = 0, and four of
-Newton's method. The figure shows (2.1), (6.1), (20.1), (21.1) and (23.4).
+Newton's method. The figure shows (2.1), (6.1), (20.1), (21.3) and (23.4).
 
 Caption. Top left: states of the data (grey), what was learnt with Euler's method in the same steps
 (red), and in 64 steps to an interval (orange). Top right: solutions for a time h (grey), h times

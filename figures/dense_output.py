@@ -72,7 +72,7 @@ def draw(fig, data):
         one.semilogy(np.linspace(0.0, 1.0, 101), np.maximum(data[kind]["inside"], 1e-17), color=colour)
         ax.loglog(END / STEPS, error, "o-", color=colour)
         labels.append((error[0], f"{kind} {data[kind]['slope']:.2f}", colour))
-    one.set(xlabel="$θ$, the fraction of the step", ylabel="error", ylim=(1e-11, 1),
+    one.set(xlabel="$σ$, the fraction of the step", ylabel="error", ylim=(1e-11, 1),
             title=f"inside one step, $h = {H}$")
     ax.set(xlabel="step size $h$", ylabel="largest error", ylim=(1e-15, 3),
            title="in a whole solve, and slope")

@@ -38,7 +38,7 @@ def compute():
 
     def along(s):
         theta = THETA + s * dtheta
-        return loss(odeint(lambda t, y: MODEL(t, y, theta), Y0 + s * dy0, T, **SOLVER))[0]
+        return loss(odeint(MODEL, Y0 + s * dy0, T, theta, **SOLVER))[0]
 
     ys, ws = pushforward(MODEL, Y0, T, THETA, dy0=dy0, dtheta=dtheta, **SOLVER)
     exact = np.vdot(loss(ys)[1], ws)

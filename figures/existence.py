@@ -39,7 +39,7 @@ def blow_up(**solver):
     """The steps (t, y) of a solve of y' = y² that should reach t = 3, and where a SolverError ended them."""
     tape, stopped = [], None
     try:
-        run(lambda t, y: y * y, [1.0], [0.0, 3.0], tape, **solver)
+        run(lambda t, y: y * y, [1.0], [0.0, 3.0], tape=tape, **solver)
     except SolverError as error:
         stopped = error.t
     return {"steps": np.array([(t, y[0]) for t, _, y, _ in tape]), "stopped": stopped}

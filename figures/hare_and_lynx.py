@@ -7,7 +7,7 @@ to 0.1, evenly in the logarithm, and the populations those counted in 1900, Adam
 either on all 21 years, or 50 each on the first 5, 8, 12, 16 and 21 counts. The growing horizon of
 the first start is finished by Newton's method, six products Hv a step. Standard errors are the
 roots of the diagonal of σ² H⁻¹, with H in u and σ² = Σ r² / (42 − 6). The figure shows (2.2),
-(20.1), (21.1) and (23.4).
+(20.1), (21.3) and (23.4).
 
 Caption. Top left: counts (dots), the fit (lines), and where all years at once end from the first
 start, nearly flat (dotted). Top right: the field of the fit for the logarithms, arrows as long as
@@ -94,7 +94,7 @@ def newton(u):
 def curves(u, t):
     """The populations of u at the times t."""
     x = np.exp(u)
-    return odeint(lambda t, y: FIELD(t, y, x[:4]), x[4:], t, **FINE)
+    return odeint(FIELD, x[4:], t, x[:4], **FINE)
 
 
 def rms(u):

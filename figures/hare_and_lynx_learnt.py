@@ -122,7 +122,7 @@ def learn(field, theta, x0, rate, horizons, weight_decay=0.0, weights=slice(0)):
 
 
 def forecast(field, u, t):
-    return odeint(lambda t, x: field(t, x, u[:-2]), u[-2:], t, **SOLVER)
+    return odeint(field, u[-2:], t, u[:-2], **SOLVER)
 
 
 def residuals(field, u):

@@ -36,7 +36,7 @@ def adjoint_solved(ys, t, method):
     """a and b at the times t, from the adjoint equation solved backwards."""
     rhs = adjoint_rhs(MODEL)
     end = ys[-1], COTANGENT, np.zeros(MODEL.n_params)
-    _, a, b = odeint(lambda t, state: rhs(t, state, THETA), end, t[::-1], method=method)
+    _, a, b = odeint(rhs, end, t[::-1], THETA, method=method)
     return a[::-1], b[::-1]
 
 

@@ -40,15 +40,15 @@ def changes_of_sign(model, ys, t):
     return ((z[1:] > 0) != (z[:-1] > 0)).any(axis=-1)
 
 
-def tries(f, y0):
+def tries(model, y0):
     """Every step that dopri5 tried: (from, to, whether it was accepted)."""
     asked = []
 
-    def recorded(t, y):
+    def recorded(t, y, theta):
         asked.append(t)
-        return f(t, y)
+        return model(t, y, theta)
 
-    accepted = run(recorded, y0, [0.0, END], [], **SOLVER).tape
+    accepted = run(recorded, y0, [0.0, END], THETA, [], **SOLVER).tape
     starts, found = [step[0] for step in accepted[1:]] + [END], []
     t = 0.0
     for end in asked[2:][5::6]:             # two calls for the first step, then six a try, the last at t + h
@@ -64,22 +64,18 @@ def compute():
     data = {}
     for name in ACTIVATIONS:
         model = MLP([4, 5, 3], [name, "tanh"])
-
-        def f(t, y):
-            return model(t, y, THETA)
-
-        exact = odeint(f, starts, grid, method="rk4")
+        exact = odeint(model, starts, grid, THETA, method="rk4")
         coarse = exact[::FINE // (len(T) - 1)]
-        rk4 = [odeint(f, starts, T, method="rk4", step_size=END / n) for n in STEPS]
+        rk4 = [odeint(model, starts, T, THETA, method="rk4", step_size=END / n) for n in STEPS]
         errors = np.abs(np.array(rk4) - coarse).max(axis=(1, 3))
-        stats = solve(f, starts, [0.0, END], per_trajectory=True, **SOLVER).stats
+        stats = solve(model, starts, [0.0, END], THETA, per_trajectory=True, **SOLVER).stats
         data[name] = {"accepted": stats.n_accepted.mean(), "rejected": stats.n_rejected.mean()}
         groups = {"error": np.ones(PATHS, dtype=bool)}
         if name == "leaky_relu":
             changes = changes_of_sign(model, exact, grid)
             crosses = changes.any(axis=0)
             groups = {"error": ~crosses, "error across": crosses}
-            data |= {"tries": tries(f, starts[FOLLOWED]), "kinks": grid[:-1][changes[:, FOLLOWED]],
+            data |= {"tries": tries(model, starts[FOLLOWED]), "kinks": grid[:-1][changes[:, FOLLOWED]],
                      "across": int(crosses.sum())}
         for key, paths in groups.items():
             error = np.sqrt(np.mean(errors[:, paths] ** 2, axis=1))

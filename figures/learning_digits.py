@@ -57,7 +57,7 @@ def compute():
     model, found = models()["ODE-Net"], trained("ODE-Net", 0)
     theta_in, theta_f, _ = model.split(found.last)
     y0 = model.inward(0.0, held.images, theta_in)
-    ys = odeint(model.field.bind(theta_f, y0), y0, TIMES, method="dopri5", rtol=1e-6, atol=1e-6)
+    ys = odeint(model.field, y0, TIMES, theta_f, method="dopri5", rtol=1e-6, atol=1e-6)
     means = np.array([ys[-1, held.labels == digit].mean(axis=0) for digit in range(10)])
     plane = np.linalg.svd(means - means.mean(axis=0))[2][:2]
     read = model.logits(held.images, found.last).argmax(axis=1)

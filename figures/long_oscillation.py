@@ -89,7 +89,7 @@ def compute(seed=0):
             "pieces": (np.concatenate([theta, pieces[0].ravel()]), [shooting(pieces)], None)}.items():
         u, losses = learn(u, objectives, largest)
         first = u[FIELD.n_params:][:2]
-        ys = odeint(lambda t, y: FIELD(t, y, u[:FIELD.n_params]), first, T, method="rk4")
+        ys = odeint(FIELD, first, T, u[:FIELD.n_params], method="rk4")
         data[name] = {"ys": ys, "loss": losses, "theta": u[:FIELD.n_params], "error": np.mean((ys - truth) ** 2)}
     theta = data["growing"].pop("theta")
     plane = np.stack(np.meshgrid(np.linspace(-2.4, 2.4, 9), np.linspace(-2.4, 2.4, 9)), axis=-1)

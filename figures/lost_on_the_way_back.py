@@ -29,12 +29,12 @@ FLOOR = 1e-10
 def way_back(rate, resets, path):
     """The y met again at the times `path` from t_1 to 0, last stretch of the way back of [y, a, b]."""
     field, theta, t = Linear(1), np.array([-float(rate)]), np.linspace(0.0, 1.0, resets + 1)
-    ys = odeint(lambda t, y: field(t, y, theta), [1.0], t, **SOLVER)
+    ys = odeint(field, [1.0], t, theta, **SOLVER)
     rhs, a, b = adjoint_rhs(field), np.zeros(1), np.zeros(1)
     for i in range(resets, 0, -1):
         a = a + ys[i]                                                # ∂L/∂y(t_i) = y(t_i)
         times = path if i == 1 else t[[i, i - 1]]
-        met, a_path, b_path = odeint(lambda t, s: rhs(t, s, theta), (ys[i], a, b), times, **SOLVER)
+        met, a_path, b_path = odeint(rhs, (ys[i], a, b), times, theta, **SOLVER)
         a, b = a_path[-1], b_path[-1]
     return met[:, 0]
 

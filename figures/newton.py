@@ -72,7 +72,7 @@ class Fit:
 
 
 def compute():
-    ys = odeint(lambda t, y: FIELD(t, y, TRUE), Y0, T, **SOLVER)
+    ys = odeint(FIELD, Y0, T, TRUE, **SOLVER)
     fit = Fit(ys * (1 + NOISE * np.random.default_rng(0).normal(size=ys.shape)))
     newton = [START]
     for _ in range(NEWTON):

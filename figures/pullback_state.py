@@ -31,9 +31,9 @@ WHOLE = np.arange(0, 120, 20)
 def augmented():
     """y, a and b at T[::-1], solved backwards from y(6), the cotangent, and zero."""
     rhs = adjoint_rhs(MODEL)
-    ys = odeint(lambda t, y: MODEL(t, y, THETA), Y0, T, method="rk4")
+    ys = odeint(MODEL, Y0, T, THETA, method="rk4")
     end = ys[-1], COTANGENT, np.zeros(MODEL.n_params)
-    return ys, odeint(lambda t, state: rhs(t, state, THETA), end, T[::-1], method="rk4")
+    return ys, odeint(rhs, end, T[::-1], THETA, method="rk4")
 
 
 def compute():

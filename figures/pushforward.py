@@ -15,8 +15,7 @@ that the error is of second.
 
 import numpy as np
 
-from minode import odeint
-from minode import pushforward as push
+from minode import odeint, pushforward
 
 from . import style, trajectory
 from .trajectory import MODEL, SIZE, T, THETA, Y0
@@ -28,8 +27,8 @@ MOVES = EPSILON * np.array([1.0, 0.5])
 
 
 def compute():
-    ys, ws = push(MODEL, Y0, T, THETA, dy0=DY0, method="rk4")
-    moved = odeint(lambda t, y: MODEL(t, y, THETA), Y0 + MOVES[:, None] * DY0, T, method="rk4")
+    ys, ws = pushforward(MODEL, Y0, T, THETA, dy0=DY0, method="rk4")
+    moved = odeint(MODEL, Y0 + MOVES[:, None] * DY0, T, THETA, method="rk4")
     missed = [np.linalg.norm(moved[-1, i] - ys[-1] - e * ws[-1]) for i, e in enumerate(MOVES)]
     return {"t": T, "ys": ys, "ws": ws, "moved": moved[:, 0], "turning": trajectory.turning(ws),
             "missed": np.array(missed)}

@@ -36,20 +36,16 @@ ROUTES = ("discrete", "checkpoint", "backsolve", "interpolate")
 EPSILONS = {"differences": EPSILON, "fine differences": 1e-8}
 
 
-def f(t, y):
-    return FIELD(t, y, THETA)
-
-
 def on_the_steps_of_y(tolerance):
     """The accepted times for y alone, and the tangent at them."""
-    tape = run(f, Y0, T, [], rtol=tolerance, atol=tolerance).tape
+    tape = run(FIELD, Y0, T, THETA, [], rtol=tolerance, atol=tolerance).tape
     times = np.array([step[0] for step in tape] + T[1:])
     return times, pushforward(FIELD, Y0, times, THETA, dy0=FIRST, method="dopri5", step_size=T[1])[1][:, 0]
 
 
 def on_its_own_steps(tolerance):
     rhs = tangent_rhs(FIELD)
-    done = run(lambda t, s: rhs(t, s, THETA, 0 * THETA), (Y0, FIRST), T, [], rtol=tolerance, atol=tolerance)
+    done = run(lambda t, s, theta: rhs(t, s, theta, 0 * theta), (Y0, FIRST), T, THETA, [], rtol=tolerance, atol=tolerance)
     times = np.array([step[0] for step in done.tape] + T[1:])
     return times, np.array([step[2][2] for step in done.tape] + [done.solution.ys[1][-1, 0]])
 
@@ -62,7 +58,7 @@ def compute():
                for route in ROUTES}
         row["pushforward"] = pushforward(FIELD, Y0, T, THETA, dy0=FIRST, **solver)[1][-1, 0]
         for name, epsilon in EPSILONS.items():
-            row[name] = central_difference(lambda x: odeint(f, [x, 1.0], T, **solver)[-1, 0], 1.0, 1.0,
+            row[name] = central_difference(lambda x: odeint(FIELD, [x, 1.0], T, THETA, **solver)[-1, 0], 1.0, 1.0,
                                            epsilon)
         rows.append(row)
     return {"values": {name: np.array([row[name] for row in rows]) for name in rows[0]},

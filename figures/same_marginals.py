@@ -41,9 +41,9 @@ def compute():
     rng = np.random.default_rng(4)
     start = MIXTURE.draw(PARTICLES, 0.0, THETA, rng)
     shaken = euler_maruyama(MIXTURE.drift, start, T, rng)[..., 0]
-    carried = odeint(MIXTURE.bind(THETA, start), start, T)[..., 0]
+    carried = odeint(MIXTURE, start, T, THETA)[..., 0]
     other = MIXTURE.draw(PARTICLES, 0.0, THETA, rng)
-    alone = odeint(MIXTURE.bind(THETA, other), other, T)[..., 0]           # for a test that wants two samples
+    alone = odeint(MIXTURE, other, T, THETA)[..., 0]           # for a test that wants two samples
     two = [ks_2samp(shaken[i], alone[i]) for i in TESTED]
     exact = [kstest(x[i], cumulative(T[i])).statistic for x in (shaken, alone) for i in TESTED]
     x = np.linspace(-EDGE, EDGE, 161)

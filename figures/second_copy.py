@@ -2,18 +2,18 @@
 
 A reversible method carries a second copy of the state, and it is not free. On
 y' = −a(t) y a step is a 2 × 2 matrix on the two copies. Its determinant is −1 for (14.1) and
-(14.2) and the coupling λ for (14.3): the shape of f and the size of h play no part. So where
-y shrinks by e^{−ha} a step, the difference of the copies grows by e^{ha}, or by λ e^{ha};
-it is damped only if λ < e^{−ha}. Backwards, by (14.4), the same difference grows by 1/λ, and
+(14.2) and the coupling c for (14.3): the shape of f and the size of h play no part. So where
+y shrinks by e^{−ha} a step, the difference of the copies grows by e^{ha}, or by c e^{ha};
+it is damped only if c < e^{−ha}. Backwards, by (14.4), the same difference grows by 1/c, and
 with it round-off. The figure shows (14.1) to (14.4): the way there with h = 1/2 and
 a = (1 + ½ cos t)/10, and the way back for a driven pendulum without friction.
 
 Caption. Left: the difference of the two copies; the solution, grey, is 4.7e-5 at t = 100. The
 difference is then 31 for reversible Heun, 15 for asynchronous leapfrog, 0.0074 for
-reversible("rk4") with λ = 0.999 and 2.4e-10 with λ = 0.9, for the determinants are −1, −1, 0.999
+reversible("rk4") with c = 0.999 and 2.4e-10 with c = 0.9, for the determinants are −1, −1, 0.999
 and 0.9, and e^{−ha} is 0.951 on average. Right: how far the states that reversible("rk4") meets on
-the way back are from those of the way there; dotted 1e-16 λ⁻ⁿ. Over 2,000 steps it stays below
-1e-13 with λ = 1 and 0.999, and comes between 1e-7 and 1e-6 with 0.99; with 0.9 the distance is 1
+the way back are from those of the way there; dotted 1e-16 c⁻ⁿ. Over 2,000 steps it stays below
+1e-13 with c = 1 and 0.999, and comes between 1e-7 and 1e-6 with 0.99; with 0.9 the distance is 1
 after fewer than 400 steps.
 """
 
@@ -77,7 +77,7 @@ def determinant(method):
 def compute():
     carried = {"reversible Heun": methods["reversible_heun"],
                "asynchronous leapfrog": methods["asynchronous_leapfrog"],
-               "λ = 0.999": reversible("rk4"), "λ = 0.9": reversible("rk4", 0.9)}
+               "c = 0.999": reversible("rk4"), "c = 0.9": reversible("rk4", 0.9)}
     t = H * np.arange(STEPS + 1)
     return {"t": t, "solution": np.exp(-(t + 0.5 * np.sin(t)) / 10),
             "difference": {name: np.abs(difference(method, there(method, decay, np.ones(1), H, STEPS)))
@@ -94,8 +94,8 @@ def draw(fig, data):
         copies.semilogy(data["t"][1:], values[1:], color=colours[name])
     copies.text(98, 250, "reversible Heun", color=style.VERMILION, ha="right")
     copies.text(62, 0.03, "asynchronous\nleapfrog", color=style.ORANGE, va="center")
-    copies.text(46, 5e-6, "$λ = 0.999$", color=style.BLUE)
-    copies.text(58, 3e-8, "$λ = 0.9$", color=style.PURPLE)
+    copies.text(46, 5e-6, "$c = 0.999$", color=style.BLUE)
+    copies.text(58, 3e-8, "$c = 0.9$", color=style.PURPLE)
     copies.text(5, 1.5, "solution", color=style.GREY)
     copies.set(xlabel="time $t$", ylabel="difference of the two copies", ylim=(3e-11, 3e3),
                title="there: $y' = -a(t)\\,y$")
@@ -105,6 +105,6 @@ def draw(fig, data):
         ax.semilogy(n, np.maximum(missed, FLOOR), color=COUPLINGS[coupling], lw=1.2)
         ax.semilogy(n, 1e-16 * coupling ** -n.astype(float), ":", color=COUPLINGS[coupling], lw=1.4)
     for coupling, x, y in ((0.9, 380, 1e-3), (0.99, 620, 3e-9), (0.999, 1470, 9.5e-16), (1.0, 1480, 2.5e-13)):
-        ax.text(x, y, f"$λ = {coupling:g}$", color=COUPLINGS[coupling])
+        ax.text(x, y, f"$c = {coupling:g}$", color=COUPLINGS[coupling])
     ax.set(xlabel="steps back", ylabel="distance from the way there", ylim=(2e-18, 10),
            title="back: a driven pendulum")

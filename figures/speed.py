@@ -1,10 +1,12 @@
 """Figure 90. Speed, side by side
 
 Times of this book's solvers and gradients beside those of other libraries, measured in turns in one
-run, on one thread pinned to one core, in float64. Each ratio is the median over the rounds of the times of that round; the times of
-JAX leave out its compiling, which is given beside them. Printed as tables and drawn as
-ratios; shows (9.1), (12.1), (18.1). Beside them the time that NumPy and the others take for tanh, on
-which the networks spend much of theirs.
+run, on one thread pinned to one core, in float64. Each ratio is the median over the rounds of the
+times of that round. The times of JAX leave out its compiling, which is given beside them. One table
+leaves nothing out: whole processes, from import to a trained network (the programs in
+`figures/demo`). Printed as tables and drawn as ratios; shows (9.1), (12.1), (18.1). Beside them
+minode's solve next to the same method and network written out in NumPy, and the time that NumPy
+and the others take for tanh, on which the networks spend much of theirs.
 
 Caption. Time of the others over the time of minode, on a logarithmic scale: blue bars, to the
 right of 1, are slower than minode, the others faster. The numbers depend on the machine and
@@ -13,20 +15,23 @@ on what else it does; draw the figure to have yours.
 
 import math
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from minode import MLP, odeint, value_and_gradients
+import minode
+from minode import MLP, log_prob, negative_log_likelihood, odeint, value_and_gradients
 
-from . import _peers, style
+from . import _peers, _targets, style
 
-SECONDS = 90
+SECONDS = 300
 ON_REQUEST = True
-SIZE = (8.0, 9.0)
+SIZE = (8.0, 11.0)
 ROUNDS = 15
 
 THETA = (0.55, 0.028, 0.80, 0.024)
@@ -60,21 +65,34 @@ def wide_field(rng):
 
 
 class Work(NamedTuple):
-    """A gradient to compute: the loss is Σ weights · ys²."""
+    """A gradient to compute: the loss is Σ weights · ys², or without weights the mean of −log p(y0) at t[-1]."""
 
     name: str
     f: MLP
     theta: np.ndarray
     y0: np.ndarray
     t: np.ndarray
-    weights: np.ndarray
+    weights: np.ndarray | None
     method: str
     rtol: float = 1e-6
     atol: float = 1e-9
 
+    @property
+    def is_likelihood(self):
+        return self.weights is None
+
+    @property
+    def start(self):
+        """The first state of the solve, with log det beside y for a likelihood (26.5)."""
+        return np.concatenate([self.y0, np.zeros((len(self.y0), 1))], axis=-1) if self.is_likelihood else self.y0
+
+    @property
+    def times(self):
+        return self.t[::-1].copy() if self.is_likelihood else self.t
+
 
 def workloads(rng):
-    """The four workloads, from narrow and long to wide and short."""
+    """The workloads: four from narrow and long to wide and short, and the training of a flow."""
     def work(name, f, y0, t, many, method, *tolerances):
         weights = np.ones((len(t), *y0.shape)) / y0.size
         if not many:
@@ -89,14 +107,47 @@ def workloads(rng):
              rng.normal(size=(256, 8)), np.array([0.0, 2.0]), False, "dopri5", 1e-6, 1e-8),
         work("D: 64–256–64, batch 1024, 20 RK4 steps", MLP([64, 256, 64], ["tanh", "identity"]),
              rng.normal(size=(1024, 64)), np.linspace(0.0, 1.0, 21), False, "rk4"),
+        Work("E: −log p of a flow 3–32–32–2, batch 128, 7 RK4 steps", _targets.MODEL, _targets.MODEL.init(rng),
+             rng.normal(size=(128, 2)), np.linspace(0.0, 1.0, 8), None, "rk4"),
     ]
+
+
+def solves(rng):
+    """Solves in equal steps: A, C and D of the workloads, with RK4."""
+    narrow, _, medium, wide, _ = workloads(rng)
+    medium = medium._replace(name="C: 8–64–8, batch 256, 20 RK4 steps", t=np.linspace(0.0, 2.0, 21), method="rk4")
+    return [narrow, medium, wide]
+
+
+def written_out(work):
+    """The states at work.t by RK4, as one would write it for this network: a function of no arguments."""
+    (W1, b1), (W2, b2) = work.f.layers(work.theta)
+    sigma_1, sigma_2 = ({"tanh": np.tanh, "identity": lambda z: z, "leaky_relu": lambda z: np.maximum(z, 0.01 * z)}[name]
+                        for name in work.f.names)
+
+    def f(t, y):
+        if work.f.sees_time:
+            y = np.concatenate([np.full((*y.shape[:-1], 1), t), y], axis=-1)
+        return sigma_2(sigma_1(y @ W1.T + b1) @ W2.T + b2)
+
+    def rk4():
+        ys = [work.y0]
+        for t, t_new in zip(work.t[:-1], work.t[1:]):
+            y, h = ys[-1], t_new - t
+            k1 = f(t, y)
+            k2 = f(t + h / 2, y + h / 2 * k1)
+            k3 = f(t + h / 2, y + h / 2 * k2)
+            k4 = f(t + h, y + h * k3)
+            ys.append(y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4))
+        return np.array(ys)
+    return rk4
 
 
 def in_turns(contenders, at_least=0.02, at_most=15.0):
     """{name: seconds per call in each round}, each round calling every contender in turn.
 
     A contender is called once and then timed; within a round it is called again until it has had
-    `at_least` seconds; there are ROUNDS rounds, or fewer, but three, where they would take more than `at_most` seconds.
+    `at_least` seconds. There are ROUNDS rounds, or as many as fit into `at_most` seconds, at least three.
     """
     repeats, a_round = {}, 0.0
     for name, call in contenders.items():
@@ -118,9 +169,20 @@ def in_turns(contenders, at_least=0.02, at_most=15.0):
     return {name: np.array(seconds) for name, seconds in times.items()}
 
 
-def compare(title, contenders, notes=()):
+def processes_in_turns(commands, rounds=3):
+    """{name: seconds of the whole process in each round}, each round running every command in turn."""
+    times = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            started = time.perf_counter()
+            command()
+            times[name].append(time.perf_counter() - started)
+    return {name: np.array(seconds) for name, seconds in times.items()}
+
+
+def compare(title, contenders, notes=(), measure=in_turns):
     """One table: median milliseconds of each contender, and the median of the ratios to the first."""
-    times = in_turns(contenders)
+    times = measure(contenders)
     ours = next(iter(times.values()))
     rows = {name: (1e3 * np.median(seconds), np.median(seconds / ours)) for name, seconds in times.items()}
     print(f"\n{title}", file=sys.stderr)
@@ -174,9 +236,13 @@ def gradient_table(work):
     options = dict(method=work.method, rtol=work.rtol, atol=work.atol)
 
     def forward():
-        return odeint(work.f.bind(work.theta, work.y0), work.y0, work.t, **options)
+        if work.is_likelihood:
+            return log_prob(work.f, work.y0, work.t, work.theta, **options)
+        return odeint(work.f, work.y0, work.t, work.theta, **options)
 
     def gradient():
+        if work.is_likelihood:
+            return negative_log_likelihood(work.f, work.y0, work.t, work.theta, times=False, **options)[0]
         return value_and_gradients(loss, work.f, work.y0, work.t, work.theta, times=False, **options)[0]
 
     peers, notes = _peers.gradient_contenders(work), []
@@ -191,6 +257,42 @@ def gradient_table(work):
     return compare(work.name, {"minode": gradient, "minode, forward alone": forward} | peers, notes=notes)
 
 
+def solve_table(work):
+    """minode's solve beside the same steps and network written out."""
+    by_hand = written_out(work)
+
+    def ours():
+        return odeint(work.f, work.y0, work.t, work.theta, method="rk4")
+
+    if np.abs(ours() - by_hand()).max() > 1e-12:
+        raise AssertionError(f"{work.name}: minode and the same written out differ")
+    return compare(work.name, {"minode": ours, "written out in NumPy": by_hand})
+
+
+def training_table():
+    """From import to a trained network: whole processes, each of them a program in `figures/demo`."""
+    folder, losses = Path(__file__).parent / "demo", {}
+    paths = [str(Path(minode.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+    def command(name):
+        def run():
+            done = subprocess.run([sys.executable, str(folder / f"with_{name}.py")], env=environment,
+                                  capture_output=True, text=True, check=True)
+            losses[name] = [float(loss) for loss in done.stdout.split()]
+        return run
+
+    commands = {name: command(name) for name in ("minode", *_peers.for_training())}
+    table = compare("500 steps of RMSprop on the spiral of torchdiffeq's demonstration, dopri5, from import on", commands,
+                    measure=processes_in_turns)
+    for name, (first, last) in losses.items():
+        at_first, at_last = losses["minode"]
+        if abs(first - at_first) > 1e-4 * at_first or abs(last - at_last) > 0.2 * at_last:
+            raise AssertionError(f"{name} begins with the loss {first} and ends with {last}, minode {losses['minode']}")
+    return table
+
+
 def as_markdown(tables):
     """The tables for the README, in milliseconds: those with the same contenders are one, a row each."""
     lines, header = [], None
@@ -203,15 +305,27 @@ def as_markdown(tables):
     return "\n".join(lines[1:])
 
 
+def measured(rng, only=("training", "solvers", "written", "batch", "gradients")):
+    """The tables one after the other, or only some of them."""
+    if "training" in only:
+        yield training_table()
+    if "solvers" in only:
+        yield from solver_tables(rng)
+    if "written" in only:
+        yield from map(solve_table, solves(rng))
+    if "batch" in only:
+        yield batch_table(rng)
+    if "gradients" in only:
+        yield from map(gradient_table, workloads(rng))
+        yield tanh_table()
+
+
 def compute():
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    rng = np.random.default_rng(0)
     print("versions: " + ", ".join(f"{k} {v}" for k, v in _peers.versions().items()), file=sys.stderr)
-    only = os.environ.get("MINODE_SPEED", "solvers batch gradients").split()
-    tables = list(solver_tables(rng)) if "solvers" in only else []
-    tables += [batch_table(rng)] if "batch" in only else []
-    tables += [*map(gradient_table, workloads(rng)), tanh_table()] if "gradients" in only else []
+    only = os.environ.get("MINODE_SPEED", "training solvers written batch gradients").split()
+    tables = list(measured(np.random.default_rng(0), only))
     print(f"\nfor README.md:\n\n{as_markdown(tables)}", file=sys.stderr)
     return {"tables": tables, "versions": _peers.versions()}
 

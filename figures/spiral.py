@@ -55,24 +55,15 @@ class OfCubes(VectorField):
         return self.net.time_derivative(t, y**3, theta)
 
     def vjp(self, t, y, theta, a):
-        a_f_x, a_f_theta = self.net.vjp(t, y**3, theta, a)
-        return 3 * y**2 * a_f_x, a_f_theta
+        return self.value_and_vjp(t, y, theta)[1](a)
 
-    def bind(self, theta, y):
-        return BoundOfCubes(self.net.bind(theta, y))
+    def value_and_vjp(self, t, y, theta):
+        value, vjp_of_net = self.net.value_and_vjp(t, y**3, theta)
 
-
-class BoundOfCubes:
-    """The same with θ filled in, so that a solver takes θ apart once."""
-
-    def __init__(self, net):
-        self.net, self.a_f_theta = net, net.a_f_theta
-
-    def __call__(self, t, y):
-        return self.net(t, y**3)
-
-    def vjp(self, t, y, a):
-        return 3 * y**2 * self.net.vjp(t, y**3, a)
+        def vjp(a):
+            a_f_x, a_f_theta = vjp_of_net(a)
+            return 3 * y**2 * a_f_x, a_f_theta
+        return value, vjp
 
 
 FIELD = OfCubes([2, 50, 2], ["tanh", "identity"])
@@ -80,7 +71,7 @@ FIELD = OfCubes([2, 50, 2], ["tanh", "identity"])
 
 def compute():
     spiral, rng = CubicSpiral(), np.random.default_rng(0)
-    data = odeint(lambda t, y: spiral(t, y, A.ravel()), Y0, T, rtol=1e-9, atol=1e-9)
+    data = odeint(spiral, Y0, T, A.ravel(), rtol=1e-9, atol=1e-9)
 
     def draw_batch(rng):
         """Pieces of LENGTH states in a row, (LENGTH, BATCH, 2)."""
@@ -101,7 +92,7 @@ def compute():
             now = fit(objective, now, n_steps=steps, data=draw_batch, progress=False,
                       learning_rate=lambda step: cosine(step, RATE, STEPS))
         theta = now.last if steps else now
-        snapshots[steps] = odeint(lambda t, y: FIELD(t, y, theta), Y0, T)
+        snapshots[steps] = odeint(FIELD, Y0, T, theta)
     plane = np.stack(np.meshgrid(*[np.linspace(-2.0, 2.0, 11)] * 2), axis=-1)
     return {"data": data, "snapshots": snapshots, "loss": now.history.loss, "plane": plane,
             "away": {steps: np.abs(ys - data).mean() for steps, ys in snapshots.items()},

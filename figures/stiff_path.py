@@ -30,20 +30,11 @@ TOLERANCE, REFERENCE, BUDGET = 1e-5, 1e-8, 10_000
 METHODS = {"kvaerno5": style.BLUE, "trbdf2": style.GREEN, "dopri5": style.VERMILION}
 
 
-def f(t, y):
-    return FIELD(t, y, THETA)
-
-
-def jacobian(t, y):
-    return FIELD.jacobian(t, y, THETA)
-
-
 def steps(method):
     """Where the steps start, their sizes, the states there, what it cost, and the run if it went through."""
     tape, done = [], None
     try:
-        done = run(f, Y0, [0.0, END], tape, method=method, jacobian=jacobian, rtol=TOLERANCE, atol=TOLERANCE,
-                   max_steps=BUDGET)
+        done = run(FIELD, Y0, [0.0, END], THETA, tape, method=method, rtol=TOLERANCE, atol=TOLERANCE, max_steps=BUDGET)
         stats = done.solution.stats
     except SolverError as error:
         stats = error.solution.stats
@@ -53,12 +44,13 @@ def steps(method):
 
 def compute():
     data = {method: steps(method) for method in METHODS}
-    reference = solve_ivp(f, (0.0, END), Y0, "Radau", jac=jacobian, rtol=REFERENCE, atol=REFERENCE).y[:, -1]
+    reference = solve_ivp(FIELD, (0.0, END), Y0, "Radau", args=(THETA,), jac=FIELD.jacobian,
+                          rtol=REFERENCE, atol=REFERENCE).y[:, -1]
     for method in ("kvaerno5", "trbdf2"):
         data[method]["missed"] = np.linalg.norm(data[method]["done"].solution.ys[-1] - reference)
     t = np.linspace(0.0, END, 4001)
-    y = data["kvaerno5"]["done"].dense_output()(t)
-    decay = np.maximum(1.0, -np.linalg.eigvals(jacobian(t, y)).real.min(axis=1))
+    y = data["kvaerno5"]["done"].interpolation()(t)
+    decay = np.maximum(1.0, -np.linalg.eigvals(FIELD.jacobian(t, y, THETA)).real.min(axis=1))
     limit = -reach("dopri5") / decay
     return data | {"path": (t, y[:, 0]), "limit": limit, "at the limit": trapezoid(1 / limit, t)}
 

@@ -68,7 +68,7 @@ def by_complex_step(**solver):
     gradient = []
     for step in 1j * TINY * np.eye(len(Y0) + len(THETA)):
         y0, theta = Y0 + step[:3], THETA + step[3:]
-        ys = odeint(lambda t, y: MODEL(t, y, theta), y0, T, **solver)
+        ys = odeint(MODEL, y0, T, theta, **solver)
         gradient.append(loss(ys)[0].imag / TINY)
     return np.array(gradient)
 

@@ -36,9 +36,9 @@ def spread(d, rng):
     theta, x = 2 * f.init(rng), rng.normal(size=(PLACES, d))
     exact = log_prob(f, x, [0.0, 1.0], theta, **STEPS)
 
-    def pair(t, state):
+    def pair(t, state, theta):
         return f(t, state[0], theta), f.jacobian(t, state[0], theta)
-    M = odeint(pair, (x, np.zeros((PLACES, d, d))), [1.0, 0.0], **STEPS)[1][-1]
+    M = odeint(pair, (x, np.zeros((PLACES, d, d))), [1.0, 0.0], theta, **STEPS)[1][-1]
     rows = []
     for K in PROBES[PROBES < d]:
         off = [log_prob(f, x, [0.0, 1.0], theta, noise=rademacher(rng, K, x.shape), **STEPS) - exact

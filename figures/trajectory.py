@@ -38,11 +38,8 @@ def turning(vectors):
 
 
 def compute():
-    def f(t, y):
-        return MODEL(t, y, THETA)
-
-    ys = odeint(f, Y0, T, method="rk4")
-    finer = odeint(f, Y0, T, method="rk4", step_size=0.5 * T[1])
+    ys = odeint(MODEL, Y0, T, THETA, method="rk4")
+    finer = odeint(MODEL, Y0, T, THETA, method="rk4", step_size=0.5 * T[1])
     return {"t": T, "ys": ys, "turning": turning(np.diff(ys, axis=0)),
             "moved": float(np.abs(finer - ys).max())}
 

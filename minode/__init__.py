@@ -1,15 +1,17 @@
 """minode: how neural ODEs work, as a NumPy package whose source is the book
 
-Read the modules in this order. Each is a chapter: its docstring derives the equations
-and numbers them, and the lines of code that carry the same numbers are those equations.
+Begin with the whole idea on one page, then read the modules in this order. Each is a
+chapter: its docstring derives the equations and numbers them, and the lines of code that
+carry the same numbers are those equations.
 
+         0   The whole idea on one page                 one_page
     I.   What is integrated                         fields/
          1   Vector fields and their derivatives        base
-         2   Four fields to differentiate in the head   physics
+         2   Four fields to differentiate by hand       physics
          3   Activations                                activations
-         4   The multilayer perceptron                  mlp, network
+         4   The multilayer perceptron                  mlp, workspace
     II.  How it is integrated                       solvers/
-         5   States, times, what may be handed in       states
+         5   How a tuple becomes a vector               states
          6   Euler and the classical Runge–Kutta        textbook
          7   A Runge–Kutta method is a table            tableaus
          8   The methods                                methods, dop853
@@ -19,21 +21,24 @@ and numbers them, and the lines of code that carry the same numbers are those eq
          12  A step size for each trajectory            batch
          13  Implicit methods                           implicit
          14  Reversible methods                         reversible
-         15  The front door                             solve
+         15  One function for every solve               solve
     III. Its derivatives                            gradients/
          16  The tangent system                         tangent
          17  The adjoint system                         adjoint
-         18  The exact derivative of the steps          discrete, at_once
+         18  The exact derivative of the steps          discrete
          19  The same gradient in less memory           memory
          20  From a loss to its gradients               pullback
          21  Second derivatives                         second
          22  Is it right?                               checks, faults
     IV.  What it is for                             learning/
          23  Steps downhill                             optimisers
-         24  A loop that learns                         fit, records
+         24  A loop that learns                         fit, records, progress
          25  Telling digits apart                       classify, layers
          26  The continuous normalizing flow            flows, probes
-         27  From a stochastic to an ordinary equation  diffusion
+         27  From a stochastic to an ordinary equation  diffusion, mixture
+
+inputs.py says what may be handed in, and refuses the rest in words. Chapters call it in one
+line each, and it is in nobody's reading order.
 
 One notation throughout. States, tangents and cotangents are rows.
 
@@ -42,10 +47,12 @@ One notation throughout. States, tangents and cotangents are rows.
     theta, p            θ, all parameters in one vector (p,)
     f(t, y, theta)      the vector field, dy/dt
     f_y, f_theta, f_t   its partial derivatives, (..., d, d), (..., d, p), (..., d)
-    k_i, hK             the stages of a step, and the array of the increments h k_i
+    k_i, Y_i, hK        a step's velocities, the states they are taken at, the increments h k_i
+    sigma               σ, a fraction of a step: t + σh is inside it (σ_l is an activation)
     A, b, b_hat, c      the numbers of a Runge–Kutta method: tableau.A, tableau.b, ...
     w, dtheta           tangents: how y moves, how θ moves (w, Δθ)
     a, b                cotangents: ∂L/∂y, ∂L/∂θ (this b is not a tableau's)
+    k_bar, Y_bar        cotangents of the k_i and Y_i of a step (k̄, Ȳ)
     L                   a loss, a number computed from the states ys at the times t
 
 >>> import numpy as np

@@ -36,7 +36,7 @@ class Source:
     """A Python file: its name below the project, text, tree, docstring, and the chapter it is, if it is one.
 
     `place` is where it stands in the reading order: a chapter at its number, an appendix (to be looked up,
-    not read) just before its chapter.
+    not read) just before its chapter. The appendix to the whole book, `minode/inputs.py`, is in no order.
     """
 
     def __init__(self, path):
@@ -47,6 +47,8 @@ class Source:
         title = TITLE.match(self.docstring)
         self.chapter = int(title[2]) if title and not title[1] else None
         self.place = int(title[2]) - (0.5 if title[1] else 0.0) if title else None
+        self.belongs_to = int(title[2]) if title else None           # the chapter whose equations it may execute
+        self.is_outside = self.docstring.startswith("Appendix. ")
         self.defines = DEFINITION.findall(self.docstring)
 
     def code_numbers(self):
@@ -69,6 +71,27 @@ class Source:
             numbers[number] = None
             lines.update(dict.fromkeys(range(line, node.end_lineno + 1) if opens else [line]))
         return [Numbered(tuple(numbers), node, tuple(lines)) for node, (numbers, lines) in found.items()]
+
+    def functions(self):
+        """(name, how many lines of code) of every function: no docstrings, blank lines and comments; inner ones too."""
+        code = set()
+        for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
+            if token.string.strip() and token.type != tokenize.COMMENT:
+                code.update(range(token.start[0], token.end[0] + 1))
+        nodes = [node for node in ast.walk(self.tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        for node in nodes:
+            if ast.get_docstring(node) is not None:
+                code.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+        for node in nodes:
+            if isinstance(node, ast.FunctionDef):
+                yield node.name, len(code & set(range(node.lineno, node.end_lineno + 1)))
+
+    def identifiers(self):
+        """Every name that the code gives or uses: of variables, arguments, keywords, attributes, functions, classes."""
+        for node in ast.walk(self.tree):
+            for field in ("id", "arg", "attr", "name", "asname"):
+                if isinstance(getattr(node, field, None), str):
+                    yield from getattr(node, field).split(".")
 
     def docstrings(self):
         """The docstrings of the module, its classes and its functions."""

@@ -15,13 +15,16 @@ from tests.controls import Mistake
 EXPLAINED = {                                                    # (file, change): why no test can see it
     ("minode/solvers/adaptive.py", "coefficient in np.maximum(d, 1e-15): 1e-15 -> 1.1000000000000001e-15"):
         "where d is smaller the answer is not used",
+    ("minode/solvers/adaptive.py", "sign: b_minus_b_hat @ hK -> -(b_minus_b_hat @ hK)"): "(10.3) is even in e",
+    ("minode/solvers/adaptive.py",
+     "sign: measure(b_minus_b_hat_3 @ hK, scale) -> -(measure(b_minus_b_hat_3 @ hK, scale))"): "E₃ is squared",
+    ("minode/solvers/tableaus.py", "sign: near(c_i, sum(A[i])) -> -(near(c_i, sum(A[i])))"): "−True is true too",
     ("minode/gradients/checks.py", "sign: U ** (1 / 3) -> -(U ** (1 / 3))"): "(22.1) is even in ε",
     **{("minode/learning/classify.py", f"coefficient in {call}: 0.0 -> 1.0"): "an affine map does not look at t"
        for call in ("self.inward(0.0, x, theta_in)", "self.outward(0.0, ys[-1], theta_out)",
-                    "self.outward.vjp(0.0, ys[-1], theta_out, dL_dz)",
-                    "self.inward.vjp(0.0, x, theta_in, gradients.y0)")},
-    **{(f"minode/learning/{file}.py", "sign: -1 -> (1)"): "the last axis of a matrix is its axis 1"
-       for file in ("classify", "probes")},
+                    "self.outward(0.0, y_T, theta_out)", "self.outward.vjp(0.0, y_T, theta_out, dL_dz)",
+                    "self.inward.vjp(0.0, x, theta_in, dL_dy0)")},
+    ("minode/learning/classify.py", "sign: -1 -> (1)"): "the last axis of a matrix is its axis 1",
     ("minode/learning/diffusion.py",
      "sign: m[k] + np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)) -> "
      "(m[k] - np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)))"): "the normal density is even",
@@ -32,7 +35,7 @@ OPPOSITE = {ast.Lt: ">=", ast.GtE: "<", ast.Gt: "<=", ast.LtE: ">", ast.Eq: "!="
 
 def mutants():
     """All of them, appendices included, as a list of `Mistake`s in the order of the book."""
-    chapters = sorted((source for source in BOOK if source.place), key=lambda source: source.place)
+    chapters = sorted((source for source in BOOK if source.place is not None), key=lambda source: source.place)
     return [mistake for source in chapters for statement in source.numbered_statements()
             for mistake in of_statement(source, statement)]
 

@@ -14,7 +14,7 @@ from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, Solution, SolverErr
                     VectorField, adjoint_rhs, check_field, check_gradients, hessian_vector_product, odeint,
                     odeint_euler, odeint_rk4, pullback, pushforward, reversible, solve, tangent_rhs,
                     value_and_gradients)
-from minode.solvers.solve import KEYWORDS
+from minode.solvers.solve import KEYWORDS, Options
 from tests.book import CHAPTERS, ROOT
 
 SHAPE = re.compile(r"\((?:\.\.\.|[A-Zdpsn])(?:, [^()\n]+|,)?\)|\(\w × \w\)|\(d²,\)|\(\d,\)|\(\.\.\., ")
@@ -65,7 +65,10 @@ def test_a_page_of_a_function_explains_each_argument_and_the_errors(name):
 def test_the_page_of_the_methods_lists_them_all_and_that_of_solve_the_keywords():
     table, keywords = page("methods").split("A Runge–Kutta")[0], page("solve")
     assert set(minode.methods) <= set(re.findall(r"\w+", table))
-    assert list(inspect.signature(solve).parameters)[3:] == KEYWORDS
+    parameters = inspect.signature(solve).parameters
+    assert list(parameters) == ["f", "y0", "t", "theta", *KEYWORDS]
+    assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in KEYWORDS)
+    assert {name: parameters[name].default for name in KEYWORDS} == Options._field_defaults
     for name in KEYWORDS:
         assert re.search(rf"^(\w+, )?{name}(, \w+)? {{2,}}\w", keywords, re.M), f"help(minode.solve): no line for {name}"
 

@@ -4,7 +4,10 @@ import doctest
 import importlib
 import inspect
 import math
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -26,12 +29,12 @@ def section(heading):
     return README[README.index(f"\n## {heading}\n"):].split("\n## ")[1]
 
 
-def cells(text, columns):
-    """The rows of the tables of so many columns, headings left out, as lists of cells."""
+def cells(text, columns=None):
+    """The rows of the tables, or of those of so many columns, headings left out, as lists of cells."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     rules = [i for i, row in enumerate(rows) if set("".join(row)) == {"-"}]
     kept = [row for i, row in enumerate(rows) if i not in rules and i + 1 not in rules]
-    return [row for row in kept if len(row) == columns]
+    return [row for row in kept if columns in (None, len(row))]
 
 
 # -- blocks -----------------------------------------------------------------------------
@@ -118,18 +121,40 @@ def test_each_broken_line_is_named_by_the_test_that_the_answer_names():
 
 def test_the_speed_tables_have_the_rows_that_the_figure_measures(monkeypatch):
     measured = []
-    monkeypatch.setattr(speed, "compare", lambda title, contenders, notes=(): measured.append(title))
+    monkeypatch.setattr(speed, "compare", lambda title, contenders, **_: measured.append((title, [*contenders])))
     monkeypatch.setattr(_peers, "available", lambda *names: False)
-    rng = np.random.default_rng(0)
-    list(speed.solver_tables(rng))
-    speed.batch_table(rng)
-    for work in speed.workloads(rng):
-        speed.gradient_table(work)
-    speed.tanh_table()
-    rows = [row for columns in (3, 5, 6, 4) for row in cells(section("Speed"), columns)]
-    assert [title for title, *_ in rows] == measured and len(rows) == 18
+    list(speed.measured(np.random.default_rng(0)))
+    rows = cells(section("Speed"))
+    assert [title for title, *_ in rows] == [title for title, _ in measured] and len(rows) == 23
     for _, *times in rows:
         assert all(re.fullmatch(r"[\d,]+(\.\d+)?", time) for time in times)
+    headings = re.findall(r"^\| ms \| (.+) \|$", section("Speed"), re.M)
+    for heading, (_, ours) in zip(headings, {tuple(names): (title, names) for title, names in measured}.values()):
+        assert set(ours) <= set(heading.split(" | ")), f"no column for some of {ours}"
+
+
+def test_what_is_trained_from_import_on_ends_where_the_peers_end_or_the_figure_says_so(monkeypatch):
+    monkeypatch.setattr(speed, "processes_in_turns", lambda commands: {name: np.ones(3) for name in commands
+                                                                       if commands[name]() is None})
+    monkeypatch.setattr(_peers, "for_training", lambda: ["peer"])
+    done = {"minode": "0.2\n0.1\n", "peer": "0.2\n0.11\n"}
+
+    def run(command, **_):
+        name = re.search(r"with_(\w+)\.py$", command[1])[1]
+        return subprocess.CompletedProcess(command, 0, stdout=done[name])
+
+    monkeypatch.setattr(speed.subprocess, "run", run)
+    assert list(speed.training_table()["rows"]) == ["minode", "peer"]
+    done["peer"] = "0.2\n0.3\n"
+    with pytest.raises(AssertionError, match="peer begins with the loss 0.2 and ends with 0.3, minode"):
+        speed.training_table()
+
+
+def test_minodes_program_of_the_training_runs_and_learns():
+    done = subprocess.run([sys.executable, ROOT / "figures" / "demo" / "with_minode.py"], cwd=ROOT, capture_output=True,
+                          text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    first, last = map(float, done.stdout.split())
+    assert last < 0.1 * first
 
 
 def test_a_table_of_times_is_printed_as_the_readme_has_it():

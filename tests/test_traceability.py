@@ -13,8 +13,15 @@ import pytest
 from tests.book import BOOK, CHAPTERS, DEFINED, ROOT, in_order, references, sources
 
 LONGEST_CHAPTER = 250                                   # lines
+LONGEST_FUNCTION = 40                                   # lines of code, docstring and comments not counted
+INPUTS = "minode/inputs"                                # the appendix on arguments, which every chapter may import
+# Words that this book once had for what the field has a name for.
+INVENTED = set("""
+    bend bent bind Bound bound desk desks front_door furnish furnished gains give_back idle kept lent linearize march
+    noted Notes own_share Packed pose posed pull push read_in_place room rooms shares stairs_of stocks sweep tell
+    tell_of teller way_in way_out
+""".split())
 TESTS = sources("tests")
-CODED = {number for source in BOOK for _, number in source.code_numbers()}
 MARKED = {number for source in TESTS for _, number in source.marked_numbers()}
 
 PAGES = [source for source in BOOK if not source.path.name.startswith("__")]
@@ -28,9 +35,12 @@ def test_the_book_has_chapters_and_equations():
 
 
 def test_every_module_is_a_chapter_with_a_number_of_its_own_or_an_appendix_to_one():
-    untitled = [page.name for page in PAGES if page.place is None]
+    untitled = [page.name for page in PAGES if page.place is None and not page.is_outside]
     assert not untitled, f"no 'N. Title' or 'Appendix to chapter N. Title' opens the docstring of {untitled}"
-    twice = [n for n, times in Counter(page.chapter for page in PAGES if page.chapter).items() if times > 1]
+    assert [page.name for page in PAGES if page.is_outside] == [INPUTS + ".py"], "one appendix to the whole book"
+    chapters = Counter(page.chapter for page in PAGES if page.chapter is not None)
+    twice = [n for n, times in chapters.items() if times > 1]
+    assert sorted(chapters) == list(range(len(chapters))), f"the chapters are {sorted(chapters)}, with gaps"
     assert not twice, f"more than one chapter has the number {twice}"
     unprinted = [page.name for page in PAGES if page.chapter is None and page.defines]
     assert not unprinted, f"equations belong into chapters, not into {unprinted}"
@@ -47,9 +57,17 @@ def test_the_equations_of_a_chapter_carry_its_number_and_count_from_one(chapter)
     assert chapter.defines == expected, f"{chapter.name} prints {chapter.defines}, expected {expected}"
 
 
-def test_every_equation_is_executed():
-    orphans = set(DEFINED) - CODED
-    assert not orphans, f"no line of code in minode ends in the number of {in_order(orphans)}"
+@one_chapter
+def test_every_equation_is_executed_in_the_chapter_that_prints_it(chapter):
+    orphans = set(chapter.defines) - {number for _, number in chapter.code_numbers()}
+    assert not orphans, f"no line of code in {chapter.name} ends in the number of {in_order(orphans)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_chapter_and_its_appendices_execute_the_equations_of_this_chapter_alone(page):
+    foreign = [f"({number}) in line {line}" for line, number in page.code_numbers()
+               if int(number.split(".")[0]) != page.belongs_to]
+    assert not foreign, f"{page.name} carries numbers of other chapters: {'; '.join(foreign)}"
 
 
 def test_every_equation_is_tested():
@@ -92,13 +110,23 @@ def test_a_chapter_refers_to_chapters_that_exist_and_hands_on_to_the_next(chapte
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_chapter_imports_only_what_comes_before_it(page):
     place = {source.name.removesuffix(".py").removesuffix("/__init__"): source.place for source in BOOK}
+    end = 2 if page.is_outside else page.place                       # the appendix on arguments knows chapter 1
     later = []
     for line, module, name in page.imports():
         whole, part = f"{module}.{name}".replace(".", "/"), module.replace(".", "/")
         target = whole if whole in place else part
-        if target in place and not (place[target] and place[target] < page.place):
+        if target in place and not (target == INPUTS and end > 1 or place[target] is not None and place[target] < end):
             later.append(f"line {line}: {target} (chapter {place[target]})")
     assert not later, f"{page.name}, chapter {page.place}, imports what does not come before it: {later}"
+
+
+def test_chapter_0_imports_numpy_alone_and_numbers_nothing():
+    page = CHAPTERS[0]
+    assert page.name == "minode/one_page.py" and not page.defines and not list(page.code_numbers())
+    assert {module for _, module, _ in page.imports()} == {"numpy"}
+    importing = [source.name for source in BOOK for _, module, name in source.imports()
+                 if module == "minode.one_page" or (module, name) == ("minode", "one_page")]
+    assert not importing, f"{importing} import chapter 0, which every other page says in general"
 
 
 def test_minode_imports_numpy_and_the_standard_library_alone():
@@ -112,3 +140,15 @@ def test_minode_imports_numpy_and_the_standard_library_alone():
 def test_a_chapter_is_short_enough_to_be_read_in_one_sitting(chapter):
     lines = chapter.text.count("\n")
     assert lines <= LONGEST_CHAPTER, f"{chapter.name} has {lines} lines, more than {LONGEST_CHAPTER}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_function_has_more_lines_of_code_than_fit_on_a_screen(page):
+    long = [f"{name} has {lines}" for name, lines in page.functions() if lines > LONGEST_FUNCTION]
+    assert not long, f"{page.name}: {', '.join(long)} lines of code, more than {LONGEST_FUNCTION}"
+
+
+@pytest.mark.parametrize("page", BOOK, ids=lambda page: page.name)
+def test_what_has_a_name_is_called_by_it(page):
+    invented = INVENTED & set(page.identifiers())
+    assert not invented, f"{page.name} calls things {sorted(invented)}: what would the field's name be?"

@@ -1,46 +1,45 @@
 """3. Activations
 
-A network alternates linear maps with a nonlinearity σ applied to each component,
+A network alternates linear maps with a nonlinearity σ, applied to each component,
 
     x = σ(z),     dx = σ'(z) dz.                                         (3.1)
 
-A chapter on first derivatives needs of it the value, the slope, and one number
-more, the largest slope L_σ; second ones (4.8) need σ'', the `curvature`. By the
-mean value theorem
+Chapter 4 needs three things of σ: its value, its slope σ', and its largest slope L_σ.
+Second derivatives (4.8) also need σ'', the curvature. By the mean value theorem
 
-    |σ(u) − σ(v)| ≤ L_σ |u − v|   with   L_σ = sup |σ'|,                 (3.2)
+    |σ(u) − σ(v)| ≤ L_σ |u − v|   with   L_σ = sup |σ'|.                 (3.2)
 
-so σ is Lipschitz, and chapter 4 turns these constants into a bound for the
-whole network, which is what existence and uniqueness of solutions rest on.
+A function with such a bound is called Lipschitz. Chapter 4 turns these constants into a
+bound for the whole network, and existence and uniqueness of solutions rest on that bound.
+The slopes of tanh, sigmoid, softplus and swish reuse the value that was just computed, so
+a slope is a function of both z and x = σ(z):
 
-    name         σ(z)                    σ'(z)                     L_σ
-    identity     z                       1                         1
-    tanh         tanh z                  1 − σ²                    1
-    sigmoid      1 / (1 + e⁻ᶻ)           σ (1 − σ)                 1/4
-    softplus     ln(1 + eᶻ)              sigmoid(z)                1
-    swish        z s, s = sigmoid(z)     s + z s (1 − s)           1.0998…
-    sin          sin z                   cos z                     1
-    relu         z for z > 0, else 0     1 for z > 0, else 0       1
-    leaky_relu   z for z > 0, else z/100 1 for z > 0, else 1/100   1
+    name         x = σ(z)                σ'(z)                     largest at   L_σ
+    identity     z                       1                         any z        1
+    tanh         tanh z                  1 − x²                    0            1
+    sigmoid      1 / (1 + e⁻ᶻ)           x (1 − x)                 0            1/4
+    softplus     ln(1 + eᶻ)              1 − e⁻ˣ                   ∞            1
+    swish        z s, s = sigmoid(z)     s + x (1 − s)             2.3994       1.0998
+    sin          sin z                   cos z                     0            1
+    relu         z for z > 0, else 0     1 for x > 0, else 0       z > 0        1
+    leaky_relu   z for z > 0, else z/100 1 for x > 0, else 1/100   z > 0        1
 
-The slopes of tanh, sigmoid and swish reuse the value just computed, so a slope
-is a function of both z and x = σ(z); and for all but sin and swish x alone tells it (softplus
-has σ' = 1 − e⁻ˣ), so that z need not be kept. swish is steepest at z ≈ 2.3994, where
-its second derivative vanishes: z tanh(z/2) = 2.
+The slope of softplus approaches 1 and never reaches it. That of swish is largest where its
+own derivative is zero, that is, where z tanh(z/2) = 2.
 
-At the kink. relu and leaky_relu have no derivative at z = 0. They return the
-slope from the left there, 0 and 1/100, as PyTorch does; that is a choice, and
-no gradient is right at that point. Off the kink they are smooth, but a
-trajectory that crosses it sees f_y jump: f is Lipschitz, solutions exist, and
-still no method keeps an order above two across it. Finite differences that
-straddle it compare nothing with nothing.
+Kinks. relu and leaky_relu have no derivative at z = 0. Our slope there is the one from the
+left, 0 or 1/100, as in PyTorch. That is a choice, and no gradient is right at that point.
+Away from it they are smooth, but a trajectory that crosses it sees f_y jump. Then f is
+still Lipschitz and solutions exist, but a step of length h across the kink makes an error
+of the size of h², however accurate the method is elsewhere. A step that ends on the kink
+loses nothing. A finite difference across the kink mixes two different slopes, so it is no
+check of either.
 
-Two traps in floating point. e⁻ᶻ overflows for z below −709, so sigmoid is
-computed as (1 + tanh(z/2))/2 and softplus as max(z, 0) + ln(1 + e^{−|z|}). (So
-sigmoid is right to the spacing of numbers at 1, not of its own: sigmoid(−40), which
-is 4e-18, comes out 0.) And |z|, max and comparisons are not analytic: for complex z,
-which complex-step differentiation feeds in, each formula here decides by the real
-part alone.
+Floating point. In float64 e⁻ᶻ overflows for z below −709, so sigmoid is computed as
+(1 + tanh(z/2))/2, and softplus as max(z, 0) + ln(1 + e^{−|z|}). The price is that sigmoid has
+the absolute error of numbers near 1, about 1e-16, however small it is: sigmoid(−40), which
+is 4e-18, comes out as 0. And |z|, max and comparisons are not analytic. For the complex z
+of complex-step differentiation (chapter 22) each formula decides by the real part alone.
 
 Next: layers of them (chapter 4).
 """
@@ -51,89 +50,127 @@ import numpy as np
 
 
 class Activation(NamedTuple):
-    """A nonlinearity: `value(z, out)`, `slope(z, x, out)` with x = value(z), `curvature(z, x)`, and L_σ.
-
-    `out` is an array for the answer, or None for a new one. `reads` tells which of "zx" slope and
-    curvature look at; where it is empty, σ' is 1.
-    """
+    """A nonlinearity: `value(z)`, `slope(z, x)`, `curvature(z, x)` with x = value(z)."""
 
     value: Callable
     slope: Callable
     curvature: Callable
-    lipschitz: float
-    reads: str = "x"
+    steepest: float                         # a z at which the slope is largest
+    slope_reads_z: bool = False             # or x alone tells it, and z need not be saved (chapter 4)
+
+    @property
+    def lipschitz(self):
+        """L_σ: no slope of the table is steeper downwards than upwards, so the largest is sup |σ'|."""
+        z = np.array(self.steepest)
+        return float(self.slope(z, self.value(z)))                                 # (3.2)
 
 
-def _sigmoid(z, out=None):
-    half = np.tanh(np.multiply(z, 0.5, out), out)
-    half += 1.0
-    return np.multiply(half, 0.5, out)
+# -- the rows of the table: x = σ(z), σ'(z) and σ''(z) --------------------------------------
 
 
-def _softplus(z, out=None):
+def identity(z):
+    return +z                                                                      # (3.1)
+
+
+def identity_slope(z, x):
+    return np.ones_like(x)                                                         # (3.1)
+
+
+def no_curvature(z, x):
+    return np.zeros_like(x)
+
+
+def tanh(z):
+    return np.tanh(z)                                                              # (3.1)
+
+
+def tanh_slope(z, x):
+    return 1.0 - x * x                                                             # (3.1)
+
+
+def tanh_curvature(z, x):
+    return -2.0 * x * (1.0 - x * x)
+
+
+def sigmoid(z):
+    return 0.5 * (1.0 + np.tanh(0.5 * z))                                          # (3.1)
+
+
+def sigmoid_slope(z, x):
+    return x * (1.0 - x)                                                           # (3.1)
+
+
+def sigmoid_curvature(z, x):
+    return x * (1.0 - x) * (1.0 - 2.0 * x)
+
+
+def softplus(z):
     positive = z.real > 0.0
-    return np.add(np.where(positive, z, 0.0), np.log1p(np.exp(np.where(positive, -z, z))), out)
+    return np.where(positive, z, 0.0) + np.log1p(np.exp(np.where(positive, -z, z)))  # (3.1)
 
 
-def _softplus_slope(z, x, out=None):
-    return np.negative(np.expm1(np.negative(x, out), out), out)                    # (3.1)
+def softplus_slope(z, x):
+    return -np.expm1(-x)                                                           # (3.1)
 
 
-def _swish(z, out=None):
-    return np.multiply(z, _sigmoid(z), out)
+def softplus_curvature(z, x):
+    return np.exp(-x) * -np.expm1(-x)
 
 
-def _swish_slope(z, x, out=None):
-    s = _sigmoid(z)
-    return np.add(s, x * (1.0 - s), out)                                           # (3.1)
+def swish(z):
+    return z * sigmoid(z)                                                          # (3.1)
 
 
-def _swish_curvature(z, x):
-    s = _sigmoid(z)
+def swish_slope(z, x):
+    s = sigmoid(z)
+    return s + x * (1.0 - s)                                                       # (3.1)
+
+
+def swish_curvature(z, x):
+    s = sigmoid(z)
     return s * (1.0 - s) * (2.0 + z * (1.0 - 2.0 * s))
 
 
-def _one(z, x, out=None):
-    out = np.empty_like(x) if out is None else out
-    out[...] = 1.0
-    return out
+def sin(z):
+    return np.sin(z)                                                               # (3.1)
 
 
-def _times_one_minus(z, x, out=None):
-    return np.multiply(x, np.subtract(1.0, x, out), out)                           # (3.1)
+def sin_slope(z, x):
+    return np.cos(z)                                                               # (3.1)
 
 
-def _one_minus_square(z, x, out=None):
-    return np.subtract(1.0, np.multiply(x, x, out), out)                           # (3.1)
+def sin_curvature(z, x):
+    return -x
 
 
-def _leaky(slope):
-    """z where its real part is positive, slope · z elsewhere; slope 0 is relu."""
-    factor = np.array(slope)                         # quicker to multiply with than a number is
-
-    def value(z, out=None):
-        if not slope and z.dtype.kind != "c":
-            return np.maximum(z, 0.0, out=out)       # not of z and 0 z, which is NaN where z is infinite
-        out = np.multiply(z, factor, np.empty_like(z) if out is None else out)
-        if z.dtype.kind != "c":
-            return np.maximum(z, out, out=out)       # of the two the larger
-        np.copyto(out, z, where=z.real > 0.0)
-        return out
-
-    def slope_at(z, x, out=None):
-        return np.maximum(x.real > 0.0, slope, out=np.empty_like(x) if out is None else out)
-    return Activation(value, slope_at, lambda z, x: np.zeros_like(x), 1.0)
+def relu(z):
+    return larger(z, 0.0)                                                          # (3.1)
 
 
-ACTIVATIONS = {                                                                    # (3.1) (3.2)
-    "identity": Activation(np.positive, _one, lambda z, x: np.zeros_like(x), 1.0, reads=""),
-    "tanh": Activation(np.tanh, _one_minus_square,
-                       lambda z, x: -2.0 * x * (1.0 - x * x), 1.0),
-    "sigmoid": Activation(_sigmoid, _times_one_minus,
-                          lambda z, x: x * (1.0 - x) * (1.0 - 2.0 * x), 0.25),
-    "softplus": Activation(_softplus, _softplus_slope, lambda z, x: np.exp(-x) * -np.expm1(-x), 1.0),
-    "swish": Activation(_swish, _swish_slope, _swish_curvature, 1.0998393201288669, reads="zx"),
-    "sin": Activation(np.sin, lambda z, x, out=None: np.cos(z, out), lambda z, x: -x, 1.0, reads="zx"),
-    "relu": _leaky(0.0),
-    "leaky_relu": _leaky(0.01),
+def relu_slope(z, x):
+    return np.where(x.real > 0.0, 1.0, 0.0).astype(x.dtype)                        # (3.1)
+
+
+def leaky_relu(z):
+    return larger(z, 0.01 * z)                                                     # (3.1)
+
+
+def leaky_relu_slope(z, x):
+    return np.where(x.real > 0.0, 1.0, 0.01).astype(x.dtype)                       # (3.1)
+
+
+def larger(z, left):
+    """The larger of z and its line from the left of the kink; for complex z the real part decides."""
+    return np.maximum(z, left) if z.dtype.kind != "c" else np.where(z.real > 0.0, z, left)
+
+
+ACTIVATIONS = {
+    "identity": Activation(identity, identity_slope, no_curvature, 0.0),
+    "tanh": Activation(tanh, tanh_slope, tanh_curvature, 0.0),
+    "sigmoid": Activation(sigmoid, sigmoid_slope, sigmoid_curvature, 0.0),
+    "softplus": Activation(softplus, softplus_slope, softplus_curvature, np.inf),
+    "swish": Activation(swish, swish_slope, swish_curvature, 2.3993572805154677, slope_reads_z=True),
+    "sin": Activation(sin, sin_slope, sin_curvature, 0.0, slope_reads_z=True),
+    "relu": Activation(relu, relu_slope, no_curvature, 1.0),
+    "leaky_relu": Activation(leaky_relu, leaky_relu_slope, no_curvature, 1.0),
 }

@@ -1,68 +1,69 @@
 """4. The multilayer perceptron
 
-The field of a neural ODE is a network. It reads x₀ = [t, y], or y alone where
-it is autonomous, and passes it through m layers,
+The field of a neural ODE is a network. It reads x₀ = [t, y], or x₀ = y if the equation is
+autonomous, that is, if f does not depend on t. It passes x₀ through m layers,
 
     z_l = x_{l−1} W_lᵀ + b_l,     x_l = σ_l(z_l),     f = x_m.           (4.1)
 
-x is a row, W_l is (fan_out, fan_in) as in PyTorch, and θ is W₁, b₁, W₂, b₂, …,
-each W row by row. In the code a bias is one weight more: with x̃ = [x, 1] and
-W̃ = [W, b], every layer is the one product z = x̃ W̃ᵀ.
+θ is W₁, b₁, W₂, b₂, …, each W row by row. ⊙ is the product of two arrays entry by entry,
+and I is the identity matrix. For each state of the batch, layer l turns n_{l−1} numbers into n_l:
 
-Forward mode. Let y move along dy, t along dt, θ along dW̃; apply the product
-rule to (4.1), first layer first:
+    x_l, z_l, dx_l, dz_l, g_l, δ_l   (..., n_l)        W_l   (n_l, n_{l−1}), as in PyTorch
+    G_l, D_l                         (d, ..., n_l)     b_l   (n_l,)
 
-    dz_l = dx_{l−1} W_lᵀ + x̃_{l−1} dW̃_lᵀ,     dx_l = σ_l'(z_l) dz_l.     (4.2)
+Forward mode. Move y along dy, t along dt and θ along (dW_l, db_l). Apply the product rule
+to (4.1), first layer first:
 
-With dy = w, dW̃ from Δθ, and dt = 0 this is the product f_y w + f_θ Δθ. With dt = 1
-and nothing else it is f_t.
+    dz_l = dx_{l−1} W_lᵀ + x_{l−1} dW_lᵀ + db_l,     dx_l = σ_l'(z_l) ⊙ dz_l.     (4.2)
 
-Reverse mode. Start from the row g_m = a and find, last layer first, the row g_l
-with which a · f depends on x_l: a change of x_l changes a · f by g_l · dx_l.
-Insert (4.2), and collect what multiplies dx_{l−1} and dW̃_l:
+With dt = 0, dy = w and (dW_l, db_l) from Δθ, the last dx_m is f_y w + f_θ Δθ. With dt = 1 and
+nothing else it is f_t.
 
-    δ_l = g_l σ_l'(z_l),     g_{l−1} = δ_l W_l,                          (4.3)
-    cotangent of W̃_l:  Σ δ_lᵀ x̃_{l−1}.                                   (4.4)
+Reverse mode, or backpropagation. Let g_l be the cotangent of x_l for the number a · f: a change
+dx_l changes a · f by g_l · dx_l. It begins with g_m = a. Insert (4.2) into g_l · dx_l, and
+collect what multiplies dx_{l−1}, dW_l and db_l, last layer first:
 
-The sum runs over the batch. What arrives at the input is [a · f_t, a f_y].
-Neither mode ever forms f_y or f_θ: each costs about as much as two evaluations of
-f besides the one whose layers it passes, whatever d and p are.
+    δ_l = g_l ⊙ σ_l'(z_l),     g_{l−1} = δ_l W_l,                        (4.3)
+    cotangent of W_l:  Σ δ_lᵀ x_{l−1},     of b_l:  Σ δ_l.               (4.4)
 
-The matrices themselves, where they are wanted (a short sweep, an implicit method), are
-(4.3) started from the d rows of the identity at once instead of from a,
+The sums run over the batch. g₀ is [a · f_t, a f_y]. Neither mode ever forms f_y or f_θ. Each
+costs about as much as three evaluations of f in all, whatever d and p are.
 
-    D_l = G_l σ_l'(z_l),  G_{l−1} = D_l W_l,  G_m = 1,                   (4.5)
+The matrices themselves are needed for implicit methods and for small systems (chapters 13
+and 18). They are (4.3) started from the d rows of I at once, instead of from a:
 
-whose end G₀ = [f_t, f_y]; and since the weights of one output row do not mix
-with those of another, D_l and x̃_{l−1} are all that f_θ is made of:
+    G_m = I,     D_l = G_l ⊙ σ_l'(z_l),     G_{l−1} = D_l W_l.           (4.5)
 
-    ∂f_i/∂(W̃_l)_jk = (D_l)_ij (x̃_{l−1})_k.                              (4.6)
+Each row is multiplied by the slopes entry by entry, and G₀ = [f_t, f_y]. For one state, and
+the i-th row of I as a, δ_l is the i-th row of D_l. So (4.4) gives the i-th row of f_θ:
 
-Lipschitz. A product of matrices stretches no vector by more than the product of
-their largest singular values, so (3.2) gives for all u, v
+    ∂f_i/∂(W_l)_jk = (D_l)_ij (x_{l−1})_k,     ∂f_i/∂(b_l)_j = (D_l)_ij.     (4.6)
+
+Lipschitz. A product of matrices stretches no vector by more than the product of their
+largest singular values, so (3.2) gives, for all u and v,
 
     |f(t, u) − f(t, v)| ≤ Π_l L_σl ‖W_l‖₂ · |u − v|,                     (4.7)
 
-with only the columns of W₁ that multiply y. A network with Lipschitz activations
-is therefore Lipschitz in y everywhere, not just near y₀: its solutions exist for
-all time and are unique (chapter 6 shows what happens without that).
+and of W₁ only the columns that multiply y are taken. A network with Lipschitz activations is
+therefore Lipschitz in y everywhere. Its solutions exist for all time and are unique
+(chapter 6 shows what can happen otherwise).
 
-Second derivatives. Move y and θ while a stays, and (4.3) and (4.4) move by the product rule,
+Second derivatives. Move y and θ and hold a fixed. By the product rule (4.3) and (4.4) move by
 
-    dδ = dg σ' + g σ'' dz,   dg_{l−1} = dδ W + δ dW,   Σ (dδᵀ x̃ + δᵀ dx̃),   (4.8)
+    dδ_l = dg_l ⊙ σ_l' + g_l ⊙ σ_l'' ⊙ dz_l,     dg_{l−1} = dδ_l W_l + δ_l dW_l,
+    cotangent of W_l:  Σ (dδ_lᵀ x_{l−1} + δ_lᵀ dx_{l−1}),     of b_l:  Σ dδ_l,     (4.8)
 
-with dz and dx from (4.2) and dg_m = 0.
+with dg_m = 0 and dz_l, dx_l from (4.2).
 
-Next: how states of any shape become the vectors a solver works on (chapter 5).
+Next: how any state becomes the vector that a solver works on (chapter 5).
 """
-
-import operator
 
 import numpy as np
 
+from ..inputs import as_architecture, as_clock, as_generator, as_states, as_theta
 from .activations import ACTIVATIONS
-from .base import VectorField, as_generator
-from .network import Network, flat, homogeneous
+from .base import VectorField
+from .workspace import keep
 
 
 class MLP(VectorField):
@@ -74,7 +75,7 @@ class MLP(VectorField):
     autonomous; anything else is a ValueError. Called as f(t, y, theta) with y (..., d)
     and theta (p,). Rumelhart, Hinton and Williams (1986) for (4.3).
 
-    >>> f = MLP([4, 5, 3], ["leaky_relu", "tanh"])         # the model of the source text
+    >>> f = MLP([4, 5, 3], ["leaky_relu", "tanh"])         # reads [t, y₁, y₂, y₃]
     >>> f.dim, f.n_params
     (3, 43)
     >>> theta = f.init(np.random.default_rng(0))
@@ -83,16 +84,16 @@ class MLP(VectorField):
     """
 
     def __init__(self, widths, activations):
-        self.widths, self.names = _check_architecture(widths, activations)
+        self.widths, self.names = as_architecture(widths, activations, ACTIVATIONS)
         self.dim = self.widths[-1]
         self.sees_time = self.widths[0] == self.dim + 1
-        self.shapes = list(zip(self.widths[1:], self.widths[:-1]))     # (fan_out, fan_in), n and m below
+        self.shapes = list(zip(self.widths[1:], self.widths[:-1]))     # of W_l: (fan_out, fan_in)
         self.n_params = sum(n * m + n for n, m in self.shapes)
         self.sigmas = [ACTIVATIONS[name] for name in self.names]
-        self.idle = {}                # arrays that its networks have given back, for states of one shape
+        self.remembered = None, None                       # the θ that was met last, and its stack
 
-    def __reduce__(self):
-        return type(self), (self.widths, self.names)
+    def __getstate__(self):
+        return self.__dict__ | {"remembered": (None, None)}
 
     def __repr__(self):
         return f"MLP({self.widths}, {self.names})"
@@ -104,67 +105,118 @@ class MLP(VectorField):
 
     def layers(self, theta):
         """[(W_1, b_1), ...] as views into theta, W_l of shape (fan_out, fan_in)."""
-        theta = np.asarray(theta)
-        if theta.shape != (self.n_params,):
-            raise ValueError(f"theta must have shape ({self.n_params},) for {self!r}, not {theta.shape}")
-        layers, start = [], 0
+        theta, layers, start = as_theta(theta, self), [], 0
         for n, m in self.shapes:
             bias = start + n * m
             layers.append((theta[start:bias].reshape(n, m), theta[bias:bias + n]))
             start = bias + n
         return layers
 
+    def stack(self, theta):
+        """[(W_1, b_1, σ_1), ...]. That of the last θ is remembered: the views follow a θ changed in place."""
+        last_theta, stack = self.remembered
+        if last_theta is not theta:
+            stack = [(W, b, sigma) for (W, b), sigma in zip(self.layers(theta), self.sigmas)]
+            if type(theta) is np.ndarray:
+                self.remembered = theta, stack
+        return stack
+
+    def network_input(self, t, y):
+        """x₀ in the precision of y: [t, y], or y. A batch becomes one axis, (N, n₀); a single state stays (n₀,)."""
+        x = y
+        if self.sees_time:
+            x = np.empty(y.shape[:-1] + (self.dim + 1,), y.dtype if isinstance(t, float) else as_clock(t, y).dtype)
+            x[..., 0], x[..., 1:] = t, y
+        return x if x.ndim <= 2 else x.reshape(-1, x.shape[-1])
+
+    def forward(self, t, y, theta):
+        """f(t, y, θ), and for the way back (x_{l−1}, z_l, x_l) of each layer."""
+        if type(y) is not np.ndarray or y.shape[-1:] != (self.dim,) or y.dtype.kind not in "fc":
+            y = as_states(y, self)
+        x, saved = self.network_input(t, y), []
+        for W, b, sigma in self.stack(theta):
+            z = x.dot(W.T) + b                                                     # (4.1)
+            x_next = sigma.value(z)                                                # (4.1)
+            saved.append((x, z, x_next))
+            x = x_next
+        return x if x.ndim == y.ndim else x.reshape(y.shape), saved
+
+    def backward(self, saved, theta, a):
+        """a f_y (..., d) and Σ a f_θ (p,) at the point where `forward` saved these."""
+        g, parts = a.reshape(-1, self.dim), []
+        for (x, z, x_next), (W, b, sigma) in zip(as_batch(saved)[::-1], self.stack(theta)[::-1]):
+            delta = g * sigma.slope(z, x_next)                                     # (4.3)
+            parts += delta.sum(axis=0), delta.T.dot(x).ravel()                     # (4.4)
+            g = delta.dot(W)                                                       # (4.3)
+        return g[:, -self.dim:].reshape(a.shape), np.concatenate(parts[::-1])
+
     def __call__(self, t, y, theta):
-        if np.shape(y)[-1:] != (self.dim,):
-            raise ValueError(f"y must have shape (..., {self.dim}) for {self!r}, not {np.shape(y)}")
-        y = np.asarray(y)
-        return self._network(t, y, theta)(t, y)
+        return self.forward(t, y, theta)[0]
 
     def vjp(self, t, y, theta, a):
-        network = self._network(t, y, theta)
-        return network.vjp(t, y, a), network.a_f_theta().astype(network.dtype, copy=False)
+        return self.backward(self.forward(t, y, theta)[1], theta, a)
 
-    def _network(self, t, y, theta):
-        """With θ filled in, complex where t is: a time in float64 makes no float64 of a float32 state."""
-        return Network(self.layers(theta), self, np.result_type(y, theta, *([t] if np.iscomplexobj(t) else [])))
-
-    def bind(self, theta, y):
-        return Network(self.layers(theta), self, np.result_type(y, theta))
+    def value_and_vjp(self, t, y, theta):
+        value, layers = self.forward(t, y, theta)
+        x, saved = keep(layers[0][0]), []
+        for (_, z, x_next), sigma in zip(layers, self.sigmas):
+            saved.append((x, keep(z) if sigma.slope_reads_z else None, keep(x_next)))
+            x = saved[-1][2]
+        return value, lambda a: self.backward(saved, theta, a)
 
     def jvp(self, t, y, theta, w, dtheta):
-        return self._tangent(t, y, theta, 0.0, w, dtheta)
+        _, saved = self.forward(t, y, theta)
+        return self.tangents(saved, theta, 0.0, w, dtheta)[-1][0].reshape(np.shape(y))
 
     def time_derivative(self, t, y, theta):
-        return self._tangent(t, y, theta, 1.0, np.zeros_like(y), np.zeros_like(theta))
+        _, saved = self.forward(t, y, theta)
+        return self.tangents(saved, theta, 1.0, np.zeros_like(y), np.zeros_like(theta))[-1][0].reshape(np.shape(y))
+
+    def tangents(self, saved, theta, dt, dy, dtheta):
+        """(dx_{l−1}, dz_l) of each layer along (dt, dy, dθ), and in the end (dx_m, None)."""
+        dx, tangents = self.network_input(dt, dy), []
+        for (x, z, x_next), (W, b, sigma), (dW, db) in zip(saved, self.stack(theta), self.layers(dtheta)):
+            dz = dx.dot(W.T) + x.dot(dW.T) + db                                    # (4.2)
+            tangents.append((dx, dz))
+            dx = sigma.slope(z, x_next) * dz                                       # (4.2)
+        return [*tangents, (dx, None)]
+
+    def matrices(self, t, y, theta):
+        """D_l (d, N, n_l) and x_{l−1} (N, n_{l−1}) of each layer, last first, and G₀ (d, N, n₀), for N states."""
+        _, saved = self.forward(t, y, theta)
+        parts, I = [], np.eye(self.dim, dtype=np.asarray(y).dtype)
+        G = I[:, None]                                                             # (4.5)
+        for (x, z, x_next), (W, b, sigma) in zip(as_batch(saved)[::-1], self.stack(theta)[::-1]):
+            D = G * sigma.slope(z, x_next)                                         # (4.5)
+            G = D @ W                                                              # (4.5)
+            parts.append((D, x))
+        return parts, G
 
     def jacobian(self, t, y, theta):
-        return self._network(t, y, theta).linearize(t, y)[0]
+        _, G = self.matrices(t, y, theta)
+        return np.moveaxis(G[..., -self.dim:], 0, 1).reshape(*np.shape(y), self.dim)
 
     def param_jacobian(self, t, y, theta):
-        network, parts = self._network(t, y, theta), []
-        for D, _, (x, _, _) in network.backward(t, y):
-            dW = D.swapaxes(0, 1)[..., None] * x[:, None, None]                    # (4.6)
-            rows, n, m = len(x), D.shape[-1], x.shape[-1] - 1
-            parts[:0] = dW[..., :-1].reshape(rows, self.dim, n * m), dW[..., -1]
-        return np.concatenate(parts, axis=-1).reshape(*y.shape, self.n_params)
+        blocks = []
+        for D, x in self.matrices(t, y, theta)[0]:
+            by_W = D[:, :, :, None] * x[:, None, :]                                # (4.6)
+            by_b = D                                                               # (4.6)
+            blocks = [by_W.reshape(*D.shape[:2], D.shape[2] * x.shape[1]), by_b, *blocks]
+        return np.moveaxis(np.concatenate(blocks, axis=-1), 0, 1).reshape(*np.shape(y), self.n_params)
 
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
-        network = self._network(t, y, theta)
-        moves, passes = homogeneous(self.layers(dtheta)), []
-        dx = np.concatenate([np.zeros((*w.shape[:-1], 1), w.dtype), w], axis=-1) if self.sees_time else w
-        dx = dx.reshape(-1, dx.shape[-1])
-        for (x, z, x_next), Wt, dWt, sigma in zip(network.trace(t, y), network.weights, moves, self.sigmas):
-            dz, slope = dx @ Wt[:-1] + x @ dWt, sigma.slope(z, x_next)             # (4.2)
-            passes.append((x.reshape(-1, len(Wt)), dx, slope, sigma.curvature(z, x_next) * dz))
-            dx = slope * dz                                                        # (4.2)
-        g, dg, shares = a.reshape(-1, self.dim), 0.0, []
-        for (x, dx, slope, bend), Wt, dWt in zip(passes[::-1], network.weights[::-1], moves[::-1]):
-            delta, d_delta = g * slope, dg * slope + g * bend                      # (4.8)
-            share = x.T @ d_delta
-            share[:-1] += dx.T @ delta                                             # (4.8)
-            shares.insert(0, share)
-            g, dg = delta @ Wt[:-1].T, d_delta @ Wt[:-1].T + delta @ dWt[:-1].T    # (4.8)
-        return dg[..., -self.dim:].reshape(y.shape), flat(shares)
+        _, saved = self.forward(t, y, theta)
+        tangents = self.tangents(saved, theta, 0.0, w, dtheta)[:-1]
+        g, parts = a.reshape(-1, self.dim), []
+        dg = np.zeros_like(g)
+        layers = [*zip(as_batch(saved), as_batch(tangents), self.stack(theta), self.layers(dtheta))]
+        for (x, z, x_next), (dx, dz), (W, b, sigma), (dW, db) in layers[::-1]:
+            slope, curvature = sigma.slope(z, x_next), sigma.curvature(z, x_next)
+            delta, d_delta = g * slope, dg * slope + g * curvature * dz            # (4.8)
+            by_W, by_b = d_delta.T.dot(x) + delta.T.dot(dx), d_delta.sum(axis=0)   # (4.8)
+            g, dg = delta.dot(W), d_delta.dot(W) + delta.dot(dW)                   # (4.8)
+            parts += by_b, by_W.ravel()
+        return dg[:, -self.dim:].reshape(a.shape), np.concatenate(parts[::-1])
 
     def lipschitz(self, theta):
         """The bound (4.7): a number K with |f(t, u) − f(t, v)| ≤ K |u − v| for all t, u, v.
@@ -174,40 +226,13 @@ class MLP(VectorField):
         4.0
         """
         matrices = [W for W, _ in self.layers(theta)]
-        matrices[0] = matrices[0][:, -self.dim:]
+        matrices[0] = matrices[0][:, -self.dim:]                                   # the columns of y
         slopes = [sigma.lipschitz for sigma in self.sigmas]
         return np.prod(slopes) * np.prod([np.linalg.norm(W, 2) for W in matrices])  # (4.7)
 
-    def _tangent(self, t, y, theta, dt, dy, dtheta):
-        """The change of f along (dt, dy, dθ), (4.2)."""
-        network = self._network(t, y, theta)
-        clock = np.full((*dy.shape[:-1], 1), dt, dy.dtype)
-        dx = np.concatenate([clock, dy], axis=-1) if self.sees_time else dy
-        dx = dx.reshape(-1, dx.shape[-1])
-        for (x, z, x_next), Wt, dWt, sigma in zip(
-                network.trace(t, y), network.weights, homogeneous(self.layers(dtheta)), self.sigmas):
-            dz = dx @ Wt[:-1] + x @ dWt                                            # (4.2)
-            dx = sigma.slope(z, x_next) * dz                                       # (4.2)
-        return dx.reshape(y.shape)
 
-
-def _check_architecture(widths, names):
-    if isinstance(names, str):
-        raise TypeError(f"activations must be a list of names, one per layer, not the string {names!r}")
-    try:
-        widths, names = [operator.index(n) for n in widths], list(names)
-    except TypeError:
-        raise TypeError("widths must be a list of integers and activations a list of names, "
-                        f"not {widths!r} and {names!r}") from None
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths must list at least two positive layer sizes, not {widths}")
-    if widths[0] - widths[-1] not in (0, 1):
-        raise ValueError(
-            f"widths[0] must be widths[-1] + 1 (t in front of y) or widths[-1] (autonomous); "
-            f"got {widths[0]} and {widths[-1]}")
-    if len(names) != len(widths) - 1:
-        raise ValueError(f"activations must name one per layer: {len(widths) - 1}, not {len(names)}")
-    for name in names:
-        if name not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {name!r}; known: {', '.join(ACTIVATIONS)}")
-    return widths, names
+def as_batch(saved):
+    """The arrays of each layer as rows: those of a single state become a batch of one."""
+    if saved[0][0].ndim > 1:
+        return saved
+    return [[array if array is None else array[None] for array in layer] for layer in saved]

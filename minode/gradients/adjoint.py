@@ -1,15 +1,14 @@
 """17. The adjoint system
 
-A loss L reads the state at the end, y(T). How does it depend on the state at
-some earlier t? Write L_t for L as a function of y(t) (and of θ), and
+A loss L reads the state at the end, y(T). How does it depend on the state at some earlier t? Write L_t for L
+as a function of y(t) (and of θ), and
 
     a(t) = ∂L_t/∂y(t)   (a row),     b(t) = ∂L_t/∂θ   with y(t) held fixed.
 
-a(T) is the plain derivative of L, and a(t₀) is the gradient that is wanted.
-Both follow from one observation. Take any solution w of the tangent system
-(16.2). The first-order change of L that it causes is a(t) · w(t) + b(t) · Δθ,
-computed from whichever t one likes, since it is always the same change of the
-same number. So along a trajectory
+a is called the adjoint state. a(T) is the plain derivative of L, and a(t₀) is the gradient that is wanted.
+The equations for a and b follow from one observation. Take any solution w of the tangent system (16.2). To
+first order L changes by a(t) · w(t) + b(t) · Δθ, whatever the t from which we compute it, since it is always
+the same change of the same number. So along a trajectory
 
     a · w + b · Δθ   does not change.                                    (17.1)
 
@@ -17,61 +16,62 @@ Differentiate (17.1) and insert (16.2):
 
     0 = a' · w + a · (f_y w + f_θ Δθ) + b' · Δθ = (a' + a f_y) · w + (b' + a f_θ) · Δθ.
 
-At a given t, w may be any vector: the matrix Y(t) with Y' = f_y Y, Y(t₀) = 1,
-that carries Δy₀ to w, is invertible, as det Y = exp ∫ tr f_y > 0 (Liouville). And
-Δθ may be any vector too. So both brackets vanish:
+At a given t, w may be any vector. For the matrix Y(t) with Y' = f_y Y and Y(t₀) = I, which carries Δy₀ to w,
+is invertible: det Y = exp ∫ tr f_y > 0 (Liouville). Δθ may be any vector too. So both brackets vanish:
 
     da/dt = −a f_y,                                                      (17.2)
     db/dt = −a f_θ,     a(T) = ∂L/∂y(T),   b(T) = ∂L/∂θ.                 (17.3)
 
-b(T) is zero where L sees θ only through the states; a penalty on the weights is
-the usual exception. Together with dy/dt = f this is the augmented system for
-[y, a, b], integrated from T back to t₀, where a(t₀) = dL/dy₀ and b(t₀) = dL/dθ. In
-a batch each trajectory has its own a and all share b, which collects their sum.
+b(T) is zero if L sees θ only through the states. A penalty on the weights is the usual exception. Together
+with dy/dt = f this is the augmented system for [y, a, b]. It is integrated from T back to t₀, where
+a(t₀) = dL/dy₀ and b(t₀) = dL/dθ. In a batch each trajectory has its own a, and all share b, their sum.
 
-Losses at several times. L = L(y(t₁), …, y(t_N)) changes by ∂L/∂y(t_i) · w(t_i) on
-the way, so what is left of the change after t_i is smaller by that. Backwards,
+By hand, once: y' = θ y and L = y(T). Then f_y = θ and a' = −θ a with a(T) = 1, so a(t) = e^{θ(T−t)} and
+dL/dy₀ = e^{θ(T−t₀)}. f_θ = y = e^{θ(t−t₀)} y₀, so a f_θ = y(T) at every t, and b(t₀) = (T − t₀) y(T). Moving
+T moves y(T) by f: dL/dT = θ y(T).
+
+Losses at several times. The first-order change of L = L(y(t₁), …, y(t_N)) is a sum, in which t_i has the term
+∂L/∂y(t_i) · w(t_i). After t_i only the later terms are left. So, crossing t_i backwards, a gains ∂L/∂y(t_i):
 
     a(t_i⁻) = a(t_i⁺) + ∂L/∂y(t_i).                                      (17.4)
 
-The times themselves. Moving the i-th output along the trajectory moves the state
-read there by f; starting later leaves out a piece of the way, a(t₀⁺) · f of it:
+The times themselves. If the i-th output is read δ later, the state there is further along by δ f. Starting δ
+later from the same y₀ puts the state behind the old trajectory by δ f(t₀, y₀), which changes L by
+−δ a(t₀⁺) · f:
 
     dL/dt_i = ∂L/∂y(t_i) · f(t_i, y(t_i)),   i ≥ 1,                      (17.5)
     dL/dt₀ = −a(t₀⁺) · f(t₀, y₀).                                        (17.6)
 
-b stands on the left of (17.3) only. Its error does not feed back into y or a, and where θ is
-long it can still dominate the error norm of an adaptive method and shorten its
-steps. So b may be left out of the norm (Kidger, Chen and Lyons 2021):
+b does not appear on any right-hand side, so its error does not feed back into y or a. But if θ is long, b can
+dominate the error norm of an adaptive method and shorten its steps. It may be left out of the norm (Kidger,
+Chen and Lyons 2021):
 
     E = ( mean of (e_i / sc_i)² over the components of y and a )^{1/2}.  (17.7)
 
-The price is b itself: left out, it is a quadrature of a f_θ along steps chosen for y and a
-alone, and where f_θ changes faster than they do, dL/dθ can be wrong by any amount, unseen.
+The price is paid by b. It is then the integral of a f_θ by steps that were chosen for y and a alone. If f_θ
+changes faster than they do, dL/dθ can be wrong by any amount, and nobody notices.
 
-The trap. Solving y backwards must meet the states it came from. That does not ask
-for a reversible method, only for an accurate solve, but where the field contracts
-going forwards (y' = −λy) it expands going back, and errors grow like e^{λT}. Here
-y is set right at each output time, where it is known. And what comes out is the
-gradient of the ODE's solution, solved approximately; not the gradient of the
-numbers the forward solve printed. The two differ by O(h^p) (chapter 18).
+The trap. Solving y backwards must meet the states it came from. This needs no reversible method, only an
+accurate solve. But a field that contracts going forwards (y' = −λy) expands going back, and errors grow like
+e^{λT}. Here y is reset at each output time, because it is known there. What comes out is an approximation of
+the gradient of the ODE's solution, and not the gradient of the numbers that the forward solve printed. The
+two differ by O(h^p) (chapter 18).
 
 Next: the exact derivative of the steps (chapter 18).
 """
 
 import numpy as np
 
-from ..solvers.solve import odeint
-from .tangent import as_field
+from ..inputs import as_field
+from ..solvers.solve import odeint, run
 
 
 def adjoint_rhs(f):
     """The right-hand side of the augmented system [y, a, b], (17.2) and (17.3), of a field f.
 
-    Returns rhs(t, (y, a, b), theta) -> (dy, da, db), all in forward time (a
-    solve from T back to t₀ simply has decreasing times). y and a are (..., d),
-    b and theta (p,). TypeError where f is no `VectorField`. Pontryagin and others (1962);
-    Chen, Rubanova, Bettencourt and Duvenaud (2018).
+    Returns rhs(t, (y, a, b), theta) -> (dy, da, db), derivatives in t: a solve from T back to t₀ simply has
+    decreasing times. y and a are (..., d), b and theta (p,). TypeError if f is no `VectorField`. Pontryagin
+    and others (1962); Chen, Rubanova, Bettencourt and Duvenaud (2018).
 
     >>> from minode import Linear
     >>> A = np.array([[0.0, 1.0], [-4.0, 0.0]])
@@ -84,8 +84,8 @@ def adjoint_rhs(f):
 
     def rhs(t, state, theta):
         y, a, b = state
-        a_f_y, a_f_theta = f.vjp(t, y, theta, a)
-        dy = f(t, y, theta)                                                        # (16.1)
+        dy, vjp = f.value_and_vjp(t, y, theta)
+        a_f_y, a_f_theta = vjp(a)
         da = -a_f_y                                                                # (17.2)
         db = -a_f_theta                                                            # (17.3)
         return dy, da, db
@@ -101,23 +101,48 @@ def invariant(a, w, b, dtheta):
     return np.vdot(a, w) + np.vdot(b, dtheta)                                      # (17.1)
 
 
-def backsolve(f, ys, t, theta, cotangents, b, y_at=None, **solver):
+def solve_backwards(f, ys, t, theta, cotangents, b, y_at=None, **solver):
     """Integrate [y, a, b] from the last time back to the first; with `y_at(t)` given, only [a, b].
 
-    ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,). Returns a(t₀⁺), before any
-    loss on y(t₀) itself is added, and b(t₀).
+    ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,). Returns a(t₀⁺), which the loss on y(t₀) itself is not
+    yet added to, and b(t₀).
     """
     rhs, a = adjoint_rhs(f), np.zeros_like(ys[0])
+
+    def rhs_of_a_and_b(t, state, theta):
+        _, da, db = rhs(t, (y_at(t), *state), theta)
+        return da, db
+
     for i in range(len(t) - 1, 0, -1):
         a = a + cotangents[i]                                                      # (17.4)
         back = [t[i], t[i - 1]]
         if y_at is None:
-            _, path_a, path_b = odeint(lambda t, state: rhs(t, state, theta), (ys[i], a, b), back, **solver)
+            _, path_a, path_b = odeint(rhs, (ys[i], a, b), back, theta, **solver)
         else:
-            path_a, path_b = odeint(lambda t, state: rhs(t, (y_at(t), *state), theta)[1:],
-                                    (a, b), back, **solver)
+            path_a, path_b = odeint(rhs_of_a_and_b, (a, b), back, theta, **solver)
         a, b = path_a[-1], path_b[-1]
     return a, b
+
+
+def backsolve(f, y0, t, theta, method, solver, backward):
+    """The route that solves y backwards too: the solution, and the way back (cotangents, b) -> (a, b)."""
+    solution = run(f, y0, t, theta, **solver).solution
+
+    def back(cotangents, b):
+        return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b, **backward)
+    return solution, back
+
+
+def interpolate(f, y0, t, theta, method, solver, backward):
+    """The route that reads y off the dense output of the forward solve; otherwise as `backsolve`."""
+    forward = run(f, y0, t, theta, [], **solver)
+    solution, y_at = forward.solution, forward.interpolation()
+    first, last = sorted(solution.t[[0, -1]])
+
+    def back(cotangents, b):
+        return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b,
+                               lambda t: y_at(np.clip(t, first, last)), **backward)      # the clock may round
+    return solution, back
 
 
 def seminorm(error, scale):
@@ -130,11 +155,10 @@ def seminorm(error, scale):
     return np.sqrt(np.mean(r * r))                                                 # (17.7)
 
 
-def time_gradient(f, ys, t, cotangents, a0):
-    """dL/dt_i, (N,), from the states, their cotangents (N, ..., d) and a(t₀⁺); f is a field at its θ."""
-    clock = np.empty(ys.shape[:-1])
-    clock.T[...] = t
-    velocity = f(clock, ys)
+def time_gradient(f, ys, t, theta, cotangents, a0):
+    """dL/dt_i, (N,), from the states, their cotangents (N, ..., d) and a(t₀⁺)."""
+    clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
+    velocity = f(clock, ys, theta)
     dL_dt = (cotangents * velocity).reshape(len(t), -1).sum(axis=1)                # (17.5)
     dL_dt[0] = -np.vdot(a0, velocity[0])                                           # (17.6)
     return dL_dt

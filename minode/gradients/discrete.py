@@ -1,236 +1,250 @@
 """18. The exact derivative of the steps
 
-The solver did not compute y(T) but some numbers y_0, y_1, …, y_N, each from the
-one before by
+The solver did not compute y(T) but some numbers y_0, y_1, …, y_N, each from the one before by
 
     Y_i = y_n + Σ_{j<i} a_ij h k_j,   k_i = f(t_n + c_i h, Y_i),   y_{n+1} = y_n + Σ_i b_i h k_i.
 
-The loss that was printed is a function of these numbers. Its derivative is found as for
-a network: every intermediate quantity, last one first, gets its cotangent, the
-derivative of L in it through all that was computed from it. Suppose the cotangent
-a_{n+1} of y_{n+1} is known. Write λ_i for that of k_i and μ_i for that of Y_i. k_i is
-used in y_{n+1}, with factor h b_i, and in the later stages Y_j, with factors h a_ji;
-Y_i is used in k_i alone; y_n in y_{n+1} and in every Y_i. So
+The loss that was printed is a function of these numbers. Its derivative is found as for a network: every intermediate
+quantity, last one first, gets its cotangent, the derivative of L in it through all that was computed from it.
+Suppose that the cotangent a_{n+1} of y_{n+1} is known, and write k̄_i for that of k_i and Ȳ_i for that of Y_i. k_i is
+used in y_{n+1}, with the factor h b_i, and in the later stages Y_j, with the factors h a_ji. Y_i is used in k_i
+alone, and y_n in y_{n+1} and in every Y_i. So
 
-    λ_i = h ( b_i a_{n+1} + Σ_{j>i} a_ji μ_j ),                          (18.1)
-    μ_i = λ_i f_y(t_n + c_i h, Y_i),                                     (18.2)
-    a_n = a_{n+1} + Σ_i μ_i,                                             (18.3)
-    b_n = b_{n+1} + Σ_i λ_i f_θ(t_n + c_i h, Y_i).                       (18.4)
+    k̄_i = h ( b_i a_{n+1} + Σ_{j>i} a_ji Ȳ_j ),                          (18.1)
+    Ȳ_i = k̄_i f_y(t_n + c_i h, Y_i),                                     (18.2)
+    a_n = a_{n+1} + Σ_i Ȳ_i,                                             (18.3)
+    b_n = b_{n+1} + Σ_i k̄_i f_θ(t_n + c_i h, Y_i).                       (18.4)
 
-The stages are visited from the last to the first; A is read by columns, which is
-its transpose; (18.2) and the sum in (18.4) are one vector-Jacobian product. No
-limit was taken anywhere: this is the derivative of the numbers that were computed,
-at any step size, up to the rounding of the arithmetic.
+The stages are visited from the last to the first. A is read by columns, which is its transpose. (18.2) and the term
+of (18.4) are the two parts of one vector-Jacobian product. No limit was taken anywhere: this is the derivative of the
+numbers that were computed, at any step size, up to rounding. It is discretise-then-optimise; chapter 17 was
+optimise-then-discretise. On y' = θy by Euler's method y_N = (1 + hθ)^N y_0, and (18.1) to (18.3) are
+a_n = (1 + hθ) a_{n+1}: for L = y_N, a_0 is (1 + hθ)^N.
 
-An output inside a step, y_n + Σ_j b_j(θ) h k_j by (11.1), with cotangent g, adds
+An output inside a step, y_n + Σ_j b_j(σ) h k_j by (11.1), with cotangent g, adds
 
-    h b_j(θ) g  to λ_j   and   g  to a_n,                                (18.5)
+    h b_j(σ) g  to k̄_j   and   g  to a_n.                                (18.5)
 
-and where a dense output has stages of its own, they are stages like the others, with
-weight b_j = 0 in the step. An output at the end of a step simply joins a_{n+1}. A method that
-chooses its steps is differentiated along the steps it took: its accepted t_n and h are
-numbers here, not functions of y₀ and θ.
+If a dense output has stages of its own, they are stages like the others, with b_j = 0. An output at the end of a step
+joins a_{n+1}. If the method chooses its steps, the derivative is that with the accepted t_n and h held fixed. At a loose
+tolerance the derivative of the number that an adaptive solve prints can be quite different.
 
-How does it compare with chapter 17? Where no b_i is 0, divide (18.1) by h b_i, and the
-recursion is a Runge–Kutta step again: one of da/dt = −a f_y from a_n to a_{n+1}, by a table
-of its own, a*_ij = b_j − b_j a_ji / b_i, that is solved for a_n. (Counted as a step of −h
-from a_{n+1} its table is b_j a_ji / b_i.) Whether one is 0 or not, the step and its
-derivative conserve (17.1) exactly (Sanz-Serna, SIAM Review 58, 2016). The backward
-solve of chapter 17 takes steps of −h by the table of the forward one, conserves (17.1) only
-up to its error, and recomputes y on the way. So the two gradients differ by O(h^p). Neither
-is nearer to the gradient of the true solution; but a minimiser that is shown one
-function and the gradient of another may find no step downhill.
+Chapter 17 is different. If no b_i is 0, put k̄_i = h b_i Λ_i. Then (18.1) to (18.3) say that Λ_i = a_{n+1} + Σ_j (b_j
+a_ji / b_i) h Λ_j f_y, which is a Runge–Kutta step of da/dt = −a f_y from a_{n+1} with −h, by the table b_j a_ji / b_i. In
+any case the step and its derivative conserve (17.1) exactly (Sanz-Serna, SIAM Review 58, 2016). The backward
+solve of chapter 17 uses the table of the forward one, conserves (17.1) only up to its error, and computes y
+again on the way. So the two gradients differ by O(h^p). Neither is nearer to the gradient of the true solution.
+But a minimiser that is shown one function and the gradient of another may find no step downhill.
 
-All of it is linear in the cotangents, and only the chain of the a_n has to be walked one step after
-the other. For a small system, where a call of f costs more than its arithmetic, the Jacobians
-of all the stages of all the steps come from one call on one array; (18.1) to (18.3) applied to
-the rows of the identity give ∂y_{n+1}/∂y_n, for all steps at once; and what is left to do in turn is
+All steps at once. Everything above is linear in the cotangents, and only the chain of the a_n must be walked step by
+step. In a small system a call of f costs more than its arithmetic. There the Jacobians of all stages of all
+steps come from one call, and (18.1) to (18.3), applied to the rows of I, give all ∂y_{n+1}/∂y_n. Then, step by step,
 
     a_n = a_{n+1} ∂y_{n+1}/∂y_n + what the outputs add.                  (18.6)
 
-In the code the sum is a product as well: [a_n, 1] is [a_{n+1}, 1] times a matrix whose last row
-is what the outputs add. With all a_n known, the same rows give every λ_i at once, and (18.4) is
-one product over all of them. For a large system the Jacobians would cost more than they save,
-and the steps are taken back one by one.
-
-The price is memory. The increments of all steps are kept, and Y_i is recovered from y_n and
-them by (9.1); or for a large system the field keeps what it came across at each stage, for a
-network the states of its layers, so that on the way back nothing is computed again.
+The same rows then give every k̄_i from the a_{n+1}, and (18.4) is one product. The price of it all is memory. The way
+back needs the vector-Jacobian product of every stage of every step, and a network saves for each the states of
+its layers (chapter 4). In a small system the y_n and the increments are enough.
 
 Next: the same numbers in less memory (chapter 19).
 """
 
-from math import copysign
+from collections import deque
 
 import numpy as np
 
-from ..solvers.dense import all_increments, interpolant, stages_of, weights_at
-from .at_once import Packed, joined, walk
+from ..fields.base import VectorField, generation
+from ..solvers.batch import all_row_increments
+from ..solvers.dense import dense_output, weights_at
+from ..solvers.solve import run
 
-class Notes(list):
-    """A tape for a large system: (t, h, None, notes), with what a bound field noted at each stage.
+SMALL = 600             # entries of f_y in a state, a tenth of those of f_θ: above, all at once costs more than it saves
+PIECE = 2**22           # numbers of f_y and f_θ that are made at once, 32 MB
 
-    In a step that chose its length, or is first same as last, the note of k_1 is an earlier step's.
-    What a rejected step noted is handed back.
+
+def reverse_step(table, h, vjps, a, b, inside=None):
+    """One step taken back: from the cotangents a (n,) of y_{n+1} and b (p,) of θ to those of y_n and θ.
+
+    vjps[i] is the vector-Jacobian product of f at Y_i, k_bar -> (k_bar f_y, Σ k_bar f_θ); `table` has A and
+    b of the stages. inside (s, n) is what the outputs inside the step add to k̄ / h (18.5), if there are any.
+    """
+    s, Y_bar = len(vjps), np.empty((len(vjps), a.size))
+    for i in reversed(range(s)):
+        k_bar = h * (table.b[i] * a + table.A[i + 1:s, i] @ Y_bar[i + 1:])         # (18.1)
+        if inside is not None:
+            k_bar = k_bar + h * inside[i]                                          # (18.5)
+        Y_bar[i], k_bar_f_theta = vjps[i](k_bar)                                   # (18.2)
+        b = b + k_bar_f_theta                                                      # (18.4)
+    return a + Y_bar.sum(axis=0), b                                                # (18.3)
+
+
+class Tape(list):
+    """The steps of a solve, each as (t, h, vjps), with the vector-Jacobian products of its stages.
+
+    `velocity(t, y)` is what the solver evaluates: f, which leaves its vjp at each point. Those of rejected
+    steps are dropped when as many later ones have come as a step has stages.
     """
 
-    keep = staticmethod(len)                     # of the increments it is enough to know how many
+    def __init__(self, f, theta, tableau, may_choose_steps):
+        self.f, self.theta, self.first = f, theta, None      # first: the vjp of k_1, from the step before
+        self.latest = deque(maxlen=len(dense_output(tableau).P))
+        self.carries_first = tableau.is_fsal or (may_choose_steps and tableau.b_hat is not None)
+        self.at_new_state = tableau.stages - tableau.is_fsal
 
-    def __init__(self, network, tableau, chooses):
-        self.network, self.first = network, None
-        self.carries = chooses or tableau.is_fsal
-        self.last = tableau.stages - tableau.is_fsal
+    def velocity(self, t, y):
+        value, vjp = self.f.value_and_vjp(t, y, self.theta)
+        self.latest.append(flat_vjp(vjp, y.shape))
+        if self.first is None:
+            self.first = self.latest[-1]
+        return value
 
     def append(self, step):
-        t, h, _, rows = step
-        log = self.network.log
-        if self.first is None:
-            self.first = log.pop(0)
-        has_first = self.carries or not self                 # the note of k_1 is in hand already
-        start = len(log) - rows + has_first
-        notes = [self.first, *log[start:]] if has_first else log[start:]
-        if start:
-            self.network.give_back(log[:start])
-        log.clear()
-        if self.carries:
-            self.first = notes[self.last]
-        super().append((t, h, None, notes))
+        t, h, _, hK = step
+        vjps = [self.first, *list(self.latest)[len(self.latest) - len(hK) + 1:]]
+        self.first = vjps[self.at_new_state] if self.carries_first else None
+        super().append((t, h, vjps))
 
 
-def step_back(W, h, a, share, pull, arrays=None):
-    """One step (or many at once) taken back: all μ_i with a_{n+1} behind them, and all λ_i.
+def flat_vjp(vjp, shape, h=None):
+    """A vector-Jacobian product of states of this shape as one of flat vectors; with h, that of h f (12.1)."""
+    def product(a):
+        a_f_y, a_f_theta = vjp(a.reshape(shape) if h is None else h * a.reshape(shape))
+        return a_f_y.reshape(-1), a_f_theta
+    return product
 
-    Row i of W (s, s + 1) is a_1i, …, a_si, b_i. h broadcasts against a, which is a_{n+1}; share[i] is what
-    (18.5) adds to λ_i / h, and share may be None; pull(i, λ_i, out) puts μ_i into out. `arrays` are
-    those of the answer, (s + 1, *a.shape) and (s, *a.shape), against which a may broadcast.
+
+def output_cotangents(t, h, table, times, cotangents):
+    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n, (r, n)}.
+
+    t and h (N,) are those of the steps, and cotangents (M, n) those of the outputs at `times` (M,).
     """
-    s, h = len(W), np.asarray(h)
-    mu, lam = arrays or (np.empty((s + 1, *a.shape)), np.empty((s, *a.shape)))
-    flat, flat_mu = lam.reshape(s, -1), mu.reshape(s + 1, -1)
-    mu[s] = a
-    for i in range(s - 1, -1, -1):
-        lam_i = lam[i]
-        np.dot(W[i, i + 1:], flat_mu[i + 1:], flat[i])                             # (18.1)
-        if share is not None:
-            lam_i += share[i]                                                      # (18.5)
-        lam_i *= h                                                                 # (18.1)
-        pull(i, lam_i, mu[i])                                                      # (18.2)
-    return mu, lam
+    at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # by the loss
+    is_seen[0] = False
+    times, cotangents = times[is_seen], cotangents[is_seen]
+    n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # the step to each output
+    for n, time, g in zip(n_of.tolist(), times, cotangents):
+        sigma = (time - t[n]) / h[n]
+        is_inside = n >= 0 and sigma != 1.0
+        end = n if is_inside else n + 1
+        at_ends[end] = at_ends.get(end, 0.0) + g                                   # (18.5)
+        if is_inside:
+            inside[n] = inside.get(n, 0.0) + weights_at(table, sigma)[:, None] * g  # (18.5)
+    return at_ends, inside
 
 
-def gains_and_shares(t, h, tableau, times, cotangents, a):
-    """What (18.5) adds: {n: to a_n}, which has `a` for the last, and {n: to the λ_i / h of step n}.
+def backward_pass(f, theta, tape, tableau, times, cotangents, a, b):
+    """a (..., d) at the first state and b (p,), from the steps on the tape, which is used up.
 
-    t and h (N,) are those of the steps; the others as for `sweep`.
-    """
-    gains, shares = {len(t): np.zeros(cotangents.shape[1:]) + a}, {}
-    sign, after = copysign(1.0, h[0]), times[1:]
-    n = (sign * t).searchsorted(sign * after) - 1                                  # the step to each output
-    theta_out = (after - t[n]) / h[n]
-    inside = (theta_out != 1.0) & (n >= 0)
-    for reached, g_out in zip((n + ~inside).tolist(), cotangents[1:]):
-        gains[reached] = gains.get(reached, 0.0) + g_out                           # (18.5)
-    if inside.any():
-        n, g = n[inside], cotangents[1:][inside]
-        weights, flat = weights_at(interpolant(tableau), theta_out[inside]), g.reshape(len(g), -1)
-        for step in set(n.tolist()):
-            here = n == step
-            shares[step] = (weights[:, here] @ flat[here]).reshape(-1, *g.shape[1:])  # (18.5)
-    return gains, shares
-
-
-def sweep(f, tape, tableau, times, cotangents, a=0.0):
-    """The derivative of a chain of explicit steps: a at the first state (..., d); f sums b (18.4).
-
-    f is a field at its θ, a `Bound`. tape lists the steps (t, h, y, hK) with flat y, or is `Notes` of them.
-    cotangents (N, ..., d) are those of the outputs at `times` (N,), the first of which is the first
-    state and not looked at; `a` is that of the last state for whatever comes after it.
-    A `Packed` tape is taken back all at once.
+    cotangents (M, ..., d) are those of the outputs at `times` (M,). The first of them is the first state and
+    not looked at. a (..., d) and b are what comes from everything after the last state.
     """
     if not tape:
-        return a + cotangents[1:].sum(axis=0)
-    t, h, y, increments = zip(*tape)
-    t, h = np.fromiter(t, float), np.fromiter(h, float)
-    gains, shares = gains_and_shares(t, h, tableau, times, cotangents, a)
-    if isinstance(tape, Packed):
-        y = joined(y, y[0].dtype).reshape(len(tape), -1)
-        return sweep_at_once(f, tableau, t, h, y, increments, gains, shares)
-    a, has_notes = gains[len(tape)], isinstance(tape, Notes)
-    most = len(stages_of(tableau, bool(shares))[1])
-    mu, lam = np.empty((most + 1, *a.shape)), np.empty((most, *a.shape))
-    for n in range(len(tape) - 1, -1, -1):
-        A, c, W = stages_of(tableau, n in shares)
-        t, h, y, kept = tape[n]
-        last = len(c)
-        if has_notes:
-            def pull(i, lam, out):
-                f.pull(kept[i], lam, out)                                          # (18.4)
-        else:
-            Y = (y + A @ kept[:last]).reshape(last, *a.shape)                      # (9.1)
-
-            def pull(i, lam, out):
-                out[...] = f.vjp(t + c[i] * h, Y[i], lam)                          # (18.4)
-        step_back(W, h, a, shares.get(n), pull, (mu[:last + 1], lam[:last]))
-        a = mu[:last + 1].sum(axis=0)                                              # (18.3)
-        if n in gains:
-            a += gains[n]                                                          # (18.5)
-        if has_notes:
-            f.give_back(kept[1:] if tape.carries and n else kept)
-    return a
+        return a + cotangents[1:].sum(axis=0), b
+    table, shape, flat = dense_output(tableau), a.shape, cotangents.reshape(len(cotangents), -1)
+    t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
+    at_ends, inside = output_cotangents(t, h, table, times, flat)
+    a = a.ravel() + at_ends.get(len(tape), 0.0)                                    # (18.5)
+    if not isinstance(tape, Tape):
+        s = len(table.P) if inside else tableau.used
+        return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, at_ends, inside)
+    while tape:
+        n, (_, h, vjps) = len(tape) - 1, tape.pop()
+        a, b = reverse_step(table, h, vjps if n in inside else vjps[:tableau.used], a, b, inside.get(n))
+        a = a + at_ends.get(n, 0.0)                                                # (18.5)
+    return a.reshape(shape), b
 
 
-def sweep_at_once(f, tableau, t, h, y, increments, gains, shares):
-    """`sweep` of a small system: every Jacobian from one call, then the chain (18.6)."""
-    N = len(t)
-    *batch, d = gains[N].shape
-    A, c, W = stages_of(tableau, bool(shares))
-    s = len(c)
-    own, hK = min(s, tableau.stages), np.zeros((s, *y.shape))
-    for n in shares:
-        hK[:, n] = joined([increments[n]], y.dtype).reshape(s, -1)
-    if len(set(map(len, increments))) > 1:       # some have the rows of outputs inside, seen or not by the loss
-        increments = [rows[:own * y[0].nbytes] for rows in increments]
-    hK[:own] = joined(increments, y.dtype).reshape(N, -1, y.shape[1])[:, :own].transpose(1, 0, 2)
-    Y = (y + (A @ hK.reshape(s, -1)).reshape(hK.shape)).reshape(s, N, *batch, d)   # (9.1)
-    clock = np.empty(Y.shape[:-1])
-    clock.T[...] = t[:, None] + h[:, None] * c
-    f_y, pull_theta = f.linearize(clock, Y)
-    mu, lam = np.empty((s + 1, N, *batch, d + 1, d)), np.empty((s, N, *batch, d + 1, d))
-    share = np.zeros(lam.shape) if shares else None                # in the last row, which is 0 in the identity
-    for n, rows in shares.items():
-        share[:, n, ..., d, :] = rows
-    step_back(W, h.reshape(N, *[1] * (len(batch) + 2)), np.eye(d + 1, d), share,
-              lambda i, lam, out: np.matmul(lam, f_y[i], out), (mu, lam))
-    chain = np.zeros((N, *batch, d + 1, d + 1))                    # [a_{n+1}, 1] times it is [a_n, 1]
-    chain[..., :d], chain[..., d, d] = mu.sum(axis=0), 1.0                         # (18.3)
-    for n in gains.keys() - {N}:
-        chain[n, ..., d, :d] += gains[n]                                           # (18.5)
-    last = np.ones((*batch, 1, d + 1))
-    last[..., 0, :d] = gains[N]
-    a = walk(last, chain[::-1])[::-1]                                              # (18.6)
-    pull_theta((a[1:] @ lam)[..., 0, :])                                           # (18.1) (18.4)
-    return a[0, ..., 0, :d]
+def is_small(f, shape):
+    """Whether states (..., d) are small enough for all steps at once; never if `vjp` is newer than `jacobian`."""
+    field = getattr(getattr(f, "jacobian", None), "__self__", f)         # if f wraps another field, the inner one
+    kind, size = type(field), int(np.prod(shape))
+    has_own = isinstance(field, VectorField) and kind.jacobian is not VectorField.jacobian
+    is_newest = generation(kind, "jacobian") <= generation(kind, "vjp")
+    return has_own and is_newest and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
 
 
-def sweep_trajectories(f, passes, tableau, times, cotangents):
-    """`sweep` of a batch (B, d) whose trajectories took steps of their own, pass by pass."""
-    dense, a = interpolant(tableau), np.zeros(cotangents.shape[1:])
-    for ids, t, h, y, hK in reversed(passes):
-        theta_out = (times[1:, None] - t) / h
-        inside = (theta_out > 0.0) & (theta_out < 1.0)
-        if inside.any():
-            hK, _ = all_increments(f, dense, t, h, y, hK)
-        A, c, W = stages_of(tableau, inside.any())
-        last = len(c)
-        share, gain, a_next = np.zeros((last, *y.shape)), np.zeros_like(y), a[ids]
-        for g, x, i in zip(cotangents[1:], theta_out, inside):
-            a_next[x == 1.0] += g[ids[x == 1.0]]
-            gain[i] += g[ids[i]]                                                   # (18.5)
-            share[:, i] += weights_at(dense, x[i])[:last, :, None] * g[ids[i]]     # (18.5)
-        Y = y + np.tensordot(A, hK[:last], 1)                                      # (9.1)
+def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside):
+    """`backward_pass` of a small system, in pieces of as many steps as PIECE allows; tape lists (t, h, y, hK)."""
+    piece = max(1, PIECE // (s * a.size * (f.dim + f.n_params)))
+    for stop in range(len(tape), 0, -piece):
+        numbers = range(max(0, stop - piece), stop)
+        ends = np.array([at_ends.get(n, np.zeros(a.size)) for n in numbers])
+        add = {n - numbers[0]: inside[n] for n in numbers if n in inside}
+        a, b = steps_at_once(f, theta, table, [tape[n] for n in numbers], s, a, b, ends, add)
+    return a, b
 
-        def pull(i, lam, out):
-            out[...] = f.vjp(t + c[i] * h, Y[i], lam)                              # (18.4)
-        mu, _ = step_back(W, h[:, None], a_next, share, pull)
-        a[ids] = mu.sum(axis=0) + gain                                             # (18.3)
-    return a + cotangents[1:][times[1:] == times[0]].sum(axis=0)
+
+def steps_at_once(f, theta, table, steps, s, a, b, at_ends, inside):
+    """N steps taken back together: (18.1) to (18.3) for the rows of I, (18.6) in turn, and (18.4) for all stages."""
+    (T, h, Y), N, shape, d = stages(table, steps, s, a.shape), len(steps), a.shape, a.shape[-1]
+    f_y = f.jacobian(T, Y, theta).reshape(s, N, -1, d, d)
+    K_bar, Y_bar, I = *np.empty((2, *f_y.shape[:3], d + 1, d)), np.eye(d + 1, d)   # a row more, for outputs inside
+    for i in reversed(range(s)):
+        later = table.A[i + 1:s, i].dot(Y_bar.reshape(s, -1)[i + 1:]).reshape(Y_bar[i].shape)
+        K_bar[i] = h * (table.b[i] * I + later)                                    # (18.1)
+        for n, rows in inside.items():
+            K_bar[i, n, :, d] += h[n, 0] * rows[i].reshape(-1, d)                  # (18.5)
+        Y_bar[i] = K_bar[i] @ f_y[i]                                               # (18.2)
+    a_next, M = np.empty((N, f_y.shape[2], 1, d)), I + Y_bar.sum(axis=0)           # (18.3)
+    M, added, a = M[..., :d, :], M[..., d:, :] + at_ends.reshape(a_next.shape), a.reshape(-1, 1, d)
+    for n in reversed(range(N)):
+        a_next[n] = a
+        a = a @ M[n] + added[n]                                                    # (18.6)
+    k_bar = a_next @ K_bar[..., :d, :] + K_bar[..., d:, :]
+    return a.reshape(shape), b + f.vjp(T, Y, theta, k_bar.reshape(Y.shape))[1]     # (18.4)
+
+
+def stages(table, steps, s, shape):
+    """Times (s, N, ...) and states (s, N, ..., d) of the first s stages of N steps, and their h (N, 1, 1, 1)."""
+    t, h, y = (np.array([step[i] for step in steps]) for i in range(3))
+    hK = np.zeros((s, *y.shape), y.dtype)
+    for n, (*_, rows) in enumerate(steps):
+        hK[:len(rows), n] = rows[:s]
+    Y = y + table.A[:s, :s].dot(hK.reshape(s, -1)).reshape(hK.shape)
+    for n, (*_, rows) in enumerate(steps):
+        Y[len(rows):, n] = y[n]                              # not needed in this step, but f_y must exist there
+    Y = Y.reshape(s, len(t), *shape)
+    T = (t + np.multiply.outer(table.c[:s], h)).reshape(s, len(t), *[1] * (len(shape) - 1))
+    return np.broadcast_to(T, Y.shape[:-1]), h[:, None, None, None], Y
+
+
+def discrete(f, y0, t, theta, method, solver, backward=None):
+    """The route of this chapter: the solve, and the way back, a function (cotangents, b) -> (a, b)."""
+    if solver.get("per_trajectory"):
+        return discrete_trajectories(f, y0, t, theta, method, solver)
+    tape = [] if is_small(f, y0.shape) else Tape(f, theta, method, solver.get("step_size") is None)
+    solution = run_on_tape(f, y0, t, theta, tape, **solver)
+    return solution, lambda cotangents, b: backward_pass(
+        f, theta, tape, method, solution.t, cotangents, np.zeros(y0.shape), b)
+
+
+def run_on_tape(f, y0, t, theta, tape, **solver):
+    """The solution, its steps on the tape: with the vjp of each stage if it is a `Tape`."""
+    f, theta = (tape.velocity, None) if isinstance(tape, Tape) else (f, theta)
+    return run(f, y0, t, theta, tape, **solver).solution
+
+
+def discrete_trajectories(f, y0, t, theta, method, solver):
+    """The route for a batch (B, d) whose trajectories take steps of their own, pass by pass of chapter 12."""
+    passes, table = [], dense_output(method)
+    solution = run(f, y0, t, theta, passes, **solver).solution
+
+    def back(cotangents, b):
+        a = np.zeros(y0.shape)
+        for ids, t, h, y, hK in reversed(passes):            # each is a step of length 1 of (12.1)
+            sigma = (solution.t[1:, None] - t) / h
+            is_inside, is_end = (sigma > 0.0) & (sigma < 1.0), sigma == 1.0
+            s = len(table.P) if is_inside.any() else method.used
+            if is_inside.any():
+                hK = all_row_increments(lambda t, y: f(t, y, theta), table, t, h, y, hK)
+            a_next, add, ends = a[ids], np.zeros((s, *y.shape)), np.zeros(y.shape)
+            for g, x, inside, end in zip(cotangents[1:], sigma, is_inside, is_end):
+                a_next[end] += g[ids[end]]
+                ends[inside] += g[ids[inside]]                                     # (18.5)
+                add[:, inside] += weights_at(table, x[inside])[:s, :, None] * g[ids[inside]]  # (18.5)
+            Y = y + np.tensordot(table.A[:s, :s], hK[:s], 1)
+            vjps = [flat_vjp(f.value_and_vjp(t + table.c[i] * h, Y[i], theta)[1], y.shape, h[:, None]) for i in range(s)]
+            a_new, b = reverse_step(table, 1.0, vjps, a_next.ravel(), b, add.reshape(s, -1))
+            a[ids] = a_new.reshape(y.shape) + ends
+        return a + cotangents[1:][solution.t[1:] == solution.t[0]].sum(axis=0), b
+    return solution, back

@@ -1,21 +1,22 @@
 """Appendix to chapter 22. What a check reports, and which term is off
 
-The checks of chapter 22 see that a derivative is wrong; a reader wants to know where. So each
-term of (1.2) and (1.3) is computed by itself and held against the same term made of
-differences, and where they disagree, against what the usual mistakes would have given.
+The checks of chapter 22 see that a derivative is wrong, and a reader wants to know where. So each term of
+(1.2) and (1.3) is computed by itself and compared with the same term made of differences. If the two
+disagree, it is also compared with what the usual mistakes would give.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from .tangent import as_point
+from ..fields.base import rows
 
-NOTHING, LITTLE = 1e-9, 1e-6          # of the largest component
+NEGLIGIBLE = 1e-9       # of the largest component: a smaller one is moved in units of 1
+SMALLEST_UNIT = 1e-6    # of the largest component
 
 
 class Row(NamedTuple):
-    """One comparison: what, the largest error, what is allowed, and whether it is within."""
+    """One comparison: what is compared, the largest error, what is allowed, and whether it is ok."""
 
     what: str
     error: float
@@ -36,26 +37,33 @@ class Report(tuple):
                   for row in self]
         return "\n".join(lines)
 
-    def insist(self, why):
-        """This report, or where a row is not ok AssertionError with it and the sentences that why() returns."""
+    def require_ok(self, why):
+        """This report, or AssertionError with its table and the sentences of why() if a row is not ok."""
         if not all(row.ok for row in self):
             raise AssertionError("\n".join(["a derivative is wrong", str(self), *why()]))
         return self
 
 
-def in_float64(f, y, theta, name):
-    """`as_point`, with numbers of float32 too as float64: differences of the former say little."""
-    return [x.astype(np.float64, copy=False) for x in as_point(f, y, theta, name)]
-
-
 def directions(y, theta, shape):
-    """A tangent w, Δθ and a cotangent a of the shape of f, always the same."""
+    """A tangent w, Δθ and a cotangent a of the shape of f. They are random, but the same in every call."""
     rng = np.random.default_rng(0)
     return rng.normal(size=y.shape), rng.normal(size=theta.shape), rng.normal(size=shape)
 
 
+def value_of_right_shape(f, t, y, theta):
+    """f(t, y, theta), or AssertionError if it does not have the shape of (1.1), or if f writes into y."""
+    y_given = y.copy()
+    value = np.asarray(f(t, y_given, theta))
+    if not np.array_equal(y_given, y):
+        raise AssertionError("f(t, y, theta) must not write into y")
+    expected = (*y.shape[:-1], getattr(f, "dim_out", f.dim))
+    if value.shape != expected:
+        raise AssertionError(f"f(t, y, theta) must have shape {expected}, not {value.shape}")
+    return value
+
+
 def vjp_of_right_shape(f, t, y, theta, a):
-    """f.vjp(t, y, theta, a), or AssertionError where its shapes are not those of (1.3)."""
+    """f.vjp(t, y, theta, a), or AssertionError if its shapes are not those of (1.3)."""
     a_f_y, a_f_theta = f.vjp(t, y, theta, a)
     if np.shape(a_f_y) != y.shape or np.shape(a_f_theta) != theta.shape:
         raise AssertionError(f"vjp must return shapes {y.shape} and {theta.shape}, "
@@ -70,9 +78,10 @@ def joined(products):
 
 
 def check_axes_in_front(f, t, y, theta, dim_out):
-    """AssertionError where f or a matrix of it does not take one axis more in front of y, as solvers need.
+    """AssertionError if f or one of its matrices does not accept one more axis in front of y.
 
-    The axis is of another length than the last one: y[0] for y[..., 0] must not fit by accident.
+    Solvers need that. The new axis and the last one differ in length: y[0] for y[..., 0] cannot fit by
+    accident.
     """
     d, p = f.dim, f.n_params
     Y = np.stack([y] * (3 if d == 2 else 2))
@@ -94,34 +103,52 @@ def check_axes_in_front(f, t, y, theta, dim_out):
 
 
 def largest(x):
-    """The largest absolute value in x, 0 of none."""
-    return np.abs(x).max(initial=0.0)
+    """The largest absolute value in x, and 0 if x is empty."""
+    return float(np.abs(x).max(initial=0.0))
 
 
 def size_of_terms(value, y, theta, f_y, f_theta):
-    """What a rounding in f is relative to: f may be the small difference of terms like y_j ∂f/∂y_j and θ_j ∂f/∂θ_j."""
+    """The size that a rounding error in f is relative to.
+
+    f may be a small difference of large terms. They are about as large as y_j ∂f/∂y_j and θ_j ∂f/∂θ_j.
+    """
     return 1 + largest(value) + largest(f_y * y[..., None, :]) + largest(f_theta * theta)
 
 
 def in_proportion(v, x):
-    """v, its components in units of those of x: moved so, each is rounded alike. (0, or nearly: in units of 1.)"""
+    """v, each component multiplied by the size of that of x: all are rounded alike when x moves along it.
+
+    A negligible component of x has no size to go by, and is moved in units of 1.
+    """
     size, most = np.abs(x), largest(x)
-    return v * np.where(size > NOTHING * most, np.maximum(size, LITTLE * most), 1.0)
+    return v * np.where(size > NEGLIGIBLE * most, np.maximum(size, SMALLEST_UNIT * most), 1.0)
 
 
 def faults(f, t, y, theta, differences, tolerance):
     """A sentence for each term of the derivatives of f at (t, y) that the differences contradict.
 
-    t is a number or has the batch's shape; `differences` are f_y, f_θ and f_t, right to
+    t is a number or has the batch's shape. `differences` are f_y, f_θ and f_t, right to
     `tolerance` times the size of what was differenced.
     """
-    f_y, f_theta, f_t = differences
+    size = size_of_terms(f(t, y, theta), y, theta, *differences[:2])
+    found = []
+    for term, got, expected, weight, known in terms_of_derivatives(f, t, y, theta, *differences):
+        allowed = tolerance * (1 + weight) * (size + np.abs(expected).max())
+        words = in_words(np.asarray(got), expected, known, allowed)
+        if words:
+            found.append(f"{term} {words}")
+    return found or [
+        "each term of (1.2) and (1.3) agrees with differences at these states: does f have a kink, a "
+        "value_and_vjp of its own, or is its vjp_derivative wrong, of which only check_field has a row?"]
+
+
+def terms_of_derivatives(f, t, y, theta, f_y, f_theta, f_t):
+    """[(term, as computed, as expected, what differences are multiplied by, {mistake: what it gives})]."""
     w, dtheta, a = directions(y, theta, f_y.shape[:-1])
     transposed = np.swapaxes(f_y, -1, -2) if f_y.shape[-1] == f_y.shape[-2] else f_y
-    each = (a[..., None, :] @ f_theta)[..., 0, :]
-    rows = each.reshape(-1, f.n_params)
     a_f_y, a_f_theta = f.vjp(t, y, theta, a)
-    terms = [            # where, computed, expected, what differences are multiplied by, known mistakes
+    per_trajectory = (a[..., None, :] @ f_theta)[..., 0, :]
+    return [
         ("jacobian: f_y, in (1.2), (1.3) and (18.2)",
          f.jacobian(t, y, theta), f_y, 1.0, {"is transposed": transposed}),
         ("param_jacobian: f_θ, in (1.2), (1.3) and (18.4)",
@@ -137,32 +164,31 @@ def faults(f, t, y, theta, differences, tolerance):
          a_f_y, (a[..., None, :] @ f_y)[..., 0, :], np.abs(a).sum(),
          {"has f_y transposed": (a[..., None, :] @ transposed)[..., 0, :]}),
         ("vjp: the term Σ a f_θ of (1.3), and so of (17.3) and (18.4)",
-         a_f_theta, rows.sum(axis=0), np.abs(a).sum(),
-         {"is averaged over the batch, not summed": rows.mean(axis=0),
-          "is not summed over the batch": each,
-          "is summed over θ, not over the batch": each.sum(axis=-1),
-          "is that of the first trajectory alone": rows[0],
-          "is that of the last trajectory alone": rows[-1]}),
+         a_f_theta, rows(per_trajectory).sum(axis=0), np.abs(a).sum(),
+         mistakes_of_the_sum(per_trajectory)),
     ]
-    size = size_of_terms(f(t, y, theta), y, theta, f_y, f_theta)
-    found = [(where, in_words(np.asarray(got), expected, known,
-                              tolerance * (1 + weight) * (size + np.abs(expected).max())))
-             for where, got, expected, weight, known in terms]
-    return [f"{where} {what}" for where, what in found if what] or [
-        "each term of (1.2) and (1.3) agrees with differences at these states: does f have a kink, a "
-        "bind of its own, or is its vjp_derivative wrong, of which only check_field has a row?"]
+
+
+def mistakes_of_the_sum(per_trajectory):
+    """{mistake: what it gives} for Σ a f_θ, from the a f_θ (..., p) of each trajectory."""
+    each = rows(per_trajectory)
+    return {"is averaged over the batch, not summed": each.mean(axis=0),
+            "is not summed over the batch": per_trajectory,
+            "is summed over θ, not over the batch": per_trajectory.sum(axis=-1),
+            "is that of the first trajectory alone": each[0],
+            "is that of the last trajectory alone": each[-1]}
 
 
 def in_words(got, expected, known, allowed):
-    """What is wrong with `got`, or None; `known` are mistakes, in words, and what they would give."""
-    def near(other):
+    """What is wrong with `got`, or None. `known` are mistakes in words, and what each would give."""
+    def is_near(other):
         return got.shape == other.shape and bool((np.abs(got - other) <= allowed).all())
 
-    if near(expected):
+    if is_near(expected):
         return None
     known = {"is missing: it is zero": 0 * expected, "has the wrong sign": -expected, **known}
     for words, other in known.items():
-        if near(other):
+        if is_near(other):
             return words
     if got.shape != expected.shape:
         return f"must have shape {expected.shape}, not {got.shape}"

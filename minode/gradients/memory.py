@@ -1,70 +1,69 @@
 """19. The same gradient in less memory
 
-The sweep of chapter 18 walks back over all n steps and so keeps them all. Two ways to
-keep fewer, at the price of computing again, with the same numbers at the end, or by reversal
-with the same but for its round-off.
+The backward pass of chapter 18 needs all n steps, and therefore stores them all. There are two ways to store
+less by computing again: checkpoints, which give the same gradients, and reversal, which gives them up to the
+round-off of undoing the steps.
 
-Checkpoints. Keep the state at every m-th step only. To take back the steps between two
-of them, start at the earlier one, take them forward again with everything kept, and
-sweep. At any time that is n/m states, and the state and s increments of each of m steps, least for
-m = √(n/(s + 1)). Leave out s, which is a matter of the method, and take
+Checkpoints. Store the state at every m-th step only. To take back the steps between two of them, start from
+the earlier one, take the steps forward again with everything stored, and go back through them as in chapter
+18. In all that is n/m states, and m steps with the states of about s stages each. The sum n/m + s m is least
+for m = √(n/s). We leave out s, which depends on the method, and want m to be about √n. A method that chooses
+its steps does not know n beforehand. So the spacing m starts at 1, and
 
-    m ≈ √n,                                                              (19.1)
+    m ← 2m, and every second state is dropped, when 2m states are stored.     (19.1)
 
-so memory grows like √n, and each step is computed twice. How many steps there will be is not known
-beforehand to a method that chooses them, so the spacing starts at one, and whenever 2m states
-have gathered, every second is dropped and m doubled: about √(n/2) to √(2n) of them at
-all times. The times of all steps are kept, 8 bytes each, since a step taken again must be the same step.
+Just after this there are m/2 + 1 states for the new m, and just before the next time 2m, each for m steps.
+So n lies between m²/2 and 2m², and m between √(n/2) and √(2n). The memory grows like √n, and each step is
+computed twice. The times of all steps are stored, 8 bytes each, since a step that is taken again must be the
+same step. (With several levels of checkpoints, as in Griewank's revolve, memory grows like log n, at the
+price of more computing.)
 
-Reversal. A reversible method (chapter 14) needs no tape: the state at the last time is kept
-whole, both copies, and each step is undone before it is differentiated. The derivatives of
-one step, written for the cotangents of all that goes in and comes out of it, last line
-first as always; a bar marks a cotangent, and a prime what comes out of the step (y' is the
-y_new of chapter 14). Asynchronous leapfrog (14.1):
+Reversal. A reversible method (chapter 14) needs no tape. The state at the last time is stored whole, both
+copies, and each step is undone before it is differentiated. We need the derivative of one step: from the
+cotangents of all that comes out of it to those of all that goes in, last line first as always. A bar marks a
+cotangent, and the subscript "new" what comes out of the step. Asynchronous leapfrog (14.1):
 
-    v̄' ← v̄' + h/2 ȳ',   u = 2 v̄' f_y(t + h/2, y½),
-    ȳ = ȳ' + u,   v̄ = h/2 ȳ − v̄'.                                        (19.2)
+    v̄_new ← v̄_new + h/2 ȳ_new,     u = 2 v̄_new f_y(t + h/2, y½),
+    ȳ = ȳ_new + u,     v̄ = h/2 ȳ − v̄_new.                                (19.2)
 
-Reversible Heun (14.2), whose k' = f(t', z') enters y' and the next step:
+Reversible Heun (14.2), whose k_new = f(t_new, z_new) enters y_new and the next step:
 
-    k̄' ← k̄' + h/2 ȳ',   z̄' ← z̄' + k̄' f_y(t', z'),
-    ȳ = ȳ' + 2 z̄',   z̄ = −z̄',   k̄ = h/2 ȳ' + h z̄'.                       (19.3)
+    k̄_new ← k̄_new + h/2 ȳ_new,     z̄_new ← z̄_new + k̄_new f_y(t_new, z_new),
+    ȳ = ȳ_new + 2 z̄_new,     z̄ = −z̄_new,     k̄ = h/2 ȳ_new + h z̄_new.     (19.3)
 
-A method made reversible (14.3), with c its coupling (the λ there) and J_h(t, y) the
-derivative of Ψ_h(t, y) in y, which (18.1) and (18.2) compute, without the identity in
-(18.3):
+A method made reversible (14.3), with its coupling c. J_h(t, y) is the derivative of Ψ_h(t, y) in y. A row
+times I + J_h is what `reverse_step` of chapter 18 makes of the row:
 
-    ȳ' ← ȳ' − z̄' J_{−h}(t', y'),   z̄ = z̄' + (1 − c) ȳ' + ȳ' J_h(t, z),   ȳ = c ȳ'.   (19.4)
+    ȳ_new ← ȳ_new − z̄_new J_{−h}(t_new, y_new),
+    z̄ = z̄_new + (1 − c) ȳ_new + ȳ_new J_h(t, z),     ȳ = c ȳ_new.        (19.4)
 
-Where a row meets f_y, the same row times f_θ is added to the sum for θ. At the start v = f(t₀,
-y₀), z = y₀ and k = f(t₀, y₀) hand their cotangents on to y₀.
+Wherever a row is multiplied by f_y, the same row times f_θ is added to b. At the start v = f(t₀, y₀),
+z = y₀ and k = f(t₀, y₀), so their cotangents join that of y₀.
 
-The trap is the one of chapter 14: the states met on the way back carry the round-off of the
-reversal, amplified by 1/c a step by a method with coupling c, and wherever the solution grew. The
-start is known, and a way back that ends further from it than a thousandth of its size is a
-SolverError; `discrete` is right there.
+As in chapter 14, the states met on the way back carry the round-off of the reversal. It is amplified by 1/c
+in each step of a method with coupling c, and wherever the solution grew. Since y₀ is known, we check the
+result: if the way back misses y₀ by more than a thousandth of its size, a SolverError is raised. Use
+gradient="discrete" in that case.
 
-Next: the door to all routes (chapter 20).
+Next: all routes behind one function (chapter 20).
 """
 
 from array import array
 
 import numpy as np
 
-from ..solvers.dense import stages_of
-from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun, stages_used
+from ..solvers.dense import dense_output
+from ..solvers.explicit import Grid
+from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
 from ..solvers.solve import run
 from ..solvers.states import SolverError
-from .at_once import Packed
-from .discrete import step_back, sweep
+from .discrete import Tape, backward_pass, flat_vjp, is_small, reverse_step, run_on_tape
 
 LOST = 1e-3             # of y0, which the way back may miss
 
 
 class Checkpoints:
-    """A tape that keeps the times of all steps, and of the states every `spacing`-th (19.1)."""
-
-    keep = staticmethod(len)                     # no increments
+    """A tape that stores the times of all steps, and every m-th state (19.1); `spacing` is m."""
 
     def __init__(self):
         self.spacing, self.times, self.states = 1, array("d"), []
@@ -72,124 +71,136 @@ class Checkpoints:
     def append(self, step):
         t, h, y, _ = step
         if len(self.states) == 2 * self.spacing and len(self.times) % self.spacing == 0:
-            self.states, self.spacing = self.states[::2], 2 * self.spacing         # (19.1)
+            self.spacing, self.states = 2 * self.spacing, self.states[::2]         # (19.1)
         if len(self.times) % self.spacing == 0:
             self.states.append(y)
         self.times.append(t)
 
-
-def sweep_checkpoints(f, checkpoints, tableau, times, cotangents, at_once):
-    """`sweep`, stretch by stretch from the last, each computed again from the state at its start."""
-    shape = cotangents.shape[1:]
-    starts = np.append(checkpoints.times, times[-1])
-    sign = 1.0 if times[-1] >= times[0] else -1.0
-    a = np.zeros(shape)
-    for n in range(len(checkpoints.states) - 1, -1, -1):
-        grid = starts[n * checkpoints.spacing:(n + 1) * checkpoints.spacing + 1]
-        here = (sign * times > sign * grid[0]) & (sign * times <= sign * grid[-1])
-        if n == 0:
-            here |= times == grid[0]
-            here[0] = False
-        outputs = np.concatenate([grid[:1], times[here]])
-        y = checkpoints.states[n].reshape(shape)
-        tape = Packed() if at_once else []
-        run(f, y, np.append(outputs, grid[-1]), tape, method=tableau, grid=grid)
-        g = np.concatenate([np.zeros((1, *shape)), cotangents[here]])
-        a = sweep(f, tape, tableau, outputs, g, a)
-    if not checkpoints.states:
-        a = cotangents[1:].sum(axis=0)
-    return a
+    def stretches(self, end):
+        """From the last to the first: a state, and the times of the steps from it to the next one."""
+        times = np.append(self.times, end)
+        for n in reversed(range(len(self.states))):
+            yield self.states[n], times[n * self.spacing:(n + 1) * self.spacing + 1]
 
 
-class Flat:
-    """A field at its θ for flat states, as the methods of chapter 14 want it."""
+def checkpoint(f, y0, t, theta, method, solver, backward=None):
+    """The route of (19.1): the solve, and the way back, a function (cotangents, b) -> (a, b)."""
+    checkpoints = Checkpoints()
+    solution = run(f, y0, t, theta, checkpoints, **solver).solution
+    times, sign = solution.t, 1.0 if solution.t[-1] >= solution.t[0] else -1.0
 
-    def __init__(self, bound, shape):
-        self.bound, self.shape = bound, shape
+    def back(cotangents, b):
+        a = np.zeros(y0.shape)
+        for y, grid in checkpoints.stretches(times[-1]):
+            is_here = (sign * times > sign * grid[0]) & (sign * times <= sign * grid[-1])
+            if grid[0] == times[0]:
+                is_here |= times == times[0]
+                is_here[0] = False                           # the first output is y0, and not on the way
+            outputs = np.concatenate([grid[:1], times[is_here]])
+            g = np.concatenate([np.zeros((1, *y0.shape)), cotangents[is_here]])
+            tape = [] if is_small(f, y0.shape) else Tape(f, theta, method, may_choose_steps=False)
+            run_on_tape(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, method=method, grid=grid)
+            a, b = backward_pass(f, theta, tape, method, outputs, g, a, b)
+        return (a, b) if checkpoints.states else (cotangents[1:].sum(axis=0), b)
+    return solution, back
 
-    def __call__(self, t, y):
-        return self.bound(t, y.reshape(self.shape)).ravel()
 
-    def vjp(self, t, y, a):
-        return self.bound.vjp(t, y.reshape(self.shape), a.reshape(self.shape)).ravel()
+class Remembering:
+    """A reversible method that remembers the states of its steps: all of them, or the last one alone."""
 
-
-class Remember:
-    """A reversible method that remembers its states while it is stepped: the last, or all where `keep`."""
-
-    def __init__(self, method, keep):
-        self.method, self.keep, self.states = method, keep, []
+    def __init__(self, method, all_states):
+        self.method, self.all_states, self.states = method, all_states, []
         self.name, self.back = method.name, method.back
 
-    def note(self, state):
-        if not self.keep:
+    def remember(self, state):
+        if not self.all_states:
             self.states.clear()
         self.states.append(state)
         return state
 
     def start(self, f, t, y):
-        return self.note(self.method.start(f, t, y))
+        return self.remember(self.method.start(f, t, y))
 
     def step(self, f, t, t_new, state):
-        return self.note(self.method.step(f, t, t_new, state))
+        return self.remember(self.method.step(f, t, t_new, state))
 
 
-def sweep_reversible(f, remembered, solution, grid, cotangents):
-    """`sweep` for a reversible method, from its last state or from all, along the `Grid` of its steps.
+def reversible_route(f, y0, t, theta, method, solver, backward=None, all_states=False):
+    """The route that undoes its steps (or remembers `all_states` of them): the solve, and the way back."""
+    remembering = Remembering(method, all_states)
+    solution = run(f, y0, t, theta, **(solver | {"method": remembering})).solution
+    grid = Grid(solution.t, solver.get("step_size"))
 
-    SolverError where the way back ends away from the first state of the solution.
+    def velocity(t, y):
+        return f(t, y.reshape(y0.shape), theta).ravel()
+
+    def vjp(t, y, a):
+        return flat_vjp(lambda a: f.vjp(t, y.reshape(y0.shape), theta, a), y0.shape)(a)
+
+    def back(cotangents, b):
+        return undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b)
+    return solution, back
+
+
+def undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b):
+    """a (..., d) at the first state and b (p,), from the last state, undoing the steps along the `Grid`.
+
+    SolverError if the way back ends away from the first state of the solution.
     """
-    times, ys = solution.t, solution.ys
-    shape = cotangents.shape[1:]
-    if not remembered.states:
-        return cotangents[1:].sum(axis=0)
-    method, (*states, state), flat = remembered.method, remembered.states, Flat(f, shape)
-    bars = [np.zeros_like(part) for part in state]
+    times, ys, shape = solution.t, solution.ys, cotangents.shape[1:]
+    if not remembering.states:
+        return cotangents[1:].sum(axis=0), b
+    *states, state = remembering.states
+    bars = [np.zeros(part.shape) for part in state]
     for t, t_new in reversed(grid):
         bars[0] = bars[0] + cotangents[1:][times[1:] == t_new].sum(axis=0).ravel()
-        before = states.pop() if remembered.keep else method.back(flat, t_new, t, state)
-        bars = STEPS_BACK[type(method)](method, flat, t, t_new, before, state, bars)
+        before = states.pop() if remembering.all_states else method.back(velocity, t_new, t, state)
+        bars, b = STEPS_BACK[type(method)](method, velocity, vjp, t, t_new, before, state, bars, b)
         state = before
     missed = np.abs(state[0] - ys[0].ravel()).max()
     if not missed <= LOST * (np.abs(ys[0]).max() or np.abs(ys).max()):
         raise SolverError(f"undoing the steps leads to a state {missed:.1e} away from y0: round-off grew too much "
                           "on the way back; gradient='discrete' keeps the states", float(times[0]), solution)
     a = bars[0] + cotangents[1:][times[1:] == times[0]].sum(axis=0).ravel()
-    if not isinstance(method, AsynchronousLeapfrog):
+    if isinstance(method, (ReversibleHeun, Reversible)):     # z = y₀ at the start
         a = a + bars[1]
-    if not isinstance(method, Reversible):
-        a = a + flat.vjp(times[0], state[0], bars[-1])
-    return a.reshape(shape)
+    if isinstance(method, (AsynchronousLeapfrog, ReversibleHeun)):  # v or k = f(t₀, y₀) at the start
+        a_f_y, a_f_theta = vjp(times[0], state[0], bars[-1])
+        a, b = a + a_f_y, b + a_f_theta
+    return a.reshape(shape), b
 
 
-def leapfrog_back(method, flat, t, t_new, before, after, bars):
+def leapfrog_back(method, velocity, vjp, t, t_new, before, after, bars, b):
     (y, v), (y_bar, v_bar), h = before, bars, t_new - t
     v_bar = v_bar + h / 2 * y_bar                                                  # (19.2)
-    y_bar = y_bar + flat.vjp(t + h / 2, y + h / 2 * v, 2 * v_bar)                 # (19.2)
-    return [y_bar, h / 2 * y_bar - v_bar]                                          # (19.2)
+    u, u_theta = vjp(t + h / 2, y + h / 2 * v, 2 * v_bar)                          # (19.2)
+    y_bar = y_bar + u                                                              # (19.2)
+    return [y_bar, h / 2 * y_bar - v_bar], b + u_theta                             # (19.2)
 
 
-def heun_back(method, flat, t, t_new, before, after, bars):
+def heun_back(method, velocity, vjp, t, t_new, before, after, bars, b):
     (_, z_new, _), (y_bar, z_bar, k_bar), h = after, bars, t_new - t
-    z_bar = z_bar + flat.vjp(t_new, z_new, k_bar + h / 2 * y_bar)                 # (19.3)
-    return [y_bar + 2 * z_bar, -z_bar, h / 2 * y_bar + h * z_bar]                  # (19.3)
+    k_bar = k_bar + h / 2 * y_bar                                                  # (19.3)
+    k_bar_f_y, k_bar_f_theta = vjp(t_new, z_new, k_bar)                            # (19.3)
+    z_bar = z_bar + k_bar_f_y                                                      # (19.3)
+    return [y_bar + 2 * z_bar, -z_bar, h / 2 * y_bar + h * z_bar], b + k_bar_f_theta  # (19.3)
 
 
-def reversible_back(method, flat, t, t_new, before, after, bars):
+def reversible_back(method, velocity, vjp, t, t_new, before, after, bars, b):
     (_, z), (y_new, _), (y_bar, z_bar), h, c = before, after, bars, t_new - t, method.coupling
-    y_bar = y_bar + increment_back(method.tableau, flat, t_new, -h, y_new, -z_bar)  # (19.4)
-    z_bar = z_bar + (1 - c) * y_bar + increment_back(method.tableau, flat, t, h, z, y_bar)  # (19.4)
-    return [c * y_bar, z_bar]                                                      # (19.4)
+    z_bar_J, b = increment_back(method, velocity, vjp, t_new, -h, y_new, -z_bar, b)
+    y_bar = y_bar + z_bar_J                                                        # (19.4)
+    y_bar_J, b = increment_back(method, velocity, vjp, t, h, z, y_bar, b)
+    return [c * y_bar, z_bar + (1 - c) * y_bar + y_bar_J], b                       # (19.4)
 
 
-def increment_back(tableau, flat, t, h, y, bar):
-    """bar J_h(t, y), the cotangent of y from that of the increment."""
-    _, c, W = stages_of(tableau, False)
-    Y, _ = stages_used(flat, tableau, t, h, y)
-
-    def pull(i, lam, out):
-        out[...] = flat.vjp(t + c[i] * h, Y[i], lam)
-    return step_back(W, h, bar, None, pull)[0][:-1].sum(axis=0)
+def increment_back(method, velocity, vjp, t, h, y, bar, b):
+    """bar J_h(t, y), and b with bar times the derivative of the increment in θ added."""
+    table, hK = dense_output(method.tableau), method.increments(velocity, t, h, y)
+    s = len(hK)
+    vjps = [lambda k_bar, i=i, Y=Y: vjp(t + table.c[i] * h, Y, k_bar) for i, Y in enumerate(y + table.A[:s, :s] @ hK)]
+    a, b = reverse_step(table, h, vjps, bar, b)
+    return a - bar, b
 
 
 STEPS_BACK = {AsynchronousLeapfrog: leapfrog_back, ReversibleHeun: heun_back, Reversible: reversible_back}

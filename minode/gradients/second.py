@@ -1,56 +1,59 @@
 """21. Second derivatives
 
-The gradient of a loss is a map from (y₀, θ) to (dL/dy₀, dL/dθ). Its derivative along a
-direction v = (v_y, v_θ) is the product of the Hessian with v, a vector as long as the
-gradient,
+The gradient of a loss is a map from (y₀, θ) to (dL/dy₀, dL/dθ). Its derivative along a direction
+v = (v_y, v_θ) is the product of the Hessian H with v, a vector as long as the gradient:
 
-    H v = d/dε ∇L(y₀ + ε v_y, θ + ε v_θ)   at ε = 0,                     (21.1)
+    H v = d/dε ∇L(y₀ + ε v_y, θ + ε v_θ)   at ε = 0.
 
-and costs about as much as a few gradients, while the Hessian itself would cost as many as
-there are parameters. It is what Newton's method wants, and what standard errors
-are made of. Differentiate what chapter 18 computes, line by line, with a dot
-for the derivative along v. Forwards that is the tangent system, so with y go the tangents
+It costs about as much as a few gradients, while the Hessian itself would cost as many as there are
+parameters. Newton's method needs it, and so do standard errors. We differentiate what chapters 18 and 20
+compute, line by line. In this chapter a dot over a letter is the derivative along v: ẏ is how y moves when
+(y₀, θ) moves along v.
 
-    ẏ = w,   W_i = w_n + Σ_j a_ij h k̇_j,   k̇_i = f_y W_i + f_θ v_θ,
+Forwards, that is the tangent system (chapter 16). Beside y_n, Y_i and k_i go
 
-which pushforward computes; and backwards (18.1) to (18.4) are linear in λ and μ, so their
-dotted copies are the same lines, but for (18.2) and (18.4) whose f_y and f_θ move too:
+    ẏ_n = w_n,     Ẏ_i = w_n + Σ_j a_ij h k̇_j,     k̇_i = f_y Ẏ_i + f_θ v_θ.
 
-    μ̇_i = λ̇_i f_y + λ_i (f_yy W_i + f_yθ v_θ),                           (21.2)
-    ḃ  += λ̇_i f_θ + λ_i (f_θy W_i + f_θθ v_θ).                           (21.3)
+Backwards, differentiate (18.1) to (18.4). (18.1) and (18.3) are linear in the cotangents with constant
+coefficients, so they keep their form, with a dot on every cotangent. (18.2) and (18.4) gain a term, because
+f_y and f_θ change too:
 
-The two brackets are the derivative of the vector-Jacobian product along (W_i, v_θ) with
-its cotangent held fixed: `VectorField.vjp_derivative`. They are the only place where a
-second derivative of the field is met. The loss has one as well: its gradient
-∂L/∂y(t_i) moves with the states, and the reader's loss(ys, ws) says how.
+    (Ȳ_i)˙ = (k̄_i)˙ f_y + k̄_i (f_yy Ẏ_i + f_yθ v_θ),                     (21.1)
+    ḃ_n = ḃ_{n+1} + Σ_i ( (k̄_i)˙ f_θ + k̄_i (f_θy Ẏ_i + f_θθ v_θ) ).      (21.2)
 
-The steps are those the solver accepted for y, and are held fixed, as in chapter 18.
+The two brackets are the derivative of the vector-Jacobian product along (Ẏ_i, v_θ) with its cotangent held
+fixed: `VectorField.vjp_derivative`. Only there is a second derivative of the field needed. So the pair (a, ȧ)
+is taken back by the same `reverse_step`, with a product of pairs in the place of the vjp. The loss has a
+second derivative as well: its gradient ∂L/∂y(t_i) moves with the states, and the reader's loss(ys, ws) says
+how. At the start, (20.1) with dots is
 
-The trap: σ'' of relu and leaky_relu is zero wherever it exists, and the kinks, which
-are all their curvature, are not seen.
+    H v = ( ȧ(t₀⁺) + (∂L/∂y(t₀))˙,  ḃ(t₀) ).                             (21.3)
+
+The steps are those that the solver accepted for y, held fixed as in chapter 18. σ'' of relu and leaky_relu is
+zero wherever it exists. Their curvature sits in the kinks, and this product does not see it.
 
 Next: how to find out whether any of this is right (chapter 22).
 """
 
 import numpy as np
 
-from ..solvers.dense import interpolant, stages_of, weights_at
+from ..inputs import as_loss_value, as_point, as_real, as_twice, check_loss, check_second
+from ..solvers.dense import dense_output
 from ..solvers.solve import find_method, run
-from ..solvers.states import as_real
 from ..solvers.tableaus import Tableau
-from .discrete import step_back
-from .pullback import Gradients, finite, parts_of_loss, read_only
-from .tangent import as_point, as_twice, tangent_rhs
+from .discrete import output_cotangents, reverse_step
+from .pullback import Gradients, finite, read_only
+from .tangent import tangent_rhs
 
 
 def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
-    """H v (21.1) for the discrete gradient, as `Gradients` (its .t is the change of dL/dt_i).
+    """H v (21.3) for the discrete gradient, as `Gradients` (its .t is the change of dL/dt_i).
 
     loss(ys, ws) -> (L, dL_dys, the derivative of dL_dys along ws), the last two of the
     shape of ys. f is a `VectorField`, y0 (..., d), t (N,), theta (p,); v_y0 has the shape of
     y0, v_theta that of theta. `solver` are the
     keywords of `solve`, with an explicit Runge–Kutta method. ys and ws are (N, ..., d). ValueError or
-    TypeError for unusable input, SolverError where the solve fails. Pearlmutter (1994).
+    TypeError for unusable input, SolverError if the solve fails. Pearlmutter (1994).
 
     >>> from minode import LotkaVolterra
     >>> theta, t = np.array([0.5, 0.05, 0.8, 0.02]), np.linspace(0.0, 2.0, 5)
@@ -61,68 +64,69 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     """
     y0, theta = as_point(as_twice(f), y0, theta)
     v_y0, v_theta = as_real("v_y0", v_y0, y0.shape), as_real("v_theta", v_theta, theta.shape)
-    if not callable(loss):
-        raise TypeError("loss must be callable as loss(ys, ws) -> (L, dL_dys, its derivative along ws), "
-                        f"not {type(loss).__name__}")
+    check_loss(loss, "loss(ys, ws) -> (L, dL_dys, its derivative along ws)")
     method = find_method(solver.get("method", "dopri5"))
-    if not isinstance(method, Tableau) or not method.is_explicit or solver.get("per_trajectory"):
-        raise ValueError("hessian_vector_product takes an explicit Runge–Kutta method with joint steps, "
-                         f"not {method.name!r}")
-    first = run(f.bind(theta, y0), y0, t, [], **solver)
-    times, grid = first.problem.t, np.array([step[0] for step in first.tape] + [first.problem.t[-1]])
-    rhs, tape = tangent_rhs(f), []
-    if len(times) > 1:
-        pair = run(lambda t, s: rhs(t, s, theta, v_theta), (y0, v_y0), times, tape, method=method, grid=grid,
-                   max_steps=len(grid))
-        ys, ws = pair.solution.ys
-    else:
-        ys, ws = y0[None], v_y0[None]
-    _, dL_dys, moved = parts_of_loss(loss(read_only(ys), read_only(ws)), "(L, dL_dys, its derivative along ws)")
-    g = np.stack([as_real("dL_dys", dL_dys, ys.shape), as_real("its derivative", moved, ys.shape)], axis=1)
+    check_second(method, isinstance(method, Tableau), solver)
+    first = run(f, y0, t, theta, [], **solver)
+    times, ys, ws, tape = states_and_tangents(f, first, y0, theta, v_y0, v_theta, method)
+    _, dL_dys, dL_dys_dot = as_loss_value(loss(read_only(ys), read_only(ws)), "(L, dL_dys, its derivative along ws)")
+    g, g_dot = as_real("dL_dys", dL_dys, ys.shape), as_real("its derivative", dL_dys_dot, ys.shape)
     with np.errstate(over="ignore", invalid="ignore"):                     # an overflow is a SolverError
-        (a, a_dot), (_, b_dot) = sweep_twice(f, tape, method, theta, v_theta, times, g)
-        dL_dt = time_gradient_derivative(f, ys, ws, times, theta, v_theta, g, np.stack([a, a_dot]))
-        change = Gradients(y0=a_dot + g[0, 1], theta=b_dot, t=dL_dt)               # (21.1)
-    return finite(change, first.solution)
+        a, a_dot, b_dot = backward_pass_of_pairs(f, tape, method, theta, v_theta, times, np.stack([g, g_dot], axis=1))
+        dL_dt_dot = time_gradient_derivative(f, ys, ws, times, theta, v_theta, (g, g_dot), (a, a_dot))
+        Hv = Gradients(y0=a_dot + g_dot[0], theta=b_dot, t=dL_dt_dot)              # (21.3)
+    return finite(Hv, first.solution)
 
 
-def sweep_twice(f, tape, tableau, theta, v_theta, times, g):
-    """(a, ȧ) at the first state and (b, ḃ), from the steps of (y, w) and cotangents g (N, 2, ..., d)."""
-    dense, shape = interpolant(tableau), g.shape[2:]
-    a, sums = np.zeros((2, *shape)), np.zeros((2, len(theta)))
-    n_out, sign = len(times) - 1, np.sign(times[-1] - times[0])
+def states_and_tangents(f, first, y0, theta, v_y0, v_theta, method):
+    """The times, ys and ws, and the tape of the pair (y, w) along the steps of a first solve of y alone."""
+    times, grid = first.problem.t, np.array([step[0] for step in first.tape] + [first.problem.t[-1]])
+    if len(times) == 1:
+        return times, y0[None], v_y0[None], []
+    rhs, tape = tangent_rhs(f), []
+    pair = run(lambda t, state, theta: rhs(t, state, theta, v_theta), (y0, v_y0), times, theta, tape, method=method,
+               grid=grid, max_steps=len(grid))
+    return times, *pair.solution.ys, tape
 
-    def pull(t, Y, Y_dot, lam, out):
-        mu, lam_f_theta = f.vjp(t, Y, theta, lam[0])
-        mu_dot, lam_dot_f_theta = f.vjp(t, Y, theta, lam[1])
-        bend, bend_theta = f.vjp_derivative(t, Y, theta, lam[0], Y_dot, v_theta)
-        sums[0] += lam_f_theta
-        sums[1] += lam_dot_f_theta + bend_theta                                    # (21.3)
-        out[0], out[1] = mu, mu_dot + bend                                         # (21.2)
 
-    for t, h, y, hK in reversed(tape):
-        gain, share = np.zeros_like(a), None
-        while n_out > 0 and sign * (times[n_out] - t) > 0:
-            theta_out = (times[n_out] - t) / h
-            if theta_out == 1.0:
-                a = a + g[n_out]
-            else:
-                gain += g[n_out]
-                more = np.multiply.outer(weights_at(dense, theta_out), g[n_out])
-                share = more if share is None else share + more
-            n_out -= 1
-        A, c, W = stages_of(tableau, share is not None)
-        Y, Y_dot = np.moveaxis((y + A @ hK[:len(c)]).reshape(len(c), 2, *shape), 1, 0)
-        mu, _ = step_back(W, h, a, share,
-                          lambda i, lam, out: pull(t + c[i] * h, Y[i], Y_dot[i], lam, out))
-        a = mu.sum(axis=0) + gain
-    return a + g[1:n_out + 1].sum(axis=0), sums
+def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g):
+    """a and ȧ (..., d) at the first state, and ḃ (p,).
+
+    The tape holds the steps of (y, w), and g (M, 2, ..., d) the pairs of cotangents of the outputs.
+    """
+    table, shape, p, flat = dense_output(tableau), g.shape[2:], len(theta), g.reshape(len(g), -1)
+    if not tape:
+        return *g[1:].sum(axis=0), np.zeros(p)
+    t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
+    at_ends, inside = output_cotangents(t, h, table, times, flat)
+    a, b = np.zeros(flat.shape[1]) + at_ends.get(len(tape), 0.0), np.zeros(2 * p)
+    for n, (t, h, y, hK) in reversed(list(enumerate(tape))):
+        s = len(table.P) if n in inside else tableau.used
+        stages = (y + table.A[:s, :s] @ hK[:s]).reshape(s, 2, *shape)              # Y_i and Ẏ_i
+        products = [pair_product(f, t + table.c[i] * h, Y, Y_dot, theta, v_theta)
+                    for i, (Y, Y_dot) in enumerate(stages)]
+        a, b = reverse_step(table, h, products, a, b, inside.get(n))
+        a = a + at_ends.get(n, 0.0)
+    return *a.reshape(2, *shape), b[p:]
+
+
+def pair_product(f, t, Y, Y_dot, theta, v_theta):
+    """(k̄, k̄˙) -> (Ȳ, Ȳ˙) and what b and ḃ gain, all flat, at a stage Y that moves along Y_dot."""
+    def product(pair):
+        k_bar, k_bar_dot = pair.reshape(2, *Y.shape)
+        Y_bar, k_bar_f_theta = f.vjp(t, Y, theta, k_bar)
+        k_bar_dot_f_y, k_bar_dot_f_theta = f.vjp(t, Y, theta, k_bar_dot)
+        k_bar_f_yy, k_bar_f_thetay = f.vjp_derivative(t, Y, theta, k_bar, Y_dot, v_theta)    # the two brackets
+        Y_bar_dot = k_bar_dot_f_y + k_bar_f_yy                                     # (21.1)
+        b_dot = k_bar_dot_f_theta + k_bar_f_thetay                                 # (21.2)
+        return np.concatenate([Y_bar.ravel(), Y_bar_dot.ravel()]), np.concatenate([k_bar_f_theta, b_dot])
+    return product
 
 
 def time_gradient_derivative(f, ys, ws, times, theta, v_theta, g, a):
-    """The derivative of (17.5) and (17.6) along the direction."""
+    """The derivative of (17.5) and (17.6) along v, from the pairs g of cotangents and a at t₀⁺."""
     clock = np.broadcast_to(times.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
-    speed, bend = f(clock, ys, theta), f.jvp(clock, ys, theta, ws, v_theta)
-    change = (g[:, 1] * speed + g[:, 0] * bend).reshape(len(times), -1).sum(axis=1)
-    change[0] = -np.vdot(a[1], speed[0]) - np.vdot(a[0], bend[0])
-    return change
+    velocity, velocity_dot = f(clock, ys, theta), f.jvp(clock, ys, theta, ws, v_theta)
+    dL_dt_dot = (g[1] * velocity + g[0] * velocity_dot).reshape(len(times), -1).sum(axis=1)
+    dL_dt_dot[0] = -np.vdot(a[1], velocity[0]) - np.vdot(a[0], velocity_dot[0])
+    return dL_dt_dot

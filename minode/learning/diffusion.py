@@ -1,87 +1,99 @@
 """27. From a stochastic to an ordinary differential equation
 
-Shake a particle while it moves. Over a short time h it drifts by g h and is pushed at random, by a
-normal vector of variance 2h in each component:
+Push a particle at random while it moves. In a short time h it drifts by g h, and a normal random
+vector of variance 2h in each component is added:
 
     dx = g(t, x) dt + √2 dW,   here with   g = −x.                       (27.1)
 
-The drift −x pulls to the origin; the strength √2 makes the formulas short. Two particles from one
-place part, and no path can be foretold, but the density p(t, ·) of many can. What the drift does
-to it is the continuity equation of chapter 26. The pushes spread it: over h they replace p(x) by
-the mean of p(x − √(2h) ξ), ξ standard normal, and in the Taylor series the first order in ξ
-averages out and the second leaves h Δp, with Δp = Σ_i ∂²p/∂x_i², the Laplacian. Together that is
-the Fokker–Planck equation
+The drift −x pulls to the origin, and √2 makes the formulas short. No path can be predicted, but the
+density p(t, ·) of many particles can. The drift changes it by the continuity equation of chapter 26.
+The pushes replace p(x), over a time h, by the mean of p(x − √(2h) ξ) with ξ standard normal. In its
+Taylor series the term of first order in ξ has mean zero, and the second leaves h Δp, where
+Δp = Σ_i ∂²p/∂x_i² is the Laplacian. Together they are the Fokker–Planck equation
 
     ∂p/∂t = −∇ · (p g) + Δp.                                             (27.2)
 
-Now the observation on which this chapter rests. Since ∇p = p ∇ log p,
-
-    Δp = ∇ · ∇p = ∇ · (p ∇ log p),
-
-and (27.2) is a continuity equation, ∂p/∂t = −∇ · (p f), without any randomness, for the field
+This chapter rests on one observation. Since ∇p = p ∇ log p, we have Δp = ∇ · (p ∇ log p), so (27.2)
+is a continuity equation ∂p/∂t = −∇ · (p f) without any randomness, for the field
 
     f(t, x) = g(t, x) − ∇ log p(t, x).                                   (27.3)
 
-Start particles with the density p(0, ·) and let them follow dx/dt = f: at every time they have
-the density p(t, ·) that the shaken ones have. Take the diffusion away, and correct the drift for
-it by the score ∇ log p: this is the probability-flow equation (Maoutsa, Reich and Opper 2020; Song
-et al. 2021). Its paths are not those of (27.1). Only the marginals are the same: who is where, not
-who went where. And being an ordinary equation it runs backwards as well, from noise to data.
+Start particles with the density p(0, ·) and let them follow dx/dt = f. At every time they have the
+same density p(t, ·) as those that are pushed at random. This is the probability-flow equation
+(Maoutsa, Reich and Opper 2020; Song et al. 2021), and ∇ log p is the score. Its paths are not those
+of (27.1): only the marginals p(t, ·) agree. Marginals say how many are where, not who (figure 38).
+And since it is an ordinary differential equation, it runs backwards as well, from noise to data.
 
-With g = −x everything is in closed form. This is the Ornstein–Uhlenbeck process. It is linear, so
-that a normal density stays normal, and its mean m and the variance v of each component obey
+With g = −x, the Ornstein–Uhlenbeck process, everything has a closed form. (27.1) is linear, so a normal
+density stays normal. Its mean m and the variance v of each component obey
 
     m' = −m,   v' = 2 − 2v.                                              (27.4)
 
-So a mixture of K normal densities, of weights w_k, means μ_k and standard deviations s_k, stays one:
+So a mixture of K normal densities, with weights w_k, means μ_k and standard deviations s_k, stays one:
 
     p(t, x) = Σ_k w_k N(x; m_k, v_k),  m_k = e⁻ᵗ μ_k,  v_k = e⁻²ᵗ s_k² + 1 − e⁻²ᵗ,   (27.5)
 
-which forgets where it came from and tends to the standard normal. Let ℓ_k be log(w_k N(x; m_k, v_k)),
-u_k its gradient (m_k − x)/v_k, and r_k = e^{ℓ_k} / Σ_j e^{ℓ_j} the share that component k has in
-the density at x. Then the score is
+and tends to the standard normal. Let ℓ_k = log(w_k N(x; m_k, v_k)), let u_k = (m_k − x)/v_k be its
+gradient, and r_k = e^{ℓ_k} / Σ_j e^{ℓ_j} the responsibility of component k, that is, the probability
+that a particle at x belongs to it. Write ⟨q⟩ = Σ_k r_k q_k for a mean with these weights. The score is
 
-    ∇ log p = Σ_k r_k u_k.                                               (27.6)
+    s = ∇ log p = ⟨u⟩.                                                   (27.6)
 
-Whatever moves, x, t or a parameter, ∂r_k = r_k (∂ℓ_k − Σ_j r_j ∂ℓ_j). So, with s for the score,
+Whatever moves, x, t or a parameter, ∂r_k = r_k (∂ℓ_k − ⟨∂ℓ⟩), because the r_k sum to 1. So
 
     ∂s = Σ_k r_k ( ∂u_k + (u_k − s) ∂ℓ_k ),                              (27.7)
 
 and all derivatives of the field are this line with, in d dimensions,
 
-    along x:       ∂u_k = −1/v_k             ∂ℓ_k = u_k,
-    along m_k:     ∂u_k = 1/v_k              ∂ℓ_k = −u_k,
-    along v_k:     ∂u_k = −u_k/v_k           ∂ℓ_k = ½ (|u_k|² − d/v_k),
-    along log w_k: ∂u_k = 0                  ∂ℓ_k = 1.                   (27.8)
+    along m_k:      ∂u_k = I/v_k         ∂ℓ_k = −u_k,
+    along v_k:      ∂u_k = −u_k/v_k      ∂ℓ_k = ½ (|u_k|² − d/v_k),
+    along log w_k:  ∂u_k = 0             ∂ℓ_k = 1,
+    along x:        −1 times the sum over k of what is along m_k,
+    along μ_k:      e⁻ᵗ times what is along m_k,
+    along log s_k:  2 e⁻²ᵗ s_k² times what is along v_k.                 (27.8)
 
-Time moves m_k and v_k by (27.4), and the parameters are log w_k, μ_k and log s_k. In practice p is
-not known, and a network is trained to be the score: a diffusion model.
+Time moves m_k and v_k by (27.4). The parameters θ are log w_k, μ_k and log s_k. In practice p is not
+known, and a network is trained to be the score: from x = e⁻ᵗ x₀ + √v ξ, with x₀ of the data and
+v = 1 − e⁻²ᵗ, it learns to guess −ξ/√v, whose mean over all x₀ and ξ that lead to the same x is the
+score (Vincent 2011).
 
-The shaken particle itself is simulated by the method of Euler and Maruyama, with ξ_n standard normal,
+The random motion is simulated by the method of Euler and Maruyama, with ξ_n standard normal,
 
-    x_{n+1} = x_n + h g(t_n, x_n) + √(2h) ξ_n,                           (27.9)
+    x_{n+1} = x_n + h g(t_n, x_n) + √(2h) ξ_n.                           (27.9)
 
-whose density is wrong by a multiple of h: with g = −x its variance ends at 1/(1 − h/2), not 1. The trap:
-which way is backwards. A solver of dx/dt = f just takes h < 0. In (27.9) that is not possible, for
-noise is not undone by more noise.
+Its density is wrong by a multiple of h: with g = −x its variance tends to 1/(1 − h/2), not 1. A solver
+of dx/dt = f goes back with h < 0. This method cannot, for noise is not undone by more noise.
 
-The gradient of this flow's likelihood needs (26.6), and so the derivative of (27.7). Weigh (27.7)
-with a fixed a, let ⟨q⟩ be Σ_k r_k q_k, and a dot the rate of change while x and θ move along given
-directions:
+Second derivatives. The gradient of this flow's likelihood needs (26.6). Let x and θ move along given
+directions, at fixed t, and let a dot mark the rate at which a quantity changes. By (27.8) and (27.7)
 
-    a · ∂s = ⟨q⟩ with q_k = a · ∂u_k + e_k ∂ℓ_k,   e_k = a · (u_k − s),
-    (a · ∂s)˙ = ⟨q (ℓ̇ − ⟨ℓ̇⟩) + q̇⟩,   ė_k = a · u̇_k − ⟨a · u̇ + e ℓ̇⟩.      (27.10)
+    u̇_k = (ṁ_k − ẋ − v̇_k u_k) / v_k,
+    ℓ̇_k = (log w_k)˙ − u_k · (ṁ_k − ẋ) + ½ v̇_k (|u_k|² − d/v_k),
+    ṙ_k = r_k (ℓ̇_k − ⟨ℓ̇⟩),     ṡ = Σ_k (r_k u̇_k + ṙ_k u_k).            (27.10)
+
+Weigh (27.7) with a fixed row a. With e_k = a · (u_k − s), and ė_k = a · (u̇_k − ṡ) by the product rule,
+
+    a · ∂s = Σ_k r_k q_k,     q_k = a · ∂u_k + e_k ∂ℓ_k,                 (27.11)
+    (a · ∂s)˙ = Σ_k (ṙ_k q_k + r_k q̇_k),     q̇_k = a · ∂u̇_k + ė_k ∂ℓ_k + e_k ∂ℓ̇_k,   (27.12)
+
+where ∂u̇_k and ∂ℓ̇_k are the rates at which the entries of (27.8) change:
+
+    along m_k:     ∂u̇_k = −I v̇_k/v_k²               ∂ℓ̇_k = −u̇_k,
+    along v_k:     ∂u̇_k = u_k v̇_k/v_k² − u̇_k/v_k    ∂ℓ̇_k = u_k · u̇_k + ½ d v̇_k/v_k²,
+    along log w_k: ∂u̇_k = 0                         ∂ℓ̇_k = 0.          (27.13)
 
 Here the book ends.
 """
 
 import numpy as np
 
-from ..fields.base import VectorField, as_generator
-from ..solvers.states import as_count, as_real, as_real_or_complex, as_times, as_velocity
+from ..inputs import (as_count, as_density_time, as_generator, as_increasing_times, as_real, as_real_or_complex,
+                      as_velocity, check_point)
+from .classify import log_sum_exp
+from .mixture import Mixture, dot, sum_k
 
 
-class DiffusedMixture(VectorField):
+class DiffusedMixture(Mixture):
     """The probability flow (27.3) of a mixture of K normal densities in d dimensions.
 
     θ is log w (K), the means (K × d, row by row) and log s (K), as `pack` lays them out; of the
@@ -94,137 +106,117 @@ class DiffusedMixture(VectorField):
     True
     """
 
-    def __init__(self, dim, components):
-        self.dim, self.components = as_count("dim", dim), as_count("components", components)
-        self.n_params = self.components * (self.dim + 2)
-
-    def pack(self, weights, means, deviations):
-        """θ (p,) from weights (K,), means (K, d) and standard deviations (K,)."""
-        K, d = self.components, self.dim
-        weights, deviations = as_real("weights", weights, (K,)), as_real("deviations", deviations, (K,))
-        for name, values in (("weights", weights), ("deviations", deviations)):
-            if (values <= 0).any():
-                raise ValueError(f"{name} must be positive, not {values}")
-        return np.concatenate([np.log(weights), as_real("means", means, (K, d)).ravel(), np.log(deviations)])
-
-    def unpack(self, theta):
-        """log w (K,), μ (K, d), log s (K,) from θ."""
-        K, d = self.components, self.dim
-        return theta[:K], theta[K:K + K * d].reshape(K, d), theta[K + K * d:]
-
     def drift(self, t, y):
         """The drift g (27.1) of the process whose density this is, (..., d)."""
         return -y                                                                  # (27.1)
 
     def normals(self, t, theta):
         """m_k (..., K, d) and v_k (..., K) of (27.5); the leading axes are those of t."""
-        _, mu, log_s = self.unpack(theta)
-        decay = np.exp(-np.asarray(t))[..., None]
-        m, v = decay[..., None] * mu, decay**2 * np.exp(2 * log_s) + 1 - decay**2  # (27.5)
-        if not (v.real > 0).all():
-            raise ValueError(f"t = {np.min(np.real(t))} is before any density that this mixture could come from")
-        return m, v
+        (_, mu, log_s), t = self.unpack(theta), np.asarray(t)[..., None]
+        m = np.exp(-t)[..., None] * mu                                             # (27.5)
+        v = np.exp(-2 * t) * np.exp(2 * log_s) - np.expm1(-2 * t)                  # (27.5)
+        return m, as_density_time(v, t)
 
-    def shares(self, t, y, theta):
-        """ℓ_k (..., K), u_k (..., K, d) and r_k (..., K)."""
-        if np.shape(y)[-1:] != (self.dim,) or np.shape(theta) != (self.n_params,):
-            raise ValueError(f"y and theta must have shapes (..., {self.dim}) and ({self.n_params},), "
-                             f"not {np.shape(y)} and {np.shape(theta)}")
-        m, v = self.normals(t, theta)
-        u = (m - y[..., None, :]) / v[..., None]
-        log_w = theta[:self.components]
-        l = log_w - 0.5 * v * np.sum(u * u, axis=-1) - 0.5 * self.dim * np.log(2 * np.pi * v)  # (27.5)
-        r = np.exp(l - l.real.max(axis=-1, keepdims=True))
-        return l, u, r / r.sum(axis=-1, keepdims=True)
+    def at(self, t, y, theta):
+        """v_k (..., K, 1), ℓ_k (..., K), r_k (..., K, 1), u_k (..., K, d) and s (..., 1, d)."""
+        check_point(self, y, theta)
+        (m, v), d, log_w = self.normals(t, theta), self.dim, theta[:self.components, None]
+        v = v[..., None]
+        u = (m - y[..., None, :]) / v
+        l = (log_w - 0.5 * v * dot(u, u) - 0.5 * d * np.log(2 * np.pi * v))[..., 0]  # (27.5)
+        r = np.exp(l - log_sum_exp(l))[..., None]
+        s = sum_k(r * u)                                                           # (27.6)
+        return v, l, r, u, s
 
     def log_density(self, t, y, theta):
         """log p(t, y) of (27.5): y is (..., d), the answer (...)."""
         t, y, theta = map(as_real_or_complex, ("t", "y", "theta"), (t, y, theta))
-        l, _, _ = self.shares(t, y, theta)
-        return log_sum_exp(l) - log_sum_exp(theta[:self.components])               # (27.5)
+        _, l, _, _, _ = self.at(t, y, theta)
+        return (log_sum_exp(l) - log_sum_exp(theta[:self.components]))[..., 0]     # (27.5)
 
     def score(self, t, y, theta):
-        """∇ log p (27.6), (..., d)."""
-        _, u, r = self.shares(t, y, theta)
-        return np.sum(r[..., None] * u, axis=-2)                                   # (27.6)
+        """s = ∇ log p (27.6), (..., d)."""
+        return self.at(t, y, theta)[-1][..., 0, :]
 
-    def score_moves(self, t, y, theta):
-        """What each component has in (27.7): along m_k (..., K, d, d), along v_k and log w_k (..., K, d, 1)."""
-        _, u, r = self.shares(t, y, theta)
-        v = self.normals(t, theta)[1][..., None]
-        off = u - np.sum(r[..., None] * u, axis=-2, keepdims=True)
+    def score_derivatives(self, t, y, theta):
+        """∂s (27.7) along each m_k (..., K, d, d), v_k (..., K, d, 1) and log w_k (..., K, d, 1)."""
+        v, _, r, u, s = self.at(t, y, theta)
 
-        def share(du, dl):
-            return r[..., None, None] * (du + off[..., None] * dl[..., None, :])   # (27.7)
-        along_m = share(np.eye(self.dim) / v[..., None], -u)                       # (27.8)
-        stretch = np.sum(u * u, axis=-1, keepdims=True) - self.dim / v             # (27.8)
-        along_v = share((-u / v)[..., None], 0.5 * stretch)                        # (27.8)
-        return along_m, along_v, share(0.0, np.ones_like(v))                       # (27.8)
+        def of_s(du, dl):
+            return r[..., None] * (du + (u - s)[..., None] * dl[..., None, :])     # (27.7)
+        along_m = of_s(np.eye(self.dim) / v[..., None], -u)                        # (27.8)
+        along_v = of_s((-u / v)[..., None], 0.5 * (dot(u, u) - self.dim / v))      # (27.8)
+        return along_m, along_v, of_s(0.0, np.ones_like(v))                        # (27.8)
 
     def score_jacobian(self, t, y, theta):
-        """The Jacobian of the score in y, (..., d, d): a move of y is one of every m_k the other way."""
-        return -self.score_moves(t, y, theta)[0].sum(axis=-3)                      # (27.8)
+        """The Jacobian of the score in y, (..., d, d): to move y is to move every m_k the other way."""
+        return -self.score_derivatives(t, y, theta)[0].sum(axis=-3)                # (27.8)
 
     def density_rate(self, t, y, theta):
-        """∂p/∂t (...) by the Fokker–Planck equation (27.2): ∇·(p g) is p (∇·g + g·s), and Δp is p (∇·s + |s|²)."""
+        """∂p/∂t (...) by the Fokker–Planck equation (27.2)."""
         t, y, theta = map(as_real_or_complex, ("t", "y", "theta"), (t, y, theta))
-        s, g = self.score(t, y, theta), self.drift(t, y)
-        spread = np.trace(self.score_jacobian(t, y, theta), axis1=-2, axis2=-1) + np.sum(s * s, axis=-1)
-        carried = -self.dim + np.sum(g * s, axis=-1)
-        return np.exp(self.log_density(t, y, theta)) * (spread - carried)          # (27.2)
+        p, s, g = np.exp(self.log_density(t, y, theta)), self.score(t, y, theta), self.drift(t, y)
+        div_g, div_s = -self.dim, np.trace(self.score_jacobian(t, y, theta), axis1=-2, axis2=-1)
+        div_p_g = p * div_g + p * np.sum(s * g, axis=-1)                           # with ∇p = p s
+        laplacian_p = p * div_s + p * np.sum(s * s, axis=-1)
+        return -div_p_g + laplacian_p                                              # (27.2)
 
     def __call__(self, t, y, theta):
         return self.drift(t, y) - self.score(t, y, theta)                          # (27.3)
 
     def jacobian(self, t, y, theta):
-        return -np.eye(self.dim) - self.score_jacobian(t, y, theta)                # (27.3)
+        return -np.eye(self.dim) - self.score_jacobian(t, y, theta)
 
     def time_derivative(self, t, y, theta):
-        along_m, along_v, _ = self.score_moves(t, y, theta)
+        along_m, along_v, _ = self.score_derivatives(t, y, theta)
         m, v = self.normals(t, theta)
         dm, dv = -m, 2 - 2 * v                                                     # (27.4)
         return -np.sum((along_m @ dm[..., None] + along_v * dv[..., None, None])[..., 0], axis=-2)
 
+    def chain(self, t, theta):
+        """∂m_k/∂μ_k (..., 1, 1) and ∂v_k/∂log s_k (..., K, 1)."""
+        t, log_s = np.asarray(t)[..., None, None], theta[-self.components:, None]
+        return np.exp(-t), 2 * np.exp(-2 * t) * np.exp(2 * log_s)                  # (27.8)
+
     def param_jacobian(self, t, y, theta):
-        along_m, along_v, along_w = self.score_moves(t, y, theta)
-        decay = np.exp(-np.asarray(t))[..., None, None, None]
-        along_s = 2 * along_v * decay**2 * np.exp(2 * theta[-self.components:])[:, None, None]
-        blocks = along_w, along_m * decay, along_s                                 # (27.5)
+        along_m, along_v, along_log_w = self.score_derivatives(t, y, theta)
+        m_mu, v_log_s = (x[..., None] for x in self.chain(t, theta))
+        blocks = along_log_w, m_mu * along_m, v_log_s * along_v                    # (27.8)
         return -np.concatenate([np.moveaxis(x, -3, -2).reshape(*y.shape, -1) for x in blocks], axis=-1)
 
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
-        (_, u, r), (_, v), d = self.shares(t, y, theta), self.normals(t, theta), self.dim
-        decay, (dlog_w, dmu, dlog_s) = np.exp(-np.asarray(t))[..., None], self.unpack(dtheta)
-        v_s = 2 * decay**2 * np.exp(2 * theta[-self.components:])                  # ∂v_k/∂log s_k
-        dx, dv, a = decay[..., None] * dmu - w[..., None, :], v_s * dlog_s, a[..., None, :]
-        V, stretch = v[..., None], np.sum(u * u, axis=-1) - d / v
-        du = (dx - u * dv[..., None]) / V                                          # (27.8)
-        dl = 0.5 * stretch * dv - np.sum(u * dx, axis=-1) + dlog_w                 # (27.8)
-        au, a_du = np.sum(a * u, axis=-1), np.sum(a * du, axis=-1)
-        e, dl = (q - np.sum(r * q, axis=-1, keepdims=True) for q in (au, dl))
-        de = a_du - np.sum(r * (a_du + e * dl), axis=-1, keepdims=True)            # (27.10)
-        q = -au / v + 0.5 * e * stretch                                            # (27.8)
-        dq = (au * dv / v - a_du) / v + 0.5 * (de * stretch + e * (2 * np.sum(u * du, axis=-1) + d * dv / v**2))
-        by_s = r * v_s * (q * (dl + 2 * dlog_s) + dq)                              # (27.10)
-        E, q = e[..., None], a / V - e[..., None] * u                              # (27.8)
-        dq = -a * dv[..., None] / V**2 - de[..., None] * u - E * du
-        by_m = r[..., None] * (q * dl[..., None] + dq)                             # (27.10)
-        parts = r * (e * dl + de), (decay[..., None] * by_m).reshape(*r.shape[:-1], -1), by_s  # (27.10)
-        return by_m.sum(axis=-2), -np.concatenate(parts, axis=-1).reshape(-1, self.n_params).sum(axis=0)
+        (v, _, r, u, s), (m_mu, v_log_s), d = self.at(t, y, theta), self.chain(t, theta), self.dim
+        log_w_dot, mu_dot, log_s_dot = (x.reshape(self.components, -1) for x in self.unpack(dtheta))
+        x_dot, m_dot, v_dot, a = w[..., None, :], m_mu * mu_dot, v_log_s * log_s_dot, a[..., None, :]
+        l_v = 0.5 * (dot(u, u) - d / v)                                            # (27.8)
+        u_dot = (m_dot - x_dot - v_dot * u) / v                                    # (27.10)
+        l_dot = log_w_dot - dot(u, m_dot - x_dot) + v_dot * l_v                    # (27.10)
+        r_dot = r * (l_dot - sum_k(r * l_dot))                                     # (27.10)
+        s_dot = sum_k(r * u_dot + r_dot * u)                                       # (27.10)
+        l_v_dot = dot(u, u_dot) + 0.5 * d * v_dot / v**2                           # (27.13)
+        e, e_dot = dot(a, u - s), dot(a, u_dot - s_dot)
+        a_u, a_u_dot = dot(a, u), dot(a, u_dot)
+
+        def weighed(a_du, dl, a_du_dot, dl_dot):                 # r_k q_k, and the rate at which it changes
+            q = a_du + e * dl                                                      # (27.11)
+            q_dot = a_du_dot + e_dot * dl + e * dl_dot                             # (27.12)
+            return r * q, r_dot * q + r * q_dot                                    # (27.11) (27.12)
+        _, by_m = weighed(a / v, -u, -a * v_dot / v**2, -u_dot)                    # (27.8) (27.13)
+        rq_v, by_v = weighed(-a_u / v, l_v, a_u * v_dot / v**2 - a_u_dot / v, l_v_dot)  # (27.8) (27.13)
+        _, by_log_w = weighed(0, 1, 0, 0)                                          # (27.8) (27.13)
+
+        v_log_s_dot = 2 * log_s_dot * v_log_s                                      # v_log_s = 2 e⁻²ᵗ s² moves too
+        blocks = by_log_w, m_mu * by_m, v_log_s * by_v + v_log_s_dot * rq_v
+        by_theta = np.concatenate([x.reshape(*y.shape[:-1], -1) for x in blocks], axis=-1)
+        return by_m.sum(axis=-2), -by_theta.reshape(-1, self.n_params).sum(axis=0)
 
     def draw(self, n, t, theta, rng):
         """n points (n, d) from p(t, ·) itself, with a NumPy Generator: a component each, then a normal."""
         t, theta = as_real("t", t, ()), as_real("theta", theta, (self.n_params,))
-        m, v = self.normals(t, theta)
-        w = np.exp(theta[:self.components] - log_sum_exp(theta[:self.components]))
+        (m, v), log_w = self.normals(t, theta), theta[:self.components]
+        w = np.exp(log_w - log_sum_exp(log_w))
         k = as_generator(rng).choice(self.components, size=as_count("n", n), p=w / w.sum())
         return m[k] + np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim))      # (27.5)
-
-
-def log_sum_exp(l):
-    """log Σ e^l along the last axis, of numbers of any size."""
-    top = l.real.max(axis=-1, keepdims=True)
-    return np.log(np.sum(np.exp(l - top), axis=-1)) + top[..., 0]
 
 
 def euler_maruyama(g, y0, t, rng):
@@ -235,12 +227,10 @@ def euler_maruyama(g, y0, t, rng):
 
     >>> t, rng = np.linspace(0.0, 3.0, 301), np.random.default_rng(0)
     >>> paths = euler_maruyama(lambda t, y: -y, np.zeros((1000, 1)), t, rng)
-    >>> paths.shape, bool(0.9 < paths[-1].std() < 1.1)        # pulled and pushed: the standard normal
+    >>> paths.shape, bool(0.9 < paths[-1].std() < 1.1)        # on the way to the standard normal
     ((301, 1000, 1), True)
     """
-    g, y, times, rng = as_velocity("g", g), as_real("y0", y0), as_times(t), as_generator(rng)
-    if (np.diff(times) < 0).any():
-        raise ValueError(f"t must increase, for noise is not undone going back, not {times}")
+    g, y, times, rng = as_velocity("g", g), as_real("y0", y0), as_increasing_times(t), as_generator(rng)
     ys = np.empty((len(times), *y.shape))
     ys[0] = y
     for n, h in enumerate(np.diff(times)):

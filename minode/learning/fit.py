@@ -1,56 +1,60 @@
 """24. A loop that learns
 
-To learn is to repeat one step of chapter 23, with the gradients of chapter 20. The loop around
-it is where hours of work are lost: to an interrupt, to a NaN, to a run that nobody can
-repeat. So here a fit is a chain of records, each computed from the one before it, and the
-numbers of step k depend on that record, the seed and k, and on nothing else.
+To learn is to repeat one step of chapter 23, each time with a gradient from chapter 20. The loop
+around that step is where hours of work are lost: to an interrupt, to a NaN, to a run that nobody
+can repeat. So here a fit is a chain of records. The record after step k depends on the record
+before it, on the seed and on k, and on nothing else.
 
-Batches. The gradient of a mean over n examples is the mean of theirs, and a random part
-of m of them estimates it without bias at m/n of the cost. In each pass through the data
-(an epoch) every example should be met once, or as good as: shuffle, deal out m at a time, and leave
-the rest for another pass. With J = ⌊n/m⌋ batches in an epoch, the one of step k = 0, 1, … is
+Batches. The gradient of a mean over n examples is the mean of their gradients. A random subset of
+m examples, a batch, estimates it without bias at m/n of the cost. One pass through the data is
+called an epoch. Every example should be used once per epoch (or nearly): shuffle, cut into batches
+of m, and leave the remainder for the next epoch, which shuffles all n examples again. An epoch then
+has J = ⌊n/m⌋ batches, and step k = 0, 1, … uses the examples
 
-    π[j m], …, π[j m + m − 1],   e = ⌊k/J⌋,  j = k − e J,                (24.1)
+    π[j m], …, π[(j + 1) m − 1],   e = ⌊k/J⌋,  j = k − e J,              (24.1)
 
 where π is the permutation drawn by a generator seeded with (seed, e). No generator is carried
-along: whoever knows the seed can make the batch of any step, and to resume needs only k.
+from step to step: whoever knows the seed can make the batch of any step, and to resume a fit
+needs only k.
 
-Weight decay. A penalty on θ is a part of the loss that sees θ directly, not through the
-states, which is the case the source text leaves out:
+Weight decay. Large weights are discouraged by a penalty P, which is added to the loss,
 
-    L + λ/2 |θ|²,     ∂L/∂θ = λ θ,                                       (24.2)
+    P = α/2 |θ|²,     ∂P/∂θ = α θ.                                       (24.2)
 
-and this is b(T), from where b is integrated back, or what is added to b at the end (20.1):
-the same number, for b' does not contain b. `fit` does the latter for `weight_decay`; an objective may
-hand in `dL_dtheta=decay(theta, rate)[1]`, from which backsolve and interpolate alone start b. Adam divides
-this gradient by its size like any other (Loshchilov and Hutter, 2019, do the decay outside).
+P sees θ directly, and not through the states. So its gradient is the b(T) of chapter 17, from
+which b is integrated back, or it is added to b at the end (20.1). Both give the same number,
+because b' does not contain b. `fit` adds it at the end if `weight_decay` is α. An objective of
+your own may instead hand in `dL_dtheta=decay(theta, alpha)[1]`, and chapter 20 starts b from it.
 
-Which θ is the best? Where there is a validation loss, on data that no gradient sees, the one for
-which it is least, and `patience` steps without a better one end the fit. Without it, the
-loss itself; but that of a batch is noisy, and the least of many is least by luck. So θ_k is
-judged by an average over about one epoch, of the losses L_0, …, L_k that were met on the way,
+Adam divides this gradient by its size, as it does with every gradient, so a weight whose gradients
+are large decays less than the others. AdamW (Loshchilov and Hutter, 2019) therefore leaves α θ out
+of g, and subtracts η α θ from θ beside Adam's step. That is called decoupled weight decay.
+
+Which θ is the best? If there is a validation loss, on data that no gradient sees, it is the θ for
+which that loss is least, and `patience` steps without a better one end the fit. If there is none,
+only the loss itself can tell. But the loss of a batch is noisy, and the least of many such losses
+is least by luck. So θ_k is judged by an average over about one epoch of the losses L_0, …, L_k,
 
     s_k = (1 − w) s_{k−1} + w L_k,   w = 1 / min(k + 1, J),              (24.3)
 
-which is L_k itself where each step sees all the data, J = 1. (A stream of batches has no
-epochs; there J is 20.) A fit has failed when a loss is not finite, or L_k > `give_up` (1
-+ |L_0|): the 1 is for a first loss near 0. Then the best θ is in the `FitError`.
+which is L_k itself if each step uses all the data, J = 1. (A stream of batches has no epochs;
+there J is 20.) A fit has failed if a loss is not finite, or if L_k > `give_up` (1 + |L_0|), with the
+1 for a first loss near 0. Then the `FitError` carries the best θ so far.
+
+Interrupts, files and the line of progress are in the appendices, records.py and progress.py.
 
 Next: telling digits apart (chapter 25).
 """
 
-import sys
-import time
-from contextlib import contextmanager
-
 import numpy as np
 
-from ..solvers.states import as_count, as_positive, as_real
-from .optimisers import adam, as_pair, clip
-from .records import Fit, FitError, History
+from ..inputs import (as_loss, as_loss_and_gradient, as_theta_and_state, check_data, check_divergence,
+                      check_training, check_validation)
+from .optimisers import adam, clip
+from .progress import progress_line
+from .records import Run
 
-OF_A_STREAM = 20                    # batches of a stream that stand for an epoch in (24.3)
-BETWEEN_LINES = 0.2                 # seconds from one line of progress to the next
+EPOCH_OF_A_STREAM = 20              # J in (24.3) for a stream of batches
 
 
 def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimiser=adam, learning_rate=1e-3,
@@ -68,183 +72,94 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     optimiser         optimiser(theta, gradient, state, learning_rate) -> (theta, state), such as
                       `adam` or `sgd` (adam)
     learning_rate     a number, or a function of the step, which counts from 0 (1e-3)
-    weight_decay      λ in (24.2) (0)
+    weight_decay      α in (24.2) (0)
     largest_gradient  G in (23.5) (none)
     validate          validate(theta) -> loss, computed before the first step and after every
-                      `validate_every`, wherever n_steps ends: steps after the last one are not judged
+                      `validate_every` steps, wherever n_steps ends: steps after the last one are not judged
     patience          stop after so many steps without a lower validation loss, or average (24.3)
-    give_up           a loss so many times 1 + |the first| is divergence (1e6)
+    give_up           a loss more than so many times 1 + |the first| is divergence (1e6)
     counter           something whose n_f counts calls of f, such as `Counted(field)`
-    progress          True draws a line on stderr, None where that is a terminal, False never;
+    progress          True draws a line on stderr, None does so if that is a terminal, False never;
                       or called as progress(step, n_steps, loss)
 
     Ctrl-C ends the fit and returns it. ValueError or TypeError for unusable input; `FitError`, with
-    the fit so far in its .fit, where the objective fails or the loss diverges.
+    the fit so far in its .fit, if the objective fails or the loss diverges.
 
     >>> def objective(theta, batch): return 0.5 * np.sum((theta - 3) ** 2), theta - 3
     >>> found = fit(objective, np.zeros(2), n_steps=200, learning_rate=0.1)
     >>> found.theta.round(3), found.stopped, found.history.loss.shape
     (array([3., 3.]), 'n_steps done', (200,))
     """
-    check(n_steps, data, batch_size, validate_every, patience, weight_decay, largest_gradient, give_up)
-    for name, function in {"objective": objective, "optimiser": optimiser, "validate": validate}.items():
-        if not callable(function) and (name, function) != ("validate", None):
-            raise TypeError(f"{name} must be callable, not {function!r}")
-    for name, steps in {"n_steps": n_steps, "patience": patience}.items():
-        if validate is not None and steps is not None and steps < validate_every:
-            raise ValueError(f"{name} = {steps} would end the fit before a validation, every {validate_every} steps")
-    if counter is not None and not hasattr(counter, "n_f"):
-        raise TypeError(f"counter must have an n_f that counts, such as Counted(field), not {counter!r}")
-    if not callable(learning_rate):
-        as_positive("learning_rate", learning_rate)
-    if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be an integer from 0 on, not {seed!r}")
-    draw, per_epoch = batches(data, batch_size, seed)
-    name = getattr(getattr(optimiser, "func", optimiser), "__name__", type(optimiser).__name__)
-    if isinstance(theta, Fit):
-        if theta.state is not None and theta.optimiser not in ("", name):
-            raise ValueError(f"optimiser is {name}, but the fit to go on from was made with {theta.optimiser}")
-        now = theta._replace(stopped="n_steps done", optimiser=name)
-    else:
-        theta = as_real("theta", theta).astype(np.float64)
-        if theta.ndim != 1:
-            raise ValueError(f"theta must have shape (p,), not {theta.shape}")
-        now = Fit(theta, np.inf, 0, "n_steps done", History(*[np.empty(0)] * 4), 0, theta, None, 0.0, name)
-    history = np.full((4, max(n_steps, now.steps)), np.nan)
-    history[:, :now.steps] = now.history
+    check_training(objective, optimiser, n_steps, learning_rate, weight_decay, largest_gradient, give_up, counter,
+                   progress)
+    check_validation(validate, validate_every, n_steps, patience)
+    draw, J = batches(data, batch_size, seed)
+    run = Run(theta, optimiser, n_steps, patience)
+    with progress_line(progress, n_steps) as report, run:
+        if validate is not None and run.record.steps == 0:
+            run.record = run.record._replace(loss=as_loss("the validation loss", validate(run.record.last)))
+        while run.goes_on():
+            k, theta, s = run.record.steps, run.record.last, run.record.average
 
-    def after_one_more(now):
-        k, before = now.steps, getattr(counter, "n_f", 0)
-        value, gradient = as_pair("objective", "a loss and its gradient", objective(now.last, draw(k)))
-        n_f = getattr(counter, "n_f", np.nan) - before
-        penalty, dL_dtheta = decay(now.last, weight_decay)
-        value = finite("the loss", finite("the loss", value) + penalty)
-        gradient = as_real("the gradient", gradient, now.last.shape) + dL_dtheta
-        history[:, k] = value, np.linalg.norm(gradient), n_f, np.nan
-        if value > give_up * (1 + abs(history[0, 0])):
-            raise ArithmeticError(f"the loss diverges: it is {value:.3g} and was {history[0, 0]:.3g} at first")
-        gradient = gradient if largest_gradient is None else clip(gradient, largest_gradient)
-        rate = learning_rate(k) if callable(learning_rate) else learning_rate
-        moved = optimiser(now.last, gradient, now.state, rate)
-        theta, state = as_pair("optimiser", "the new θ and its state", moved)
-        theta = as_real("the θ after a step", theta, now.last.shape)
-        weight = 1 / min(k + 1, per_epoch)                                         # (24.3)
-        average = (1 - weight) * now.average + weight * value                      # (24.3)
-        judged = average, now.last, k
-        if validate is not None:
-            judged = np.inf, theta, k + 1
-            if (k + 1) % validate_every == 0:
-                history[3, k] = finite("the validation loss", validate(theta))
-                judged = history[3, k], theta, k + 1
-        best = min((now.loss, now.theta, now.best_step), judged, key=lambda found: found[0])
-        return now._replace(loss=float(best[0]), theta=best[1], best_step=best[2],
-                            steps=k + 1, last=theta, state=state, average=average)
+            # The loss of a batch, its gradient, and the calls of f that they took.
+            before = calls(counter)
+            L, g = as_loss_and_gradient(objective(theta, draw(k)), theta)
+            n_f = calls(counter) - before
+            P, dP_dtheta = decay(theta, weight_decay)
+            L, g = as_loss("the loss", L + P), g + dP_dtheta
+            check_divergence(L, run.rows[0][0] if k > 0 else L, give_up)
 
-    with telling(progress, n_steps) as tell:
-        try:
-            if validate is not None and now.steps == 0:
-                now = now._replace(loss=finite("the validation loss", validate(now.last)))
-            while now.steps < n_steps:
-                if patience is not None and now.steps - now.best_step >= patience:
-                    now = now._replace(stopped=f"nothing better in {patience} steps")
-                    break
-                now = after_one_more(now)
-                tell(now.steps, history[0, now.steps - 1])
-        except KeyboardInterrupt:
-            now = now._replace(stopped="interrupted")
-        except Exception as error:
-            now = now._replace(stopped="failed", history=History(*history[:, :now.steps]))
-            raise FitError(f"stopped after {now.steps} steps: {error}", now) from error
-    return now._replace(history=History(*history[:, :now.steps]))
+            # One step of chapter 23.
+            norm = np.linalg.norm(g)
+            if largest_gradient is not None:
+                g = clip(g, largest_gradient)
+            eta = learning_rate(k) if callable(learning_rate) else learning_rate
+            new_theta, state = as_theta_and_state(optimiser(theta, g, run.record.state, eta), theta)
+
+            # Is this θ, or with validation the new one, the best so far?
+            w = 1 / min(k + 1, J)                                                  # (24.3)
+            s = (1 - w) * s + w * L                                                # (24.3)
+            candidate, validation = (s, theta, k), np.nan
+            if validate is not None:
+                if (k + 1) % validate_every == 0:
+                    validation = as_loss("the validation loss", validate(new_theta))
+                candidate = validation, new_theta, k + 1             # a NaN is never the best
+            run.add((L, norm, n_f, validation), candidate, last=new_theta, state=state, average=s)
+            report(k + 1, L)
+    return run.result()
 
 
-def decay(theta, rate):
-    """The penalty of weight decay and its ∂L/∂θ (24.2).
+def decay(theta, alpha):
+    """The penalty P (24.2) of weight decay, and ∂P/∂θ (p,).
 
     >>> decay(np.array([3.0, 4.0]), 0.1)
     (1.25, array([0.3, 0.4]))
     """
-    return 0.5 * rate * float(theta @ theta), rate * theta                         # (24.2)
+    return 0.5 * alpha * float(theta @ theta), alpha * theta                       # (24.2)
 
 
 def batches(data, batch_size, seed):
-    """draw(k), which gives the batch of step k, and how many of them there are in an epoch."""
+    """draw(k), which returns the batch of step k, and the number J of batches in an epoch."""
+    check_data(data, batch_size, seed)
     if data is None:
         return lambda k: None, 1
     if callable(data):
-        return lambda k: data(np.random.default_rng([seed, k])), OF_A_STREAM
-    arrays = tuple(map(np.asarray, data)) if isinstance(data, tuple) else (np.asarray(data),)
-    n = len(arrays[0])
-    per_epoch = 1 if batch_size is None else n // batch_size
+        return lambda k: data(np.random.default_rng([seed, k])), EPOCH_OF_A_STREAM
+    if batch_size is None:
+        return lambda k: data, 1
+    arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
+    n, m = len(arrays[0]), batch_size
+    J = n // m
 
     def draw(k):
-        if batch_size is None:
-            return data
-        epoch, j = divmod(k, per_epoch)                                            # (24.1)
-        order = np.random.default_rng([seed, epoch]).permutation(n)                # (24.1)
-        rows = order[j * batch_size:(j + 1) * batch_size]                          # (24.1)
-        return tuple(array[rows] for array in arrays) if isinstance(data, tuple) else arrays[0][rows]
-    return draw, per_epoch
+        e, j = divmod(k, J)                                                        # (24.1)
+        pi = np.random.default_rng([seed, e]).permutation(n)                       # (24.1)
+        rows = pi[j * m:(j + 1) * m]                                               # (24.1)
+        batch = tuple(array[rows] for array in arrays)
+        return batch if isinstance(data, tuple) else batch[0]
+    return draw, J
 
 
-def finite(what, value):
-    """A loss as a float, or ArithmeticError."""
-    if np.shape(value) or np.asarray(value).dtype.kind not in "biuf":
-        raise TypeError(f"{what} must be a number, not {type(value).__name__} {np.shape(value)}")
-    if not np.isfinite(float(value)):
-        raise ArithmeticError(f"{what} is {value}")
-    return float(value)
-
-
-def check(n_steps, data, batch_size, validate_every, patience, weight_decay, largest_gradient, give_up):
-    """ValueError where these keywords of `fit` are of no use."""
-    counts = {"n_steps": n_steps, "batch_size": batch_size, "validate_every": validate_every, "patience": patience}
-    for name, value in counts.items():
-        if not (value is None and name in ("batch_size", "patience")):
-            as_count(name, value)
-    as_positive("weight_decay", weight_decay, allow_zero=True)
-    as_positive("give_up", give_up)
-    as_positive("largest_gradient", 1.0 if largest_gradient is None else largest_gradient)
-    if isinstance(data, list) and np.ndim(data[0] if data else 0) and isinstance(data[0], np.ndarray):
-        raise TypeError("data must be a tuple of arrays, not a list of them: give tuple(data)")
-    if data is None or callable(data):
-        if batch_size is not None:
-            raise ValueError(f"batch_size = {batch_size} is for data in arrays")
-        return
-    arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
-    if not arrays or min(array.ndim for array in arrays) == 0:
-        raise TypeError(f"data must be an array, a tuple of arrays or data(rng), not {data!r}")
-    lengths = [len(array) for array in arrays]
-    if min(lengths) < max(1, batch_size or 1) or len(set(lengths)) > 1:
-        raise ValueError(f"data must have the same number of rows everywhere, at least batch_size = {batch_size}, "
-                         f"not {lengths}")
-    for array in arrays:
-        if array.dtype.kind in "fc" and not np.isfinite(array).all():
-            rows = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
-            raise ValueError(f"data must be finite, but holds NaN or infinity in rows {rows}")
-
-
-@contextmanager
-def telling(progress, n_steps):
-    """tell(done, loss): the reader's own, or a line on stderr with the loss and the time left."""
-    if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise TypeError(f"progress must be True, False, None or callable, not {progress!r}")
-    if callable(progress):
-        yield lambda done, loss: progress(done, n_steps, loss)
-        return
-    if not (sys.stderr.isatty() if progress is None else progress):
-        yield lambda done, loss: None
-        return
-    first, started, told = None, time.monotonic(), -np.inf
-
-    def tell(done, loss):
-        nonlocal first, told
-        now = time.monotonic()
-        first = done - 1 if first is None else first
-        if now - told >= BETWEEN_LINES or done == n_steps:
-            left, told = (now - started) / (done - first) * (n_steps - done), now
-            print(f"\rstep {done}/{n_steps}   loss {loss:.6g}   {left:.0f} s left   ", end="", file=sys.stderr, flush=True)
-    try:
-        yield tell
-    finally:
-        print(file=sys.stderr)
+def calls(counter):
+    """How many calls of f have been counted; NaN without a counter."""
+    return np.nan if counter is None else counter.n_f

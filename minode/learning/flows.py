@@ -1,88 +1,96 @@
 """26. The continuous normalizing flow
 
-Draw points from a density p(t₀, ·) that is simple, and let the field carry them. Where they
-arrive they have some other density, and with a network for the field almost any: a flow that is
-fitted to data is a model one can draw from, and one that says how probable a point is.
+Draw points from a normal density and let the field carry them. Where they arrive they have another
+density. With a network for the field this is a model of data: one can draw points from it, and it
+says how probable a point is. A flow never tears or glues (chapter 25), so its density has no gaps:
+it is positive everywhere. Otherwise almost any can be reached. Blur a density with a little normal
+noise, and chapter 27 writes down a field that leads to it; a wide network can come near that field.
 
-No point is made or lost on the way, so the probability in a region changes only by what flows
-through its boundary. That is the continuity equation (Liouville's, in mechanics)
+How the density changes. Take one dimension, and a box from x to x + h. It holds p h of the
+probability. Per unit of time (p f)(x) flows in on its left and (p f)(x + h) out on its right, and
+no point is made or lost. So h ∂p/∂t = (p f)(x) − (p f)(x + h), and ∂p/∂t = −∂(p f)/∂x as h → 0. In d
+dimensions a box has d pairs of faces, and their sum is the continuity equation (Liouville's)
 
-    ∂p/∂t = −∇ · (p f).
+    ∂p/∂t = −∇ · (p f) = −p ∇ · f − f · ∇p.
 
 Follow one particle. Along y(t) the density changes by ∂p/∂t + f · ∇p = −p ∇ · f, and ∇ · f is the
-trace of f_y. Divide by p (Chen, Rubanova, Bettencourt and Duvenaud 2018, who call it the
+trace of f_y. Divide by p (Chen, Rubanova, Bettencourt and Duvenaud 2018, who call the result the
 instantaneous change of variables):
 
     d log p(t, y(t)) / dt = −tr f_y(t, y(t), θ).                         (26.1)
 
-A map g from y₀ to y(T) stretches volumes by |det g_y|, so p(y(T)) |det g_y| = p(y₀): log |det g_y|
-is what log p loses. A layer that is no flow needs the determinant itself; here its logarithm is
-an integral of traces, and is found by the solver that moves the particle:
+The map from y(t₀) to y(T) stretches volumes by its determinant, and divides the density by it. The
+solver that moves the particle computes the logarithm of that determinant too, as an integral:
 
     log det ∂y(T)/∂y(t₀) = ∫ tr f_y dt.                                  (26.2)
 
-The trace. With rows v_r for which Σ_r v_rᵀ v_r = 1,
+The trace. Let v_r be rows with Σ_r v_rᵀ v_r = I, each term a column times a row. Then
 
     tr f_y = Σ_r v_r · (f_y v_r).                                        (26.3)
 
-The d unit vectors are such rows, and give the exact trace, at the price of d Jacobian-vector
-products. Where d is large, take a random row v with independent entries ±1 instead: v_i v_j is 1
-on average for i = j and 0 otherwise, so that v · f_y v is the trace on average (Hutchinson 1990).
-Its variance is that of Σ_{i<j} (f_ij + f_ji) v_i v_j, whose terms are uncorrelated:
+The d unit vectors are such rows. They give the exact trace for d Jacobian-vector products. If d is
+large, take a random row v instead, with independent entries ±1. Then v_i v_j is 1 on average if
+i = j and 0 otherwise, so v · f_y v is the trace on average (Hutchinson 1990). Its variance is
+that of Σ_{i<j} ((f_y)_ij + (f_y)_ji) v_i v_j, whose terms are uncorrelated:
 
-    var v · f_y v = Σ_{i<j} (f_ij + f_ji)².                              (26.4)
+    var v · f_y v = Σ_{i<j} ((f_y)_ij + (f_y)_ji)².                      (26.4)
 
-K rows with the factor 1/√K make it K times smaller. The trap: the noise must stay as it is
-during a solve, or f is no function of (t, y) and the solver fights its own noise; with the noise
-fixed, the mean over it is right at every step and so in the end (Grathwohl et al. 2019).
+K rows, each divided by √K, make it K times smaller. Draw the noise once per solve. If it changed
+between evaluations, the right-hand side would not be a function of (t, y), and the error control
+would see noise. This is FFJORD (Grathwohl et al. 2019). The path y does not depend on the noise, so
+the integral (26.2) is right on average as well.
 
 The augmented field. Put ℓ beside y and let it collect −tr f_y:
 
     d/dt [y, ℓ] = [f(t, y, θ), −Σ_r v_r · f_y v_r].                      (26.5)
 
-This is a field like any other, with d + 1 components, and every route of chapter 20 differentiates
-it, if it can say how the trace moves with y and θ. It can: second derivatives commute, so
+This is a field like any other, with d + 1 components. Its derivatives need those of q = v · f_y v. Let
+D_v be the derivative as y moves along v. Then q = D_v (v · f), and as second derivatives commute,
 
-    ∂(v · f_y v) = v (f_yy v, f_θy v),                                   (26.6)
+    ∂q/∂y = D_v (v f_y),     ∂q/∂θ = D_v (v f_θ).                        (26.6)
 
-which is `vjp_derivative` of chapter 1 with the cotangent v and the direction v. For a network
-it is one reverse pass. Weigh f with g_m and the trace with c. Let γ_{l,r} be the cotangent of the
-tangent dx_{l,r} of (4.2) that started from v_r, so that γ_{m,r} = c v_r, and η_{l,r} that of
-dz_{l,r}. Then (4.1) and (4.2), read backwards, with what W̃_l gets at the end of each line, are
+In words: take the products (1.3) with the cotangent v, and see how they change as y moves along v.
+That is `vjp_derivative` of chapter 1. Along any other direction q changes by v · (the change of v f_y).
 
-    δ_l = g_l σ_l' + σ_l'' Σ_r γ_{l,r} dz_{l,r},   g_{l−1} = δ_l W_l,   Σ δ_lᵀ x̃_{l−1},   (26.7)
-    η_{l,r} = γ_{l,r} σ_l',   γ_{l−1,r} = η_{l,r} W_l,   Σ_r Σ η_{l,r}ᵀ dx_{l−1,r}.       (26.8)
+A network needs one pass forwards and one backwards. Forwards, the tangents dx_{l,r} of (4.2) that
+start from the v_r go through the layers beside x_l. Backwards, weigh f with a, and the sum of the q
+with c. Let g_l, δ_l, γ_{l,r}, η_{l,r} be the cotangents of x_l, z_l, dx_{l,r}, dz_{l,r}. They begin with
+g_m = a and γ_{m,r} = c v_r. Since dx_{l,r} = σ_l'(z_l) ⊙ dz_{l,r} depends on z_l as well,
 
-The code of these two is in the appendix, probes.py. It never forms f_y. Another trap: the trace has a
-derivative where f has two. That of a network with relu jumps, and (26.6) does not see the jumps.
+    δ_l = g_l ⊙ σ_l' + σ_l'' ⊙ Σ_r γ_{l,r} ⊙ dz_{l,r},     g_{l−1} = δ_l W_l,
+    to W_l:  Σ δ_lᵀ x_{l−1},     to b_l:  Σ δ_l,                         (26.7)
+    η_{l,r} = γ_{l,r} ⊙ σ_l',     γ_{l−1,r} = η_{l,r} W_l,
+    to W_l besides:  Σ_r Σ η_{l,r}ᵀ dx_{l−1,r}.                          (26.8)
 
-Likelihood. The base density is the standard normal N at t₀. Carry data x from T back to z, with
-ℓ(T) = 0. Then ℓ(t₀) is (26.2), and by (26.1)
+x, z, g, δ are (..., n_l), and dx, dz, γ, η are (R, ..., n_l). No Jacobian is formed. The trace has a
+derivative only if f has two. That of a network with relu jumps, and (26.6) does not see the jumps.
 
-    log p(x) = log N(z) − ℓ(t₀),   log N(z) = −½ |z|² − ½ d log 2π.      (26.9)
+Likelihood. Let the density at t₀ be the standard normal N. Carry data x from T back to z, with ℓ(T) = 0.
+Then ℓ(t₀) is (26.2). Training makes the mean of −log p(x) small (figures 36, 37 and 39), in nats:
 
-The mean of −log p(x) over the data, in nats, is what training makes small.
+    log p(x) = log N(z) − ℓ(t₀),   log N(z) = −½ |z|² − ½ d log 2π,
+    ∂(−log p)/∂z = z,   ∂(−log p)/∂ℓ(t₀) = 1.                            (26.9)
 
 Next: a flow that need not be trained (chapter 27).
 """
 
 import numpy as np
 
-from ..fields.base import Bound, VectorField, as_generator
-from ..fields.mlp import MLP
+from ..fields.base import VectorField, rows
 from ..gradients.checks import complex_step
 from ..gradients.pullback import Gradients, value_and_gradients
-from ..gradients.tangent import as_field, as_point, as_twice
+from ..inputs import (as_base_value, as_count, as_field, as_flow_point, as_generator, as_noise, as_point, as_times,
+                      as_twice, check_base, check_no_base)
 from ..solvers.solve import odeint
-from ..solvers.states import as_count, as_real, as_times
-from .probes import ProbedNetwork, repeated
+from .probes import beside, for_rows, is_network, repeated
 
 
 class Flow(VectorField):
     """The field (26.5) of the states [y, ℓ], (..., d + 1), for a field f.
 
-    `noise` (K, ..., d), its rows of the shape of y, makes Hutchinson's estimate of K probes of the
-    trace; left out, the trace is exact. θ is that of f. TypeError where f is no VectorField.
+    `noise` (K, ..., d), its rows of the shape of y, makes Hutchinson's estimate of the trace from K rows;
+    left out, the trace is exact. θ is that of f. TypeError if f is no VectorField. For a network 3–32–32–2
+    the tape of a gradient holds some 400 numbers for each point and stage.
 
     >>> from minode import LotkaVolterra
     >>> flow, theta = Flow(LotkaVolterra()), np.array([0.5, 0.05, 0.8, 0.02])
@@ -91,71 +99,85 @@ class Flow(VectorField):
     """
 
     def __init__(self, f, noise=None):
-        self.f, self.dim, self.n_params, self.noise = as_field(f), f.dim + 1, f.n_params, None
-        if noise is not None:
-            noise = as_real("noise", noise)
-            if noise.ndim < 2 or noise.shape[-1] != f.dim or not len(noise):
-                raise ValueError(f"noise must have shape (K, ..., {f.dim}), not {noise.shape}")
-            self.noise = noise / np.sqrt(len(noise))
-
-    def probes(self, t, y):
-        """The v_r (R, ..., d) of (26.3), and t and y repeated for each."""
-        v = repeated(np.eye(self.f.dim) if self.noise is None else self.noise, y.shape)
-        return v, np.broadcast_to(t, v.shape[:-1]) if np.ndim(t) else t, np.broadcast_to(y, v.shape)
+        self.f, self.dim, self.n_params = as_field(f), f.dim + 1, f.n_params
+        self.v = np.eye(f.dim) if noise is None else as_noise(noise, f.dim) / np.sqrt(len(noise))
+        self.is_network = is_network(f)
 
     def trace(self, t, y, theta):
         """tr f_y at y (..., d), or its estimate: (...)."""
-        v, t, y = self.probes(t, y)
-        return np.sum(v * self.f.jvp(t, y, theta, v, 0.0 * theta), axis=(0, -1))   # (26.3)
+        v, t, y = repeated(self.v, t, y)
+        return np.sum(v * self.f.jvp(t, y, theta, v, 0 * theta), axis=(0, -1))     # (26.3)
 
     def __call__(self, t, s, theta):
+        if self.is_network:
+            return self.forward(t, s, theta)[0]
         y = s[..., :-1]
         return beside(self.f(t, y, theta), -self.trace(t, y, theta))               # (26.1) (26.5)
 
     def vjp(self, t, s, theta, a):
-        y, c = s[..., :-1], -a[..., -1:]
-        a_f_y, a_f_theta = self.f.vjp(t, y, theta, a[..., :-1])
-        v, t, y = self.probes(t, y)
-        bend, bend_theta = self.f.vjp_derivative(t, y, theta, c * v, v, 0.0 * theta)  # (26.6)
-        return beside(a_f_y + bend.sum(axis=0), 0.0), a_f_theta + bend_theta       # (26.6)
+        if self.is_network:
+            return self.backward(self.forward(t, s, theta)[1], theta, a)
+        y, a, c = s[..., :-1], a[..., :-1], -a[..., -1:]
+        a_f_y, a_f_theta = self.f.vjp(t, y, theta, a)
+        v, t, y = repeated(self.v, t, y)
+        q_y, q_theta = self.f.vjp_derivative(t, y, theta, c * v, v, 0 * theta)     # (26.6)
+        return beside(a_f_y + q_y.sum(axis=0), 0), a_f_theta + q_theta             # (26.6)
+
+    def value_and_vjp(self, t, s, theta):
+        if not self.is_network:
+            return super().value_and_vjp(t, s, theta)
+        velocity, saved = self.forward(t, s, theta)
+        return velocity, lambda a: self.backward(saved, theta, a)
+
+    def forward(self, t, s, theta):
+        """The velocity (26.5) of a network, and for the way back what each layer computed. States are rows (N, ·)."""
+        y, v, saved = s[..., :-1], for_rows(self.v, s), []
+        x, dx = rows(self.f.network_input(t, y)), self.f.network_input(0.0, v).reshape(*v.shape[:2], -1)
+        for (W, b), sigma in zip(self.f.layers(theta), self.f.sigmas):
+            z, dz = x @ W.T + b, dx @ W.T                        # by (4.1), and by (4.2) for every r at once
+            x_next = sigma.value(z)
+            slope = sigma.slope(z, x_next)
+            saved.append((x, dx, z if sigma.slope_reads_z else None, dz, x_next, slope))
+            x, dx = x_next, slope * dz
+        return beside(x, -np.sum(v * dx, axis=(0, -1))).reshape(s.shape), saved    # (26.5)
+
+    def backward(self, saved, theta, a):
+        """The vector-Jacobian product of (26.5) at the point where `forward` saved these."""
+        g, c, parts = rows(a)[:, :-1], -rows(a)[:, -1:], []
+        gamma = c * for_rows(self.v, a)
+        layers = zip(saved, self.f.layers(theta), self.f.sigmas)
+        for (x, dx, z, dz, x_next, slope), (W, _), sigma in reversed(list(layers)):
+            gamma_dz = np.einsum("rnk, rnk -> nk", gamma, dz)                      # (26.7)
+            delta = g * slope + sigma.curvature(z, x_next) * gamma_dz              # (26.7)
+            eta = gamma * slope                                                    # (26.8)
+            dW, db = delta.T @ x, delta.sum(axis=0)                                # (26.7)
+            dW += rows(eta).T @ rows(np.broadcast_to(dx, eta.shape[:2] + dx.shape[2:]))  # (26.8)
+            g, gamma = delta @ W, eta @ W                                          # (26.7) (26.8)
+            parts = [dW.ravel(), db, *parts]
+        return beside(g[:, -self.f.dim:], 0).reshape(a.shape), np.concatenate(parts)
 
     def jvp(self, t, s, theta, w, dtheta):
         y, w = s[..., :-1], w[..., :-1]
-        forward = self.f.jvp(t, y, theta, w, dtheta)
-        v, t, y = self.probes(t, y)
-        bend, _ = self.f.vjp_derivative(t, y, theta, v, np.broadcast_to(w, v.shape), dtheta)
-        return beside(forward, -np.sum(v * bend, axis=(0, -1)))                    # (26.6)
+        f_y_w = self.f.jvp(t, y, theta, w, dtheta)
+        v, t, y = repeated(self.v, t, y)
+        change_of_v_f_y, _ = self.f.vjp_derivative(t, y, theta, v, np.broadcast_to(w, v.shape), dtheta)
+        return beside(f_y_w, -np.sum(v * change_of_v_f_y, axis=(0, -1)))           # (26.6)
 
     def jacobian(self, t, s, theta):
-        return np.stack([self.jvp(t, s, theta, e + 0.0 * s, 0.0 * theta) for e in np.eye(self.dim)], axis=-1)
+        return np.stack([self.jvp(t, s, theta, e + 0 * s, 0 * theta) for e in np.eye(self.dim)], axis=-1)
 
     def param_jacobian(self, t, s, theta):
-        return np.stack([self.jvp(t, s, theta, 0.0 * s, e) for e in np.eye(self.n_params)], axis=-1)
+        return np.stack([self.jvp(t, s, theta, 0 * s, e) for e in np.eye(self.n_params)], axis=-1)
 
     def time_derivative(self, t, s, theta):
-        y = s[..., :-1]
-        along = complex_step(lambda t: self.trace(t, y, theta), t, 1.0)            # f_ty is in no protocol
-        return beside(self.f.time_derivative(t, y, theta), -along)
-
-    def bind(self, theta, s):
-        if isinstance(self.f, MLP):
-            return ProbedNetwork(self.f.layers(theta), self.f, np.result_type(s, theta), self.noise)
-        return Bound(self, theta)
-
-
-def beside(y, last):
-    """[y, last] as one array (..., d + 1)."""
-    out = np.empty((*y.shape[:-1], y.shape[-1] + 1), np.result_type(y, last))
-    out[..., :-1], out[..., -1] = y, last
-    return out
+        f_t = self.f.time_derivative(t, s[..., :-1], theta)
+        v, t, y = repeated(self.v, t, s[..., :-1])
+        change_of_f_t = complex_step(lambda y: self.f.time_derivative(t, y, theta), y, v)  # D_v f_t = ∂(f_y v)/∂t
+        return beside(f_t, -np.sum(v * change_of_f_t, axis=(0, -1)))
 
 
 def standard_normal(z):
-    """log N(z) of (26.9): z is (..., d), the answer (...).
-
-    >>> float(standard_normal(np.zeros(2)))             # −log 2π
-    -1.8378770664093453
-    """
+    """log N(z) of (26.9): z is (..., d), the answer (...)."""
     return -0.5 * np.sum(z * z, axis=-1) - 0.5 * z.shape[-1] * np.log(2 * np.pi)   # (26.9)
 
 
@@ -164,31 +186,25 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
 
     y is (..., d), t (N,), theta (p,). `noise` (K, *y.shape) for an estimate of the trace, as
     `rademacher` draws it; base(z) is a log density of z (..., d). `solver` are the keywords of
-    `solve`. ValueError or TypeError for unusable input, SolverError where the solve fails.
+    `solve`. ValueError or TypeError for unusable input, SolverError if the solve fails.
 
     >>> from minode import Linear
     >>> shrink = np.array([-1.0, 0.0, 0.0, -1.0])            # y' = −y: p(1) is normal, of width e⁻¹
     >>> float(log_prob(Linear(2), [0.0, 0.0], [0.0, 1.0], shrink))       # 2 − log 2π
     0.1621229...
     """
-    if not callable(base):
-        raise TypeError(f"base must be callable as base(z), a log density, not {base!r}")
-    flow, s, back, theta = pose_backwards(f, y, t, theta, noise, solver)
-    end = odeint(flow.bind(theta, s), s, back, **solver)[-1]
+    check_base(base)
+    y, theta = as_flow_point(f, y, theta, noise, solver)
+    end = odeint(Flow(f, noise), beside(y, 0), as_times(t)[::-1], theta, **solver)[-1]  # (26.2)
     z, log_det = end[..., :-1], end[..., -1]                                       # (26.2)
-    log_p = np.asarray(base(z))
-    if log_p.shape != log_det.shape:
-        raise ValueError(f"base(z) must have shape {log_det.shape}, not {log_p.shape}")
-    if np.isnan(log_p).any():
-        raise ValueError(f"base(z) must not be NaN, but is for {np.isnan(log_p).sum()} of {log_p.size} points")
-    return log_p - log_det                                                         # (26.9)
+    log_p_z = as_base_value(base(z), log_det.shape)
+    return log_p_z - log_det                                                       # (26.9)
 
 
 def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
     """The mean of −log p(y) (26.9) over a batch (..., d), in nats, and its `Gradients` in y, θ and t.
 
-    Arguments and errors as for `log_prob`, noise too; `gradient` and `times` as for `pullback`. Up to
-    about 128 MB of an MLP's passes are kept for the way back, and for the next gradient (appendix probes.py).
+    Arguments and errors as for `log_prob`, noise too, but no base; `gradient` and `times` as for `pullback`.
 
     >>> from minode import MLP
     >>> f = MLP([3, 8, 2], ["tanh", "identity"])
@@ -197,18 +213,15 @@ def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
     >>> bool(np.isclose(value, -log_prob(f, y, np.linspace(0.0, 1.0, 5), theta, method="rk4").mean()))
     True
     """
-    if "base" in solver:
-        raise TypeError("base must be left to the standard normal, whose gradient is known; log_prob takes any base")
-    flow, s, back, theta = pose_backwards(as_twice(f), y, t, theta, noise, solver)
-    n = s[..., 0].size
-
     def loss(ys):
-        z, l = ys[-1, ..., :-1], ys[-1, ..., -1]
+        z, log_det = ys[-1, ..., :-1], ys[-1, ..., -1]
         dL_dys = np.zeros_like(ys)
-        dL_dys[-1] = beside(z, 1.0) / n                                            # (26.9)
-        return (np.sum(l) - np.sum(standard_normal(z))) / n, dL_dys                # (26.9)
+        dL_dys[-1] = beside(z, 1) / log_det.size                                   # (26.9)
+        return np.mean(log_det - standard_normal(z)), dL_dys                       # (26.9)
 
-    value, found = value_and_gradients(loss, flow, s, back, theta, **solver)
+    check_no_base(solver)
+    y, theta = as_flow_point(as_twice(f), y, theta, noise, solver)
+    value, found = value_and_gradients(loss, Flow(f, noise), beside(y, 0), as_times(t)[::-1], theta, **solver)
     return value, Gradients(found.y0[..., :-1], found.theta, found.t if found.t is None else found.t[::-1])
 
 
@@ -223,27 +236,15 @@ def sample(f, n, t, theta, rng, **solver):
     ((1000, 2), True)
     """
     z, theta = as_point(f, np.ones((as_count("n", n), as_field(f).dim)), theta)
-    odeint(f.bind(theta, z), z, as_times(t)[:1], **solver)                # no steps, for its checks
+    odeint(f, z, as_times(t)[:1], theta, **solver)                         # no steps: nothing is drawn for bad input
     z = as_generator(rng).normal(size=z.shape)
-    return odeint(f.bind(theta, z), z, t, **solver)[-1]
+    return odeint(f, z, t, theta, **solver)[-1]
 
 
 def noise_variance(f_y):
-    """The variance (26.4) of the estimate of one probe, for f_y (..., d, d).
+    """The variance (26.4) of the estimate from one row, for f_y (..., d, d).
 
     >>> float(noise_variance(np.array([[1.0, 2.0], [1.0, 5.0]])))         # v₁v₂ (2 + 1) is ±3
     9.0
     """
     return np.sum(np.triu(f_y + np.swapaxes(f_y, -1, -2), 1) ** 2, axis=(-2, -1))  # (26.4)
-
-
-def pose_backwards(f, y, t, theta, noise, solver):
-    """The augmented field, its state at t[-1], the times from there back to t[0], and θ."""
-    flow, (y, theta) = Flow(f, noise), as_point(f, y, theta, "y")
-    s = beside(y, 0.0)
-    if noise is not None and np.shape(noise)[1:] != y.shape:
-        raise ValueError(f"noise must have shape (K, *y.shape), here (K, {', '.join(map(str, y.shape))}), "
-                         f"not {np.shape(noise)}")
-    if noise is not None and solver.get("per_trajectory"):
-        raise ValueError("noise needs joint steps, not per_trajectory: each row of it belongs to a row of y")
-    return flow, s, as_times(t)[::-1], theta

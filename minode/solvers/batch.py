@@ -1,195 +1,224 @@
 """12. A step size for each trajectory
 
-A batch of B trajectories can be integrated as one system of B d components. The error
-norm is then a mean over all of them: the easy ones pay for the steps of the hard one, and
-the hard one, its error diluted by theirs, is solved less accurately than it was asked to.
-(With a maximum in place of the mean it is not, and everyone pays more.)
+A batch of B trajectories can be integrated as one system of B d components. The error norm is then a
+mean over all of them. The easy trajectories pay for the steps of the hard one, and the error of
+the hard one, diluted by theirs, may exceed the tolerance. (With a maximum in place of the
+mean it does not, and everyone pays more.)
 
-The alternative is to give trajectory r its own time t_r, its own step h_r and its own
-verdict, and still to compute all of them as arrays:
+The alternative is to give trajectory r its own time t_r and its own step h_r, and still to compute all of them as
+arrays. Let σ be the fraction of a trajectory's step that has passed. In σ the equations are
 
-    Y_ir = y_r + Σ_j a_ij h_r k_jr,   E_r = ‖e_r / sc_r‖,   t_r ← t_r + h_r where E_r < 1.   (12.1)
+    dy_r/dσ = h_r f(t_r + σ h_r, y_r),   0 ≤ σ ≤ 1,                      (12.1)
 
-The step is that of chapter 9: with a component of all trajectories in a row, (d, B), its t
-and h may be vectors. The norm runs along the components of one trajectory; the controller
-(10.4) is a formula, and takes arrays as well as numbers. In each pass all the trajectories
-that are not done try one step, those that succeed move on, those that fail keep their state
-and get a shorter step, and those that reach the end leave the arrays. A pass costs one call
-of f on a matrix for each stage but the first, and there are about as many passes as the slowest
-trajectory has steps. No trajectory sees another, so the result is what solving each alone
-would give.
+and a step of every trajectory is a step of length 1, the same for all: the step of chapter 9 with t = 0 and
+h = 1. The norm (10.3) runs over the d components of one trajectory, and each moves on or stays by
+its own error:
 
-f must be able to take a time per trajectory, `t` of shape (B,). It is called with
-fewer rows as trajectories finish, and by dop853's `interpolate` with one for each state asked for.
+    E_r = ( 1/d Σ_i (e_ri / sc_ri)² )^{1/2},                             (12.2)
+    t_r ← t_r + h_r,   y_r ← y_new,r   if E_r < 1.                       (12.3)
+
+The controller (10.4) is a formula, and takes arrays as well as numbers. In each pass, all
+trajectories that have not arrived try one step. Those that succeed move on, those that fail keep their
+state and get a shorter step, and those that arrive leave the arrays. A pass costs one call of f on a
+matrix for each stage after the first, and there are about as many passes as the slowest
+trajectory has steps. No trajectory sees another, so the result is what solving each alone would give.
+
+f must be able to take a time per trajectory, `t` of shape (B,). It is called with fewer rows as
+trajectories arrive, and by dop853's `interpolate` with one row for each state.
 
 Next: equations to be solved in every step (chapter 13).
 """
 
 import numpy as np
 
-from .adaptive import SMALLEST_E, SMALLEST_E_PREV, Controller, error_estimator, first_step, underflow
-from .dense import all_increments, evaluate, require_finite
-from .explicit import Stats, explicit_stepper
-from .states import Solution, SolverError, as_real, as_real_as, as_size
+from ..inputs import as_norm_value, as_rows_velocity, as_times_between
+from .adaptive import (LARGEST_E, SMALLEST_E, SMALLEST_E_PREV, Controller, error_size, first_step,
+                       underflow)
+from .dense import all_increments, require_finite, weights_at
+from .explicit import explicit_step
+from .states import Solution, SolverError
 
 
-def trajectory_steps(problem, tableau, tolerances, stats, controller=Controller(), h=None, max_steps=np.inf):
+def unit_velocity(f, t, h):
+    """The right-hand side of (12.1) for steps that begin at t (m,): (σ, y) -> dy/dσ, of flat states (m d,)."""
+    velocity = as_rows_velocity(f)
+
+    def dy_dsigma(sigma, y):
+        y = y.reshape(len(t), -1)
+        return (h[:, None] * velocity(t + sigma * h, y)).ravel()                   # (12.1)
+    return dy_dsigma
+
+
+def row_norms(tolerances, d):
+    """measure(error, scale), which gives E_r (m,) for the m d components of m trajectories."""
+    def measure(error, scale):
+        error, scale = error.reshape(-1, d), scale.reshape(-1, d)
+        if tolerances.norm is not None:
+            return np.array([as_norm_value(tolerances.norm(e, sc)) for e, sc in zip(error, scale)])
+        r = np.abs(error) / scale
+        return np.sqrt(np.sum(r * r, axis=1) / d)                                  # (12.2)
+    return measure
+
+
+def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=None, max_steps=np.inf):
     """The passes of a batch from the first time to the last, each trajectory with its own steps.
 
     A pass is (ids, accepted, t, h, y, t_new, y_new, hK) of m trajectories that tried a step each: t, h and
     t_new are (m,), y and y_new (m, d), hK (·, m, d). problem.f is f(t, y) for times (m,) and states
-    (m, d). In here a state is (d, m), each component a row, so that whatever a trajectory has one
-    of, (m,), broadcasts against it. Raises SolverError where any trajectory cannot go on.
+    (m, d). Raises SolverError if any trajectory cannot go on.
     """
-    B, d = problem.y.shape
-    y, end = problem.y.T.copy(), float(problem.t[-1])
+    (B, d), stats, end, f = problem.y.shape, problem.stats, float(problem.t[-1]), as_rows_velocity(problem.f)
+    measure, q = row_norms(tolerances, d), tableau.error_order
     sign, no_further = (1.0, np.minimum) if end >= problem.t[0] else (-1.0, np.maximum)
-    ids, t = np.arange(B), np.full(B, float(problem.t[0]))
-
-    def f(t, y):
-        return np.asarray(problem.f(t, y.T)).T
-    k = np.array(problem.first(t, problem.y).T)
+    ids, t, y = np.arange(B), np.full(B, float(problem.t[0])), problem.y
+    k = f(t, y)
     stats.n_f += 1
-    if not np.isfinite(k).all():
-        i = np.argmin(np.isfinite(k).all(axis=0))
-        raise SolverError(f"trajectory {i}: f is not finite at the initial state, t = {t[0]}", t[0])
-
-    def measure(error, scale):
-        error = error.reshape(scale.shape)
-        if tolerances.norm is not None:
-            return np.array([as_size(tolerances.norm(e, sc)) for e, sc in zip(error.T, scale.T)])
-        r = np.abs(error) / scale
-        return np.sqrt((r * r).sum(axis=0) / d)                                    # (12.1)
-
-    q, estimate = error_estimator(tableau, measure)
+    check_initial_velocity(k, t)
     if h is None:
         h = first_step(f, t, y, k, sign, abs(end - t), q, tolerances, measure)
         stats.n_f += 1
-    else:
-        h = np.full(B, h)
-    hK, step = explicit_stepper(f, tableau, y, Stats())
-    stages = hK[:tableau.stages].reshape(tableau.stages, -1)
-    size, E_prev, rejected = np.abs(y), np.full(B, np.nan), np.zeros(B, dtype=bool)
-    passes = 0
-
+    h, E_prev, is_retry, n_passes = np.full(B, h), np.full(B, np.nan), np.zeros(B, dtype=bool), 0
     while ids.size:
-        smallest = 10 * np.spacing(abs(t))
-        if passes >= max_steps:
-            raise SolverError(f"stopped trajectory {ids[0]} at t = {t[0]}: max_steps = {max_steps} "
-                              "were not enough", t[0])
-        stuck = rejected & ~(h >= smallest)
-        if stuck.any():
-            i = np.argmax(stuck)
-            raise SolverError(f"trajectory {ids[i]}: {underflow(t[i], smallest[i], tableau)}", t[i])
-        t_new = no_further(t + sign * np.maximum(h, smallest), end)
+        check_steps(ids, t, h, is_retry, n_passes, max_steps, tableau)
+        n_passes += 1
+        t_new = no_further(t + sign * np.maximum(h, 10 * np.spacing(abs(t))), end)
         h = t_new - t
-        y_new, k_new = step(t, h, y, k)                                            # (12.1)
-        passes += 1
-        size_new = np.abs(y_new)
-        E = estimate(stages, tolerances.scale(np.maximum(size, size_new)))
-        E[~np.isfinite(y_new).all(axis=0)] = np.nan
-        accepted = E < 1                                                           # (12.1)
-        calls = tableau.stages - 1
+        y_new, hk_new, hK = (x.reshape(*x.shape[:-1], -1, d) for x in explicit_step(
+            unit_velocity(problem.f, t, h), tableau, 0.0, 1.0, y.ravel(), (h[:, None] * k).ravel()))
+        k_new = hk_new / h[:, None]
+        E = row_errors(tableau, hK, tolerances, y, y_new, measure)
+        accepted = E < 1                                                           # (12.3)
         if not tableau.is_fsal:
-            k_new = np.copy(k)
+            k_new = np.zeros_like(y)
             if accepted.any():
-                k_new[:, accepted] = as_real_as(y.dtype, f(t_new[accepted], y_new[:, accepted]))
-            np.multiply(h, k_new, out=hK[-1])
-            calls = calls + accepted
-        k_new = np.array(k_new)                  # f may write its next answer into the same array
-        stats.n_f[ids] += calls
-        stats.n_steps[ids] = passes
+                k_new[accepted] = f(t_new[accepted], y_new[accepted])
+            hK = np.concatenate([hK, h[:, None] * k_new[None]], dtype=y.dtype)     # for Hermite's cubic
+        stats.n_f[ids] += tableau.stages - 1 + (0 if tableau.is_fsal else accepted)
+        stats.n_steps[ids] = n_passes
         stats.n_accepted[ids] += accepted
-        yield ids, accepted, t, h, y.T, t_new, y_new.T, hK.transpose(0, 2, 1)
-
-        E = np.fmin(np.maximum(E, SMALLEST_E), 1 / SMALLEST_E)                     # NaN is the largest
-        steady = ~accepted | rejected | np.isnan(E_prev)
-        factor = controller.factor(E, np.where(steady, E, E_prev), q)
-        most = np.where(rejected, 1.0, controller.max_factor)
-        least = np.where(accepted, 0.0, controller.min_factor)
-        h = abs(h) * np.minimum(np.maximum(factor, least), most)
-        if accepted.all():
-            t, y, k, size = t_new, y_new, k_new, size_new                          # (12.1)
-        else:
-            t = np.where(accepted, t_new, t)                                       # (12.1)
-            y, k, size = (np.where(accepted, new, old)
-                          for new, old in ((y_new, y), (k_new, k), (size_new, size)))
-        E_prev, rejected = np.where(accepted, np.maximum(E, SMALLEST_E_PREV), E_prev), ~accepted
+        yield ids, accepted, t, h, y, t_new, y_new, hK
+        h = next_h(controller, h, E, E_prev, accepted, is_retry, q)
+        t = np.where(accepted, t_new, t)                                           # (12.3)
+        y = np.where(accepted[:, None], y_new, y)                                  # (12.3)
+        k = np.where(accepted[:, None], k_new, k)
+        E_prev, is_retry = np.where(accepted, np.maximum(E, SMALLEST_E_PREV), E_prev), ~accepted
         going = t != end
-        if not going.all():
-            rest = np.flatnonzero(going)
-            ids, t, h, E_prev, rejected = (x[rest] for x in (ids, t, h, E_prev, rejected))
-            y, k, size = (x.take(rest, axis=1) for x in (y, k, size))
-            hK, step = explicit_stepper(f, tableau, y, Stats())
-            stages = hK[:tableau.stages].reshape(tableau.stages, -1)
+        ids, t, h, y, k, E_prev, is_retry = (x[going] for x in (ids, t, h, y, k, E_prev, is_retry))
 
 
-def collect_trajectories(problem, passes, interpolant, stats, tape, tell):
+def row_errors(tableau, hK, tolerances, y, y_new, measure):
+    """E_r (m,) of a pass; LARGEST_E if a state is not finite."""
+    E = error_size(tableau, hK[:tableau.stages].reshape(tableau.stages, -1),
+                   tolerances.scale(y.ravel(), y_new.ravel()), measure)
+    E = np.where(np.isfinite(y_new).all(axis=1) & ~np.isnan(E), E, LARGEST_E)
+    return np.clip(E, SMALLEST_E, LARGEST_E)
+
+
+def next_h(controller, h, E, E_prev, accepted, is_retry, q):
+    """The size of the next step of each trajectory, (10.4) within its limits."""
+    ignores_E_prev = ~accepted | is_retry | np.isnan(E_prev)
+    factor = controller.factor(E, np.where(ignores_E_prev, E, E_prev), q)
+    most = np.where(is_retry, 1.0, controller.max_factor)
+    least = np.where(accepted, 0.0, controller.min_factor)
+    return abs(h) * np.minimum(np.maximum(factor, least), most)
+
+
+def check_initial_velocity(k, t):
+    is_finite = np.isfinite(k).all(axis=1)
+    if not is_finite.all():
+        raise SolverError(f"trajectory {np.argmin(is_finite)}: f is not finite at the initial state, t = {t[0]}", t[0])
+
+
+def check_steps(ids, t, h, is_retry, n_passes, max_steps, tableau):
+    """SolverError after max_steps passes, or if a step is too small to try again."""
+    if n_passes >= max_steps:
+        raise SolverError(f"stopped trajectory {ids[0]} at t = {t[0]}: max_steps = {max_steps} "
+                          "were not enough", t[0])
+    smallest = 10 * np.spacing(abs(t))
+    is_stuck = is_retry & ~(h >= smallest)
+    if is_stuck.any():
+        i = np.argmax(is_stuck)
+        raise SolverError(f"trajectory {ids[i]}: {underflow(t[i], smallest[i], tableau)}", t[i])
+
+
+def rows_inside(dense, sigma, y, hK):
+    """The states (m, d) by (11.1), each at its own sigma (m,) of its own step: y is (m, d), hK (r, m, d)."""
+    return y + np.einsum("jm,jmd->md", weights_at(dense, sigma), hK)
+
+
+def all_row_increments(f, dense, t, h, y, hK):
+    """hK (s, m, d) of m steps with the rows that only the dense output needs, (r, m, d)."""
+    flat = all_increments(unit_velocity(f, t, h), dense, 0.0, 1.0, y.ravel(), hK.reshape(len(hK), -1))
+    return flat.reshape(len(flat), *y.shape)
+
+
+def collect_trajectories(problem, passes, dense, tape, report):
     """Run the passes and keep each trajectory's states at the output times, and the steps on the tape."""
-    B, d = problem.y.shape
-    t_out, N = problem.t, len(problem.t)
+    (B, d), t_out, stats = problem.y.shape, problem.t, problem.stats
     sign = 1.0 if t_out[-1] >= t_out[0] else -1.0
-    ys = np.empty((N, B, d), problem.y.dtype)
+    ys = np.empty((len(t_out), B, d), problem.y.dtype)
     start = int(np.searchsorted(sign * t_out, sign * t_out[0], side="right"))
     ys[:start] = problem.y
-    due, awaited = np.full(B, start), np.append(t_out, sign * np.inf)
-
+    n_done = np.full(B, start)                               # of each trajectory's outputs
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for ids, accepted, t, h, y, t_new, y_new, hK in passes if start < N else ():
+            for ids, accepted, t, h, y, t_new, y_new, hK in passes if start < len(t_out) else ():
                 if tape is not None:
                     tape.append((ids[accepted], t[accepted], h[accepted], y[accepted], hK[:, accepted]))
-                next_out, rows = awaited[due[ids]], None
-                while (reached := accepted & (sign * next_out <= sign * t_new)).any():
-                    j = np.nonzero(reached)[0]
-                    values = y_new[j]
-                    inside = next_out[j] != t_new[j]
-                    if inside.any():
-                        i = j[inside]
-                        if rows is None:                 # all that this pass will ever need of them
-                            rows, calls = all_increments(problem.f, interpolant, t[i], h[i], y[i], hK[:, i])
-                            stats.n_f[ids[i]] += calls
-                            row_of = np.cumsum(np.isin(np.arange(len(ids)), i)) - 1
-                        theta = (next_out[i] - t[i]) / h[i]
-                        values[inside] = evaluate(interpolant, theta, y[i], rows[:, row_of[i]])
-                        require_finite(values, next_out[j], ids[j])
-                    ys[due[ids[j]], ids[j]] = values
-                    due[ids[j]] += 1
-                    next_out = awaited[due[ids]]
-                if tell is not None:
-                    tell(np.where(accepted, t_new, t))
+                write_outputs(problem, dense, ys, n_done, sign, ids[accepted], t[accepted], h[accepted], y[accepted],
+                              t_new[accepted], y_new[accepted], hK[:, accepted])
+                if report is not None:
+                    report(np.where(accepted, t_new, t))
     except SolverError as error:
-        reached = int(due.min())
-        error.solution = Solution(t_out[:reached], ys[:reached], stats)
+        error.solution = Solution(t_out[:n_done.min()], ys[:n_done.min()], stats)
         raise
     finally:
         stats.n_rejected = stats.n_steps - stats.n_accepted
     return Solution(t_out, ys, stats)
 
 
-def between_trajectories(problem, tape, interpolant, stats):
+def write_outputs(problem, dense, ys, n_done, sign, ids, t, h, y, t_new, y_new, hK):
+    """Into ys the states of these m trajectories at all output times that their steps reached."""
+    awaited = np.append(problem.t, sign * np.inf)
+    is_inside = sign * awaited[n_done[ids]] < sign * t_new
+    if is_inside.any():
+        rows = np.zeros((len(dense.P), *y.shape), y.dtype)
+        rows[:, is_inside] = all_row_increments(problem.f, dense, t[is_inside], h[is_inside], y[is_inside],
+                                                hK[:, is_inside])
+        problem.stats.n_f[ids[is_inside]] += len(dense.P) - len(hK)
+    while (is_reached := sign * awaited[n_done[ids]] <= sign * t_new).any():
+        j = np.flatnonzero(is_reached)
+        due, values = awaited[n_done[ids[j]]], y_new[j]
+        inside = due != t_new[j]
+        i = j[inside]
+        if i.size:
+            values[inside] = rows_inside(dense, (due[inside] - t[i]) / h[i], y[i], rows[:, i])
+            require_finite(values, due, ids[j])
+        ys[n_done[ids[j]], ids[j]] = values
+        n_done[ids[j]] += 1
+
+
+def trajectory_interpolation(problem, dense, tape):
     """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape."""
     B, d = problem.y.shape
-    ids, starts, h, y = (np.concatenate([entry[i] for entry in tape]) for i in range(4)) if tape else [[]] * 4
-    hK = np.concatenate([entry[4] for entry in tape], axis=1) if tape else None
-    first, last = problem.t[0], problem.t[-1]
+    first, last = problem.t[[0, -1]].tolist()
     sign = 1.0 if last >= first else -1.0
-    order = np.lexsort((sign * starts, ids)) if tape else []
+    if tape:
+        ids, starts, h, y = (np.concatenate([entry[i] for entry in tape]) for i in range(4))
+        hK = np.concatenate([entry[4] for entry in tape], axis=1)
+        of_trajectory = [np.flatnonzero(ids == r) for r in range(B)]             # its steps, in order
 
     def interpolate(t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, B, d)."""
-        times = as_real("t", t).astype(np.float64)
-        if (sign * times < sign * first).any() or (sign * times > sign * last).any():
-            raise ValueError(f"t must lie between {first} and {last}, not {times}")
+        times = as_times_between(first, last, t)
         if not tape:
             return np.broadcast_to(problem.y, (*times.shape, B, d)).copy()
-        cuts = np.searchsorted(ids[order], np.arange(B + 1))
-        step = np.stack([order[i + np.searchsorted(sign * starts[order[i:j]], sign * times.ravel(), "right") - 1]
-                         for i, j in zip(cuts, cuts[1:])], axis=1).ravel()
-        rows, calls = all_increments(problem.f, interpolant, starts[step], h[step], y[step], hK[:, step])
-        np.add.at(stats.n_f, ids[step], calls)
+        step = np.stack([steps[np.searchsorted(sign * starts[steps], sign * times.ravel(), "right") - 1]
+                         for steps in of_trajectory], axis=1).ravel()
+        rows = all_row_increments(problem.f, dense, starts[step], h[step], y[step], hK[:, step])
+        np.add.at(problem.stats.n_f, ids[step], len(dense.P) - len(hK))
         clock = np.repeat(times.ravel(), B)
-        flat = evaluate(interpolant, (clock - starts[step]) / h[step], y[step], rows)
+        flat = rows_inside(dense, (clock - starts[step]) / h[step], y[step], rows)
         require_finite(flat, clock, ids[step])
         return flat.reshape(*times.shape, B, d).astype(problem.y.dtype, copy=False)
     return interpolate

@@ -5,16 +5,15 @@ a recipe but an equation for all the stages at once,
 
     h k_i = h f(t + c_i h, Y_i),   Y_i = y + Σ_j a_ij h k_j.             (13.1)
 
-What is bought with it shows on y' = λy, where with 𝟙 a column of ones every Runge–Kutta
-step multiplies y by
+The gain shows on y' = λy. With 𝟙 a column of ones, every Runge–Kutta step multiplies y by
 
-    R(z) = 1 + z bᵀ (1 − zA)⁻¹ 𝟙,   z = hλ.                              (13.2)
+    R(z) = 1 + z bᵀ (I − zA)⁻¹ 𝟙,   z = hλ.                              (13.2)
 
-For an explicit method R is a polynomial and grows without bound, so a fast decay, λ very
-negative, forces a tiny h long after it has died out: the problem is stiff. For an
-implicit one R is rational. |R| ≤ 1 on the whole left half plane is called A-stable, and
-with R(−∞) = 0 too, L-stable: the fast part is put out in one step of any size.
-And a method that looks the same from both ends of the step, a_ij + a_{s+1−i,s+1−j} = b_j, is
+For an explicit method R is a polynomial and grows without bound. So a fast decay, with λ very
+negative, forces a tiny h long after it has died out: the problem is stiff. For an implicit
+method R is rational. If |R| ≤ 1 on the whole left half plane, the method is called A-stable,
+and if R(−∞) = 0 too, L-stable: a fast transient is damped out in a single step, however long.
+A method that looks the same from both ends of the step, a_ij + a_{s+1−i,s+1−j} = b_j, is
 symmetric: its step with −h from y_new is exactly y again. No explicit method is.
 
     implicit_euler     1   L-stable             trapezoid   2   A-stable, symmetric
@@ -25,29 +24,29 @@ symmetric: its step with −h from y_new is exactly y again. No explicit method 
 Solving (13.1). Newton: with ρ_i = h k_i − h f(t + c_i h, Y_i) as what is left over, and the
 hand-written f_y, correct the increments by Δ with
 
-    Σ_j (δ_ij 1 − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −ρ_i,                (13.3)
+    Σ_j (δ_ij I − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −ρ_i,                (13.3)
 
-δ_ij being 1 where i = j and 0 elsewhere. The trap is where to start. (13.1) has other solutions
-than the one that tends to y with h, and from h k_i = h f(t, y) Newton may find one: the implicit
-Euler method would take y' = −y² from 1 to −1 with h = 2, and not to ½. Steps of a given size
-therefore start from h k_i = 0: Y_i is y, or in later blocks (below) what the stages before make of
-it. A method that chooses its steps starts from the increment before, which saves calls of f, and
-its error estimate rejects a wrong solution.
+where δ_ij is 1 for i = j and 0 otherwise. Where to start matters. (13.1) has other solutions than
+the one that tends to y as h tends to 0, and from h k_i = h f(t, y) Newton may find one of
+them: the implicit Euler method would take y' = −y² from 1 to −1 with h = 2, and not to ½. Steps of
+a given size therefore start from h k_i = 0. Then Y_i begins as y plus the increments of the stages
+that are known already. A method that chooses its steps starts from the increment before, which
+saves calls of f, and its error estimate rejects a wrong solution.
 
-Where A falls into blocks, each block's stages are solved once those before them are
+If A falls into blocks, each block's stages are solved once those before them are
 known: a diagonally implicit method (trbdf2, kvaerno5) solves d equations a stage, a fully
 implicit one s d equations once; an explicit stage is a block with a_ii = 0 and no equation.
 Every trajectory of a batch has its own matrix and all are solved in one call. (The third
-stage of kvaerno5 lies beyond the step, so its last step asks f a little after the end.)
+stage of kvaerno5 lies beyond the step, so its last step evaluates f a little after the end.)
 
-The unknowns are the increments and not, as is more usual, Y_i − y, because the
-increments are then known to the precision of the solve; h f evaluated at a stiff Y_i
-would multiply its last digit by hλ. For the same reason the first stage of trapezoid,
-trbdf2 and kvaerno5 is not f(t, y) anew but the last stage of the step before. And since
-e in (10.1) is made of increments that a stiff component can inflate, it is filtered
-first (Hosea and Shampine 1996), with γ = a_ss:
+The unknowns are the increments and not, as is more usual, Y_i − y. The increments are then known to
+the precision of the solve. To compute h f from a stiff Y_i afterwards would multiply the
+rounding error of Y_i by hλ. For the same reason the first stage of trapezoid, trbdf2 and
+kvaerno5 is not f(t, y) evaluated anew, but the last stage of the step before. In a stiff component
+the increments, and with them e in (10.1), are too large by about the factor 1 − hγλ that the
+implicit stages divide by, with γ = a_ss. So e is divided by it too (Hosea and Shampine 1996):
 
-    (1 − hγ f_y) ẽ = e.                                                  (13.4)
+    (I − hγ f_y) ẽ = e.                                                  (13.4)
 
 Next: methods that can be undone exactly without solving anything (chapter 14).
 """
@@ -56,7 +55,6 @@ from fractions import Fraction
 
 import numpy as np
 
-from .states import as_real_as
 from .tableaus import Tableau
 
 S2, S3, S6, S15 = (x ** 0.5 for x in (2, 3, 6, 15))
@@ -122,10 +120,20 @@ def stability_function(tableau, z):
     >>> stability_function(methods["rk4"], np.array([1.0]))      # 1 + 1 + 1/2 + 1/6 + 1/24
     array([2.70833333])
     """
-    A, b, _ = tableau.arrays
+    A, b, _ = tableau.arrays()
     z = np.asarray(z)[..., None, None]
     ones = np.ones((len(b), 1))
     return 1 + (z * b @ np.linalg.solve(np.eye(len(b)) - z * A, ones))[..., 0, 0]  # (13.2)
+
+
+def newton_matrix(h, A, f_y):
+    """The matrices of (13.3), (B, m d, m d), for a batch of B and m stages: A is (m, m), f_y (m, B, d, d)."""
+    m, B, d, _ = f_y.shape
+    M = np.empty((B, m, d, m, d), f_y.dtype)
+    for i in range(m):
+        for j in range(m):
+            M[:, i, :, j, :] = (i == j) * np.eye(d) - h * A[i, j] * f_y[i]         # (13.3)
+    return M.reshape(B, m * d, m * d)
 
 
 def blocks(A):
@@ -138,81 +146,81 @@ def blocks(A):
     return slices
 
 
-def implicit_stepper(f, jacobian, tableau, y, shape, stats, is_solved, predicts=False):
-    """hK and step(t, h, y, k) as from explicit_stepper, the stages solved from (13.1); and `smooth`.
+class ImplicitStepper:
+    """The steps of an implicit method: step(t, h, y, k), which returns what `explicit_step` does.
 
-    jacobian(t, y) is f_y (..., d, d) for y of the given shape (..., d). `is_solved(delta, Y)`
-    decides when Newton stops. It starts from the increment before where `predicts`, and from 0 elsewhere.
-    A step that Newton cannot solve returns a state of NaN.
-    `smooth(e)` filters an error of the last step by (13.4).
+    f(t, y) and jacobian(t, y), f_y as (B, d, d), are functions of flat states y (n,), n = B d.
+    `is_solved(delta, Y)` decides when Newton's method stops. It starts from the increment before if
+    `predicts`, and from 0 if not. A step that Newton's method cannot solve returns a state of NaN.
     """
-    A, b, c = (x.astype(y.real.dtype) for x in tableau.arrays)
-    d, s = shape[-1], tableau.stages
-    hK = np.zeros((s if tableau.is_fsal else s + 1, y.size), y.dtype)
-    last = {"h": np.nan, "f_y": np.zeros((d, d))}
 
-    def step(t, h, y, k):
-        guess = h * as_real_as(y.dtype, np.asarray(k))
+    def __init__(self, f, jacobian, tableau, is_solved, predicts):
+        self.f, self.jacobian, self.tableau = f, jacobian, tableau
+        self.is_solved, self.predicts = is_solved, predicts
+        self.h, self.f_y = None, None                        # of the last stage that was solved
+
+    def step(self, t, h, y, k):
+        A, b, c = self.tableau.arrays(y.dtype)
+        hK, guess = np.zeros((len(b), y.size), y.dtype), h * k
         for block in blocks(A):
             A_block, known = A[block, block], y + A[block, :block.start] @ hK[:block.start]
-            times = [t + float(c_i) * h for c_i in c[block]]
-            if block.start == 0 and tableau.starts_with_velocity:
+            times = [t + c_i * h for c_i in c[block]]
+            if block.start == 0 and self.tableau.starts_with_velocity:
                 hK[0] = guess
             elif not A_block.any():
-                hK[block] = h * as_real_as(y.dtype, np.asarray(f(times[0], known[0])))
-                stats.n_f += 1
+                hK[block] = h * self.f(times[0], known[0])
             else:
-                hK[block] = guess if predicts else 0.0
-                if not newton(times, h, known, A_block, hK[block]):
-                    return np.full_like(y, np.nan), k
+                hK[block] = guess if self.predicts else 0.0
+                if not self.newton(times, h, known, A_block, hK[block]):
+                    return np.full_like(y, np.nan), k, hK
             guess = hK[block.stop - 1]
-        return y + b @ hK[:s], hK[s - 1] / h
+        return y + b @ hK, hK[-1] / h, hK
 
-    def newton(times, h, known, A_block, hk):
-        m = len(times)
+    def newton(self, times, h, known, A, hK):
+        """Solve (13.1) for the increments hK (m, n) of a block, in place; whether that succeeded."""
         for _ in range(MOST_ITERATIONS):
-            Y = known + A_block @ hk                                               # (13.1)
-            rho = hk - h * np.array([np.array(f(t_i, Y_i)) for t_i, Y_i in zip(times, Y)])  # (13.1)
-            as_real_as(y.dtype, rho)
-            f_y = np.array([np.array(jacobian(t_i, Y_i.reshape(shape))) for t_i, Y_i in zip(times, Y)])  # (13.3)
-            stats.n_f, stats.n_jac = stats.n_f + m, stats.n_jac + m
-            f_y, rows = f_y.reshape(m, -1, d, d), rho.reshape(m, -1, d).swapaxes(0, 1)
-            M = -h * np.einsum("ij,ibkl->bikjl", A_block, f_y).reshape(-1, m * d, m * d)  # (13.3)
+            Y = known + A @ hK                                                     # (13.1)
+            rho = hK - h * np.array([self.f(t_i, Y_i) for t_i, Y_i in zip(times, Y)])  # (13.1)
+            f_y = np.array([self.jacobian(t_i, Y_i) for t_i, Y_i in zip(times, Y)])
+            m, B, d, _ = f_y.shape
+            columns = rho.reshape(m, B, d).swapaxes(0, 1).reshape(B, m * d, 1)
             try:
-                delta = -np.linalg.solve(M + np.eye(m * d), rows.reshape(-1, m * d, 1))   # (13.3)
+                delta = np.linalg.solve(newton_matrix(h, A, f_y), -columns)        # (13.3)
             except np.linalg.LinAlgError:
                 return False
-            delta = delta.reshape(-1, m, d).swapaxes(0, 1).reshape(m, -1)
-            hk += delta
-            if not np.isfinite(hk).all():
+            delta = delta.reshape(B, m, d).swapaxes(0, 1).reshape(m, B * d)
+            hK += delta
+            if not np.isfinite(hK).all():
                 return False
-            if is_solved(delta, Y):
-                last.update(h=h, f_y=f_y[-1])
+            if self.is_solved(delta, Y):
+                self.h, self.f_y = h, f_y[-1]
                 return True
         return False
 
-    def smooth(e):
-        M = np.eye(d) - last["h"] * A[-1, -1] * last["f_y"]                        # (13.4)
+    def smooth(self, e):
+        """The error e (n,) of the last step, filtered by (13.4)."""
+        if self.h is None:
+            return e
+        gamma, d = self.tableau.arrays()[0][-1, -1], self.f_y.shape[-1]
+        M = np.eye(d) - self.h * gamma * self.f_y                                  # (13.4)
         return np.linalg.solve(M, e.reshape(-1, d, 1)).reshape(e.shape)            # (13.4)
 
-    return hK, step, smooth
 
+class SolvedToRoundOff:
+    """For fixed steps: Newton's method stops when a correction is round-off, or near it shrinks no more."""
 
-def solved_to_round_off(dtype):
-    """For fixed steps: Newton stops when a correction is round-off, or shrinks no more near it."""
-    eps, last = np.finfo(dtype).eps, [np.inf]
+    def __init__(self, dtype):
+        self.limits, self.last = np.finfo(dtype), np.inf
 
-    def is_solved(delta, Y):
-        size = np.abs(delta).max() / max(np.abs(Y).max(), np.finfo(dtype).tiny)
-        done = size <= 4 * eps or last[0] <= size < NEAR_ROUND_OFF * eps
-        last[0] = np.inf if done else size
-        return bool(done)
-    return is_solved
+    def __call__(self, delta, Y):
+        size = np.abs(delta).max() / max(np.abs(Y).max(), self.limits.tiny)
+        is_solved = size <= 4 * self.limits.eps or self.last <= size < NEAR_ROUND_OFF * self.limits.eps
+        self.last = np.inf if is_solved else size
+        return bool(is_solved)
 
 
 def solved_to_tolerance(tolerances):
-    """For adaptive steps: Newton stops when a correction is a hundredth of the error tolerated."""
+    """For adaptive steps: Newton's method stops when a correction is a hundredth of the error tolerated."""
     def is_solved(delta, Y):
-        return all(tolerances.measure(d, tolerances.scale(np.abs(Y_i))) < NEWTON_SHARE
-                   for d, Y_i in zip(delta, Y))
+        return all(tolerances.measure(d, tolerances.scale(Y_i, Y_i)) < NEWTON_SHARE for d, Y_i in zip(delta, Y))
     return is_solved

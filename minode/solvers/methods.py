@@ -8,7 +8,7 @@ Without b̂, a table makes a method of fixed steps. Euler's is the crudest there
 The midpoint rule (Runge 1895) and Heun's (1900) reach order two with two stages, the
 first through the middle of the step, the second through its end. Kutta (1901) found
 both methods of order four: the classical one, and the 3/8 rule, whose error is a
-little smaller and whose f is asked at four times instead of three. (torchdiffeq calls
+little smaller and which evaluates f at four times instead of three. (torchdiffeq calls
 the 3/8 rule rk4.)
 
 With b̂, the difference of two results of the same stages estimates the error:

@@ -12,8 +12,8 @@ the start v = f(t₀, y₀), and reflects it in the velocity at the middle of th
 
     y½ = y + h/2 v,   v_new = 2 f(t + h/2, y½) − v,   y_new = y½ + h/2 v_new.   (14.1)
 
-Take the step with −h from (y_new, v_new): it passes through the same y½, asks f the same
-question, and reflects v_new back to v. One call of f a step, order two.
+Take the step with −h from (y_new, v_new): it passes through the same y½, evaluates
+f there again, and reflects v_new back to v. One call of f a step, order two.
 
 Reversible Heun (Kidger et al. 2021) carries a second state z, at the start z = y₀, and
 its velocity:
@@ -24,37 +24,44 @@ With −h from (y_new, z_new) the first line gives 2y_new − z_new − h f(t_ne
 a step, since f(t_new, z_new) is the next step's f(t, z); order two.
 
 Any method Ψ, where Ψ_h(t, y) is the increment Σ b_i h k_i of its step (McCallum and Foster
-2024), with a second state z and a coupling number λ a little less than one:
+2024), with a second state z and a coupling number c a little less than one:
 
-    y_new = λ y + (1 − λ) z + Ψ_h(t, z),   z_new = z − Ψ_{−h}(t_new, y_new).    (14.3)
+    y_new = c y + (1 − c) z + Ψ_h(t, z),   z_new = z − Ψ_{−h}(t_new, y_new).    (14.3)
 
 Read backwards, each line can be undone, the second first:
 
-    z = z_new + Ψ_{−h}(t_new, y_new),   y = ( y_new − (1 − λ) z − Ψ_h(t, z) ) / λ.   (14.4)
+    z = z_new + Ψ_{−h}(t_new, y_new),   y = ( y_new − (1 − c) z − Ψ_h(t, z) ) / c.   (14.4)
 
 The order is that of Ψ, as h tends to 0; two evaluations of Ψ a step.
 
-The trap. A step acts on two copies, the solution and the difference v − f or y − z that
-started at nothing but its own errors, and on y' = μy the product of their factors, the
-determinant of the step, is −1 in (14.1) and (14.2) and λ in (14.3). So where y falls by
-e^{−x} a step, the difference grows by e^{x}, or by λ e^{x}, and on a decaying problem it ends
-up larger than what is left of y; it is damped only if λ < e^{−x}. A smaller λ damps more,
-and therefore (14.4) amplifies more: on the way back all factors are the inverse ones. Where y
-neither grows nor falls, round-off grows by 1/λ a step, by λ⁻ⁿ in n. λ = 0.999 is the compromise
-taken here: 2.7 after a thousand steps, 22,000 after ten thousand. Where y grows by e^{x} a step, the
-round-off of e^{nx} at the end grows by e^{x} more, or e^{x}/λ, a step on the way back, while y itself
-shrinks. From y₀ = 1 along y' = y to t = 20 and back, in steps of 0.05, none of the three meets y₀ again to
-more than two digits; from t = 25, to any.
+How far reversal reaches. A step acts on two copies: the solution, and the difference v − f or
+y − z, which begins as the error of the first step. On y' = λy with x = hλ, (14.1) is a matrix
+that takes (y, v) to (y_new, v_new), and (14.2) one that takes (y, z) to (y_new, z_new):
 
-Next: one door to all of this (chapter 15).
+    [ 1 + x   h x/2 ]          [ 1 + x   x²/2  ]
+    [ 2λ      x − 1 ],         [ 2       x − 1 ].
+
+Both have the determinant −1, and (14.3) has the determinant c. The determinant is the product of the
+factors by which the solution and the difference change. So if y falls by e^{−x} a step, the
+difference grows by e^{x}, or by c e^{x}. On a decaying problem it ends up larger than what is left
+of y, unless c < e^{−x}. A smaller c damps more, and so (14.4) amplifies more, since on the way back all
+factors are inverted. If y neither grows nor falls, round-off grows by 1/c a step: c = 0.999, which is
+used here, makes that 2.7 after a thousand steps and 22,000 after ten thousand.
+
+If y grows by e^{x} a step, rounding errors of relative size u at the end grow by a further e^{x}, or
+e^{x}/c, in each step on the way back, while y itself shrinks. Take y' = y from y₀ = 1 to t = 20 and back
+in steps of 0.05. Leapfrog and reversible Heun miss y₀ by a few thousandths or hundredths of it, as the
+rounding falls, and reversible("rk4") by several times y₀. From t = 25 all three miss it by far.
+
+Next: one function for every solve (chapter 15).
 """
 
 import numpy as np
 
-from .dense import interpolant, stages_of
+from .dense import dense_output
 from .explicit import Grid
 from .implicit import IMPLICIT_MIDPOINT
-from .states import SolverError, copied, pose
+from .states import SolverError, initial_value_problem
 
 COUPLING = 0.999
 
@@ -101,10 +108,17 @@ class Reversible:
         self.tableau, self.coupling = tableau, coupling
 
     def increment(self, f, t, h, y):
-        """Ψ_h(t, y)."""
-        _, hK = stages_used(f, self.tableau, t, h, y)
-        b = self.tableau.arrays[1][:len(hK)]
-        return b.astype(y.real.dtype) @ hK                                         # (9.3) (14.3)
+        """Ψ_h(t, y) = Σ b_i h k_i."""
+        b, hK = self.tableau.arrays(y.dtype)[1], self.increments(f, t, h, y)
+        return b[:len(hK)] @ hK                                                    # (14.3)
+
+    def increments(self, f, t, h, y):
+        """h k_i (r, n) of the r stages that Ψ depends on: (9.1) and (9.2), without a last stage of weight 0."""
+        A, _, c = self.tableau.arrays(y.dtype)
+        hK = np.empty((self.tableau.used, y.size), y.dtype)
+        for i in range(len(hK)):
+            hK[i] = h * f(t + c[i] * h, y + A[i, :i] @ hK[:i])
+        return hK
 
     def start(self, f, t, y):
         return y, y
@@ -120,30 +134,16 @@ class Reversible:
         return (y_new - (1 - c) * z - self.increment(f, t, h, z)) / c, z           # (14.4)
 
 
-def stages_used(f, tableau, t, h, y):
-    """Y_i and h k_i, (s, n) each, of the stages that a step from (t, y) depends on."""
-    A, c, _ = stages_of(tableau, False)
-    Y, hK = np.empty((2, len(c), *y.shape), y.dtype)
-    for i in range(len(c)):
-        Y[i] = y + A[i, :i].dot(hK[:i])                                            # (9.1) (14.3)
-        hK[i] = h * f(t + c[i] * h, Y[i])                                          # (9.2) (14.3)
-    return Y, hK
-
-
 REVERSIBLE = (AsynchronousLeapfrog(), ReversibleHeun())
-TWO_ENDS = interpolant(IMPLICIT_MIDPOINT)       # Hermite's cubic, from Δy and f at both ends
+TWO_ENDS = dense_output(IMPLICIT_MIDPOINT)      # Hermite's cubic, from Δy and f at both ends
 
 
-def reversible_steps(problem, method, grid, stats, max_steps=np.inf):
-    """The steps of a reversible method along a `Grid`; their one increment is y_new − y.
+def reversible_steps(problem, method, grid, max_steps=np.inf):
+    """The steps (t, h, y, t_new, y_new, hK) of a reversible method along a `Grid`; their one increment is y_new − y.
 
-    Raises SolverError where the new state is not finite, and after max_steps steps.
+    Raises SolverError if the new state is not finite, and after max_steps steps.
     """
-    def f(t, y):
-        stats.n_f += 1
-        return copied(problem.y.dtype, problem.f(t, y) if stats.n_f > 1 else problem.first(t, y))
-
-    state = None
+    f, stats, state = problem.f, problem.stats, None
     for t, t_new in grid:
         if state is None:
             state = method.start(f, t, problem.y)
@@ -160,7 +160,7 @@ def reversible_steps(problem, method, grid, stats, max_steps=np.inf):
 def round_trip(method, f, y0, t):
     """The state met at t[0] after stepping a reversible method along t and back.
 
-    It is y0, but for what the way back makes of round-off.
+    In exact arithmetic it is y0; what it misses is round-off, amplified on the way back.
 
     >>> from minode import methods
     >>> t, y0 = np.linspace(0.0, 5.0, 51), np.array([1.0, 0.5])
@@ -168,10 +168,10 @@ def round_trip(method, f, y0, t):
     >>> bool(np.abs(back - y0).max() < 1e-13)
     True
     """
-    problem = pose(f, y0, t)
+    problem = initial_value_problem(f, y0, t)
     state = method.start(problem.f, float(problem.t[0]), problem.y)
     for t, t_new in Grid(problem.t):
         state = method.step(problem.f, t, t_new, state)
     for t, t_new in reversed(Grid(problem.t)):
         state = method.back(problem.f, t_new, t, state)
-    return problem.unpack(state[0])
+    return problem.unflatten(state[0])

@@ -24,8 +24,8 @@ for all time.
 
 Euler's step follows the tangent at the left end. Expand the solution at t_{i−1}:
 y(t_i) = y + h y' + h²/2 y'' + …, so each step is wrong by h²/2 y'', and T/h steps
-by a multiple of h: order one. The classical method asks f four times and weighs
-the answers so that the expansion agrees through h⁴: order four.
+by a multiple of h: order one. The classical method evaluates f four times and weights
+the values so that the expansion agrees through h⁴: order four.
 
     k₁ = f(t_{i−1},       y_{i−1})                                       (6.2)
     k₂ = f(t_{i−1} + h/2, y_{i−1} + h/2 k₁)                              (6.3)
@@ -52,7 +52,7 @@ Next: both methods, and all others, as tables of numbers (chapter 7).
 
 import numpy as np
 
-from .states import Solution, SolverError, copied, pose
+from .states import Solution, SolverError, initial_value_problem
 
 
 def odeint_euler(f, y0, t):
@@ -61,7 +61,7 @@ def odeint_euler(f, y0, t):
     f(t, y) returns dy/dt with the shape of y; y0 is an array or a tuple of
     arrays; t is (N,), sorted up or down. Returns the states at t, (N, ...), the
     first of them y0. ValueError or TypeError for unusable input, SolverError
-    (with the states so far) where f turns infinite or NaN. Euler (1768).
+    (with the states so far) if f turns infinite or NaN. Euler (1768).
 
     >>> t = np.linspace(0.0, 10.0, 101)
     >>> float(odeint_euler(lambda t, y: y, 2.0, t)[-1])            # exact: 44052.9...
@@ -69,7 +69,7 @@ def odeint_euler(f, y0, t):
     """
     def step(f, t, h, y):
         return y + h * f(t, y)                                                     # (6.1)
-    return _march(step, f, y0, t)
+    return one_step_per_interval(step, f, y0, t)
 
 
 def odeint_rk4(f, y0, t):
@@ -89,28 +89,21 @@ def odeint_rk4(f, y0, t):
         k3 = f(t + h / 2, y + h / 2 * k2)                                          # (6.4)
         k4 = f(t + h, y + h * k3)                                                  # (6.5)
         return y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)                             # (6.6)
-    return _march(step, f, y0, t)
+    return one_step_per_interval(step, f, y0, t)
 
 
-def _march(step, f, y0, t):
-    """The states at t, from one step(f, t, h, y) for each interval."""
-    problem = pose(f, y0, t)
+def one_step_per_interval(step, f, y0, t):
+    """The states at t, each from the one before by step(f, t, h, y)."""
+    problem = initial_value_problem(f, y0, t)
     times = problem.t.tolist()
     ys = np.empty((len(times), problem.y.size), problem.y.dtype)
     ys[0] = problem.y
-
-    def velocity(t, y):
-        return copied(ys.dtype, problem.f(t, y))             # f may hand out the same array each time
-
-    f_i = problem.first
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         for i in range(1, len(times)):
-            if times[i] == times[i - 1]:                     # no step, and f is not asked
-                ys[i] = ys[i - 1]
-                continue
-            ys[i], f_i = step(f_i, times[i - 1], times[i] - times[i - 1], ys[i - 1]), velocity
+            h = times[i] - times[i - 1]
+            ys[i] = step(problem.f, times[i - 1], h, ys[i - 1]) if h else ys[i - 1]
             if not np.isfinite(ys[i]).all():
                 raise SolverError(
                     f"the state is no longer finite after the step from t = {times[i - 1]} to {times[i]}",
-                    times[i - 1], Solution(problem.t[:i], problem.unpack(ys[:i])))
-    return problem.unpack(ys)
+                    times[i - 1], Solution(problem.t[:i], problem.unflatten(ys[:i])))
+    return problem.unflatten(ys)

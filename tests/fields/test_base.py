@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.integrate import solve_ivp
 
-from minode import MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, VectorField, odeint
+from minode import MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, VectorField, odeint, pullback
 from minode.gradients.checks import complex_step
 from tests.strategies import (KINKED, SMOOTH, arrays, assert_agree, batches, clocks, complex_columns, mlps,
                               physics)
@@ -48,7 +48,7 @@ def toys(draw):
 def test_a_field_is_solved_as_it_stands_and_knows_nothing_but_its_three_arguments():
     f, y0, t = Toy(), np.array([0.5, -0.3]), np.linspace(-0.5, 1.0, 4)
     for theta in (np.array([1.0, -0.7, 0.4]), np.array([-0.3, 0.2, 1.1]), np.array([1.0, -0.7, 0.4])):
-        ys = odeint(lambda t, y: f(t, y, theta), y0, t, method="rk4", step_size=2e-3)
+        ys = odeint(f, y0, t, theta, method="rk4", step_size=2e-3)
         reference = solve_ivp(lambda t, y: [theta[0] * y[1] * np.sin(t) + theta[1] * y[0]**2,
                                             theta[2] * y[0] * y[1] + theta[0]**2 * t],
                               (t[0], t[-1]), y0, "DOP853", t, rtol=1e-13, atol=1e-14)
@@ -56,21 +56,33 @@ def test_a_field_is_solved_as_it_stands_and_knows_nothing_but_its_three_argument
         assert_agree(ys, reference.y.T, REFERENCE)
 
 
-@pytest.mark.eq("1.1", "1.3")
+@pytest.mark.eq("1.1", "1.3", "4.1", "4.3", "4.4")
 @given(st.data(), st.one_of(every_field, toys()), st.lists(batches, min_size=1, max_size=4))
-def test_a_bound_field_gives_what_the_field_does_and_sums_the_share_of_theta(data, field, shapes):
+def test_value_and_vjp_is_the_velocity_and_the_product_of_its_own_point(data, field, shapes):
     f, theta = field
-    bound = f.bind(theta, np.zeros(f.dim))
-    assert not bound.a_f_theta().any()
-    velocities, pulled, total = [], [], np.zeros(f.n_params)
-    for batch in shapes:                                    # what one call returns, the next must not touch
-        t, y, a = data.draw(clocks(batch)), *(data.draw(arrays((*batch, f.dim))) for _ in range(2))
-        a_f_y, a_f_theta = f.vjp(t, y, theta, a)
-        velocities.append((bound(t, y), f(t, y, theta)))
-        pulled.append((bound.vjp(t, y, a), a_f_y))
-        total = total + a_f_theta
-    for got, expected in [*velocities, *pulled, (bound.a_f_theta(), total)]:
-        assert_agree(got, expected, ROUND_OFF)
+    points = []
+    for batch in shapes:                                    # all points first: each function keeps its own
+        t, y = data.draw(clocks(batch)), data.draw(arrays((*batch, f.dim)))
+        value, vjp = f.value_and_vjp(t, y, theta)
+        assert_agree(value, f(t, y, theta), ROUND_OFF)
+        points.append((t, y, vjp))
+    for t, y, vjp in [*points, *reversed(points)]:          # in any order, and as often as one likes
+        a = data.draw(arrays(y.shape))
+        for got, expected in zip(vjp(a), f.vjp(t, y, theta, a), strict=True):
+            assert_agree(got, expected, ROUND_OFF)
+
+
+@given(st.data(), st.one_of(every_field, toys()), batches)
+def test_what_a_field_has_returned_stays_as_it_was(data, field, batch):
+    f, theta = field
+    returned = []
+    for _ in range(3):                                      # what one call returns, the next must not touch
+        t, (y, w, a) = data.draw(clocks(batch)), (data.draw(arrays((*batch, f.dim))) for _ in range(3))
+        value, vjp = f.value_and_vjp(t, y, theta)
+        for array in (value, *vjp(a), *vjp(w), f(t, y, theta), *f.vjp(t, y, theta, a), f.jvp(t, y, theta, w, theta),
+                      f.jacobian(t, y, theta), f.param_jacobian(t, y, theta), f.time_derivative(t, y, theta)):
+            returned.append((array, array.copy()))
+    assert all(np.array_equal(array, then) for array, then in returned)
 
 
 @pytest.mark.eq("1.2")
@@ -95,22 +107,21 @@ def test_vjp_is_the_gradient_of_the_weighted_sum_over_components_and_batch(data,
     assert_agree(a_f_theta, together, ROUND_OFF)
 
 
-@pytest.mark.eq("1.3", "4.3", "4.4", "4.5")
+@pytest.mark.eq("1.3", "4.3", "4.5", "4.6")
 @given(st.data(), st.one_of(every_field, toys()), batches)
-def test_a_linearized_field_is_its_jacobian_and_pulls_back_to_theta_as_often_as_asked(data, field, batch):
+def test_vjp_from_each_unit_vector_gives_the_rows_of_both_matrices(data, field, batch):
     f, theta = field
     t, y = data.draw(clocks(batch)), data.draw(arrays((*batch, f.dim)))
-    bound, total = f.bind(theta, y), np.zeros(f.n_params)
-    f_y, pull_theta = bound.linearize(t, y)
-    assert_agree(f_y, f.jacobian(t, y, theta), ROUND_OFF)
-    for a in (data.draw(arrays(y.shape)), data.draw(arrays(y.shape))):
-        pull_theta(a)
-        total += f.vjp(t, y, theta, a)[1]
-        assert_agree(bound.a_f_theta(), total, ROUND_OFF)
+    _, vjp = f.value_and_vjp(t, y, theta)
+    f_y, f_theta = f.jacobian(t, y, theta), f.param_jacobian(t, y, theta)
+    for i, unit in enumerate(np.eye(f.dim)):
+        a_f_y, a_f_theta = vjp(np.broadcast_to(unit, y.shape))
+        assert_agree(a_f_y, f_y[..., i, :], ROUND_OFF)
+        assert_agree(a_f_theta, f_theta[..., i, :].reshape(-1, f.n_params).sum(axis=0), ROUND_OFF)
 
 
 @pytest.mark.eq("1.3")
-def test_the_parameters_get_the_sum_of_what_all_trajectories_have_to_say():
+def test_the_parameters_get_the_sum_over_all_trajectories():
     f, theta, y = Toy(), np.array([1.0, -0.7, 0.4]), np.array([0.5, -0.3])
     _, one = f.vjp(0.3, y, theta, np.array([1.0, 2.0]))
     _, five = f.vjp(0.3, np.tile(y, (5, 1)), theta, np.tile([1.0, 2.0], (5, 1)))
@@ -159,7 +170,7 @@ def test_no_argument_of_a_field_is_written_to(data, field):
         array.flags.writeable = False                       # to write to it now is an error
     f(t, y, theta), f.jacobian(t, y, theta), f.param_jacobian(t, y, theta), f.time_derivative(t, y, theta)
     f.jvp(t, y, theta, w, dtheta), f.vjp(t, y, theta, a), f.vjp_derivative(t, y, theta, a, w, dtheta)
-    f.bind(theta, y)(t, y), f.bind(theta, y).vjp(t, y, a)
+    f.value_and_vjp(t, y, theta)[1](a)
 
 
 @pytest.mark.parametrize("call", ["__call__", "jacobian", "param_jacobian", "time_derivative"])
@@ -177,8 +188,10 @@ def all_of(f, t, y, theta, w, dtheta, a):
     """What every method of a field gives, by name."""
     values = {name: getattr(f, name)(t, y, theta)
               for name in ("__call__", "jacobian", "param_jacobian", "time_derivative")}
-    values["jvp"], values["bind"] = f.jvp(t, y, theta, w, dtheta), f.bind(theta, y)(t, y)
-    for name, pair in (("vjp", f.vjp(t, y, theta, a)), ("vjp_derivative", f.vjp_derivative(t, y, theta, a, w, dtheta))):
+    values["jvp"] = f.jvp(t, y, theta, w, dtheta)
+    values["value"], vjp = f.value_and_vjp(t, y, theta)
+    for name, pair in (("vjp", f.vjp(t, y, theta, a)), ("its vjp", vjp(a)),
+                       ("vjp_derivative", f.vjp_derivative(t, y, theta, a, w, dtheta))):
         values[name], values[f"{name}, θ"] = pair
     return values
 
@@ -189,9 +202,124 @@ SHIPPED += [MLP([3 + sees_time, 4, 3], [name, "tanh"]) for name in SMOOTH + KINK
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
 @pytest.mark.parametrize("f", SHIPPED, ids=lambda f: repr(f) if isinstance(f, MLP) else f"{type(f).__name__}({f.dim})")
-def test_every_method_of_a_field_answers_in_the_dtype_that_it_is_asked_in(f, dtype):
+def test_every_method_of_a_field_returns_the_dtype_that_it_was_given(f, dtype):
     y, w, a = (np.full((2, f.dim), x, dtype) for x in (0.3, 0.7, -0.2))
     theta, dtheta = np.linspace(-1, 1, f.n_params).astype(dtype), np.linspace(1, 0, f.n_params).astype(dtype)
     for t in (0.5, 1, np.float64(0.5), np.full(2, 0.5)):               # times are float64 always
         found = {name: value.dtype for name, value in all_of(f, t, y, theta, w, dtheta, a).items()}
         assert found == dict.fromkeys(found, np.dtype(dtype))
+
+
+# -- value_and_vjp of subclasses ----------------------------------------------------------------
+
+class MinusY(MLP):
+    """An MLP minus y, which rewrites f and its products: the fast value_and_vjp of MLP knows nothing of them."""
+
+    def __call__(self, t, y, theta):
+        return super().__call__(t, y, theta) - y
+
+    def vjp(self, t, y, theta, a):
+        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
+        return a_f_y - a, a_f_theta
+
+
+class OnlyValue(MLP):
+    def __call__(self, t, y, theta):
+        return 2 * super().__call__(t, y, theta)
+
+
+class OnlyProduct(MLP):
+    def vjp(self, t, y, theta, a):
+        return tuple(2 * part for part in super().vjp(t, y, theta, a))
+
+
+class Twice:
+    """Not a field by itself: something to mix into one."""
+
+    def vjp(self, t, y, theta, a):
+        return tuple(2 * part for part in super().vjp(t, y, theta, a))
+
+
+class Mixed(Twice, MLP):
+    pass
+
+
+class Heir(MinusY):
+    pass
+
+
+DEFAULT = VectorField.value_and_vjp
+
+
+@pytest.mark.parametrize("kind", [MinusY, OnlyValue, OnlyProduct, Mixed, Heir])
+@given(data=st.data(), batch=batches)
+def test_a_subclass_that_writes_f_or_vjp_anew_has_a_value_and_vjp_that_says_the_same(kind, data, batch):
+    f = kind([4, 5, 3], ["swish", "tanh"])
+    t, y, a = data.draw(clocks(batch)), data.draw(arrays((*batch, 3))), data.draw(arrays((*batch, 3)))
+    theta = data.draw(arrays(f.n_params, bound=1.0))
+    assert kind.value_and_vjp is DEFAULT
+    value, vjp = f.value_and_vjp(t, y, theta)
+    assert np.array_equal(value, f(t, y, theta))
+    assert all(map(np.array_equal, vjp(a), f.vjp(t, y, theta, a)))
+
+
+def test_the_gradient_of_such_a_subclass_is_that_of_the_field_it_is():
+    class FromMatrices(VectorField):                        # the same right-hand side, products from the matrices
+        dim, n_params = 2, 22
+
+        def __call__(self, t, y, theta):
+            return net(t, y, theta) - y
+
+        def jacobian(self, t, y, theta):
+            return net.jacobian(t, y, theta) - np.eye(2)
+
+        def param_jacobian(self, t, y, theta):
+            return net.param_jacobian(t, y, theta)
+
+    net, rng = MLP([2, 4, 2], ["tanh", "sin"]), np.random.default_rng(0)
+    theta, (y0, cotangent) = net.init(rng), rng.normal(size=(2, 3, 2))
+    options = {"method": "rk4", "step_size": 0.25}
+    got, expected, plain = (pullback(f, y0, [0.0, 1.0], theta, cotangent, **options) for f in
+                            (MinusY([2, 4, 2], ["tanh", "sin"]), FromMatrices(), net))
+    for part in ("y0", "theta"):
+        assert_agree(getattr(got, part), getattr(expected, part), ROUND_OFF)
+        assert np.abs(getattr(got, part) - getattr(plain, part)).max() > 0.01
+
+
+def test_a_subclass_that_writes_neither_keeps_the_fast_one_and_one_of_its_own_is_kept():
+    class Named(MLP):
+        def __init__(self):
+            super().__init__([3, 4, 2], ["tanh", "tanh"])
+
+    class Own(MLP):
+        def __call__(self, t, y, theta):
+            return -super().__call__(t, y, theta)
+
+        def vjp(self, t, y, theta, a):
+            return super().vjp(t, y, theta, -a)
+
+        def value_and_vjp(self, t, y, theta):
+            value, vjp = super().value_and_vjp(t, y, theta)
+            return -value, lambda a: vjp(-a)
+
+    class OfOwn(Own):
+        pass
+
+    assert MLP.value_and_vjp is not DEFAULT and Named.value_and_vjp is MLP.value_and_vjp
+    assert Own.value_and_vjp is not DEFAULT and OfOwn.value_and_vjp is Own.value_and_vjp
+    assert all(field.value_and_vjp is DEFAULT for field in (Linear, CubicSpiral, LotkaVolterra, VanDerPol, Toy))
+    f, y, theta = Own([2, 2], ["tanh"]), np.ones(2), np.linspace(-1, 1, 6)
+    value, vjp = f.value_and_vjp(0.0, y, theta)
+    assert np.array_equal(value, f(0.0, y, theta)) and np.array_equal(vjp(y)[1], f.vjp(0.0, y, theta, y)[1])
+
+
+@pytest.mark.eq("1.3")
+@given(st.one_of(every_field, toys()))
+def test_an_empty_batch_has_empty_derivatives_and_adds_nothing_to_theta(field):
+    f, theta = field
+    y = np.ones((0, f.dim))
+    a_f_y, a_f_theta = f.vjp(0.5, y, theta, y)
+    assert f(0.5, y, theta).shape == a_f_y.shape == f.jvp(0.5, y, theta, y, theta).shape == (0, f.dim)
+    assert np.array_equal(a_f_theta, np.zeros(f.n_params))
+    assert f.jacobian(0.5, y, theta).shape == (0, f.dim, f.dim)
+    assert f.param_jacobian(0.5, y, theta).shape == (0, f.dim, f.n_params)

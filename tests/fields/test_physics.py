@@ -18,6 +18,11 @@ FIELDS = [pytest.param(Linear(1), marks=pytest.mark.eq("2.1"), id="Linear(1)"),
           pytest.param(LotkaVolterra(), marks=pytest.mark.eq("2.2"), id="LotkaVolterra"),
           pytest.param(VanDerPol(), marks=pytest.mark.eq("2.3"), id="VanDerPol"),
           pytest.param(CubicSpiral(), marks=pytest.mark.eq("2.4"), id="CubicSpiral")]
+SECOND = [pytest.param(Linear(1), marks=pytest.mark.eq("2.7"), id="Linear(1)"),
+          pytest.param(Linear(3), marks=pytest.mark.eq("2.7"), id="Linear(3)"),
+          pytest.param(CubicSpiral(), marks=pytest.mark.eq("2.7"), id="CubicSpiral"),
+          pytest.param(LotkaVolterra(), marks=pytest.mark.eq("2.8"), id="LotkaVolterra"),
+          pytest.param(VanDerPol(), marks=pytest.mark.eq("2.9"), id="VanDerPol")]
 EXPONENTIAL = 1e-12          # expm of a 3 × 3 matrix of norm up to 6, by scaling and squaring
 positive = st.floats(0.1, 5.0)
 
@@ -35,7 +40,7 @@ def test_hand_written_derivatives_are_those_of_the_complex_step(f, data, batch):
     assert np.array_equal(f(0.0, y, theta), f(1.0, y, theta))
 
 
-@pytest.mark.parametrize("f", FIELDS)
+@pytest.mark.parametrize("f", SECOND)
 @given(data=st.data(), batch=batches)
 def test_the_change_of_the_vector_jacobian_product_is_that_of_the_complex_step(f, data, batch):
     y, a, w = (data.draw(arrays((*batch, f.dim))) for _ in range(3))
@@ -72,6 +77,35 @@ def test_the_derivatives_of_both_matrix_fields_written_out_once():
     assert np.array_equal(CubicSpiral().param_jacobian(0.0, y, A), [[8, 27, 0, 0], [0, 0, 8, 27]])
 
 
+@pytest.mark.eq("2.2", "2.3")
+def test_the_derivatives_of_both_oscillators_written_out_once():
+    y, theta = np.array([2.0, 3.0]), np.array([1.0, 10.0, 100.0, 1000.0])
+    assert np.array_equal(LotkaVolterra()(0.0, y, theta), [2 - 60, -300 + 6000])
+    assert np.array_equal(LotkaVolterra().jacobian(0.0, y, theta), [[1 - 30, -20], [3000, 2000 - 100]])
+    assert np.array_equal(LotkaVolterra().param_jacobian(0.0, y, theta), [[2, -6, 0, 0], [0, 0, -3, 6]])
+    assert np.array_equal(VanDerPol()(0.0, y, theta[1:2]), [3, 10 * -3 * 3 - 2])
+    assert np.array_equal(VanDerPol().jacobian(0.0, y, theta[1:2]), [[0, 1], [-2 * 10 * 6 - 1, 10 * -3]])
+    assert np.array_equal(VanDerPol().param_jacobian(0.0, y, theta[1:2]), [[0], [-9]])
+
+
+@pytest.mark.parametrize("f, theta, dtheta, d_y, d_theta", [
+    pytest.param(CubicSpiral(), [1, 2, 3, 4], [1, 0, 0, -1], [372, -873], [60, -135, 84, -189],
+                 marks=pytest.mark.eq("2.7"), id="CubicSpiral"),
+    pytest.param(Linear(2), [1, 2, 3, 4], [1, 0, 0, -1], [5, -7], [5, -5, 7, -7],
+                 marks=pytest.mark.eq("2.7"), id="Linear"),
+    pytest.param(LotkaVolterra(), [1, 2, 3, 4], [1, -1, 2, 1], [23, 28], [5, -5, 7, 7],
+                 marks=pytest.mark.eq("2.8"), id="LotkaVolterra"),
+    pytest.param(VanDerPol(), [4], [1], [-140, -133], [-63], marks=pytest.mark.eq("2.9"), id="VanDerPol")])
+def test_the_second_derivatives_worked_by_hand_once(f, theta, dtheta, d_y, d_theta):
+    y, a, w = np.array([[2.0, 3.0], [5.0, 7.0], [1.0, -1.0]])
+    theta, dtheta = np.array(theta, float), np.array(dtheta, float)
+    got_y, got_theta = f.vjp_derivative(0.0, y, theta, a, w, dtheta)
+    assert np.array_equal(got_y, d_y) and np.array_equal(got_theta, d_theta)
+    two = [np.stack([x, x]) for x in (y, a, w)]
+    batch_y, batch_theta = f.vjp_derivative(0.0, two[0], theta, *two[1:], dtheta)
+    assert np.array_equal(batch_y, [d_y, d_y]) and np.array_equal(batch_theta, 2 * np.array(d_theta))
+
+
 @pytest.mark.eq("2.5", "2.6")
 @pytest.mark.parametrize("f", [Linear(1), Linear(3), CubicSpiral()], ids=["Linear(1)", "Linear(3)", "CubicSpiral"])
 @given(data=st.data(), batch=batches)
@@ -102,6 +136,10 @@ def test_the_spiral_winds_inwards(y):
     # d/dt (y₁⁴ + y₂⁴)/4 = y³ · A y³, and the skew part of A does not contribute.
     assert_agree(y**3 @ f(0.0, y, theta), -0.1 * np.sum(y**6), ROUND_OFF)
     assert np.all(f(0.0, np.array([0.0, 1.0]), theta) == [2.0, -0.1])
+    # Clockwise, y₁ y₂' < y₂ y₁'; with y³ A, the product that torchdiffeq forms, the other way.
+    for velocity, sense in ((f(0.0, y, theta), -1), (y**3 @ theta.reshape(2, 2), 1)):
+        turn = y[0] * velocity[1] - y[1] * velocity[0]
+        assert_agree(turn, sense * 2 * np.sum(y**4) - 0.1 * (y[0] * y[1]**3 - y[1] * y[0]**3), ROUND_OFF)
 
 
 @pytest.mark.eq("2.2")
@@ -140,13 +178,22 @@ def test_van_der_pol_gains_energy_inside_the_unit_strip_and_loses_it_outside(x, 
     assert_agree(f(0.0, np.array([x, 0.0]), theta), [0.0, -x], ROUND_OFF)
 
 
+@pytest.mark.eq("2.3")
+def test_van_der_pol_is_stiff_for_large_mu():
+    mu = np.array([1000.0])
+    y = np.array([2.0, 2.0 / (mu[0] * (1 - 2.0**2))])       # where it creeps: y₂' is zero
+    attraction = np.linalg.eigvals(VanDerPol().jacobian(0.0, y, mu)).real.min()
+    speed = np.linalg.norm(VanDerPol()(0.0, y, mu)) / np.linalg.norm(y)
+    assert -attraction > 0.9 * 3 * mu[0] and speed < 1.1 / (3 * mu[0])
+
+
 @pytest.mark.parametrize("f", FIELDS)
 def test_a_float32_state_has_a_float32_velocity(f):
     y, theta = np.ones((2, f.dim), np.float32), np.ones(f.n_params, np.float32)
     assert f(0.5, y, theta).dtype == np.float32
 
 
-@pytest.mark.parametrize("dim", [0, -1, 2.0, "2", None])
+@pytest.mark.parametrize("dim", [0, -1, 2.0, "2", None, True])
 def test_a_linear_field_needs_a_positive_whole_dimension(dim):
     with pytest.raises(ValueError, match=f"dim must be a positive integer, not {dim!r}"):
         Linear(dim)

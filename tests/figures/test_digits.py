@@ -7,6 +7,7 @@ from figures import _digits, digits, learning_digits
 from . import computed, listed, says
 
 CHEN = 1 / 3                    # the part of the parameters with which Chen and others found the same error
+A_FIFTH = 0.05                  # how nearly a caption's fifth is one, of megabytes with one decimal
 SAME_DATA = 1e-12               # of an image moved by nothing
 
 
@@ -37,12 +38,14 @@ def test_the_same_block_is_as_good_as_layers_and_as_an_ode_and_only_one_of_them_
 
 
 @pytest.mark.eq("25.6", "19.1", "17.2")
-def test_with_two_steps_there_is_nothing_to_save():
+def test_with_two_steps_there_is_little_to_save():
     costs = computed("digits")["costs"]
     memory, calls, products = (dict(zip(costs, column)) for column in zip(*costs.values()))
-    assert memory["residual network", "discrete"] > memory["ODE-Net", "discrete"]
-    frugal = [memory["ODE-Net", route] / memory["ODE-Net", "discrete"] for route in ("checkpoint", "backsolve")]
-    assert 0.8 < min(frugal) and max(frugal) < 1.3            # backsolve even takes a little more
+    discrete = memory["ODE-Net", "discrete"]
+    assert 0.8 < memory["residual network", "discrete"] / discrete < 1.25
+    assert says("digits", "checkpoint needs a fifth less, and backsolve more")
+    assert abs(memory["ODE-Net", "checkpoint"] / discrete - 0.8) < A_FIFTH
+    assert 1.0 < memory["ODE-Net", "backsolve"] / discrete < 1.3
     assert products["ODE-Net", "discrete"] == 12 == 2 * products["residual network", "discrete"]   # two steps
     assert calls["ODE-Net", "checkpoint"] == 28
 

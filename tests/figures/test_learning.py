@@ -16,7 +16,7 @@ OF_A_CYCLE = 5e-3                                       # a mean over cycles cut
 GAUSS_NEWTON = 0.1                                      # J'J against the whole Hessian, residuals of 0.2
 
 
-@pytest.mark.eq("2.2", "20.1", "21.1", "23.4")
+@pytest.mark.eq("2.2", "20.1", "21.3", "23.4")
 def test_newton_finds_the_optimum_that_least_squares_finds_and_the_published_means_are_near():
     data = computed("hare_and_lynx")
     counts, T = hare_and_lynx.COUNTS, hare_and_lynx.T
@@ -47,7 +47,7 @@ def test_newton_finds_the_optimum_that_least_squares_finds_and_the_published_mea
     assert np.abs(cycle.mean(axis=0) / rest - 1).max() < OF_A_CYCLE
 
 
-@pytest.mark.eq("20.1", "21.1", "23.4")
+@pytest.mark.eq("20.1", "21.3", "23.4")
 def test_a_growing_horizon_finds_the_cycle_from_every_start_and_all_years_at_once_do_not():
     data = computed("hare_and_lynx")
     assert data["norms"][4:].max() < ROUND_OFF * 10
@@ -68,10 +68,10 @@ def test_the_fields_of_the_figures_have_the_derivatives_that_differences_find():
     for field in (hare_and_lynx_learnt.PHYSICS, hare_and_lynx_learnt.BOTH, spiral.FIELD):
         check_field(field, 0.0, rng.normal(size=(3, 2)), 0.5 * rng.normal(size=field.n_params))
     theta, y, a = rng.normal(size=spiral.FIELD.n_params), rng.normal(size=(3, 2)), rng.normal(size=(3, 2))
-    bound, (a_f_y, a_f_theta) = spiral.FIELD.bind(theta, y), spiral.FIELD.vjp(0.0, y, theta, a)
-    np.testing.assert_array_equal(bound(0.0, y), spiral.FIELD(0.0, y, theta))
-    np.testing.assert_array_equal(bound.vjp(0.0, y, a), a_f_y)
-    np.testing.assert_array_equal(bound.a_f_theta(), a_f_theta)
+    (value, vjp), of_vjp = spiral.FIELD.value_and_vjp(0.0, y, theta), spiral.FIELD.vjp(0.0, y, theta, a)
+    np.testing.assert_array_equal(value, spiral.FIELD(0.0, y, theta))
+    for fast, plain in zip(vjp(a), of_vjp):
+        np.testing.assert_array_equal(fast, plain)
 
 
 @pytest.mark.eq("2.2", "4.1", "20.1", "24.2")
@@ -146,7 +146,7 @@ def test_one_long_solve_goes_flat_and_the_other_ways_follow_the_oscillation():
     assert error["growing"] < error["pieces"]
 
 
-@pytest.mark.eq("2.1", "6.1", "20.1", "21.1", "23.4")
+@pytest.mark.eq("2.1", "6.1", "20.1", "21.3", "23.4")
 def test_what_is_learnt_through_coarse_steps_is_the_closed_form_and_no_flow():
     data, h = computed("coarse_to_fine"), coarse_to_fine.H
     A, I = coarse_to_fine.A, np.eye(2)

@@ -71,8 +71,8 @@ def test_what_the_solution_loses_the_difference_of_the_copies_gains():
     ends = [values[-1] for values in data["difference"].values()]
     assert says("second_copy", f"the solution, grey, is {scientific(data['solution'][-1])} at t = 100")
     assert says("second_copy", f"{ends[0]:.0f} for reversible Heun, {ends[1]:.0f} for asynchronous leapfrog, "
-                               f"{ends[2]:.4f} for reversible(\"rk4\") with λ = 0.999 and "
-                               f"{scientific(ends[3])} with λ = 0.9")
+                               f"{ends[2]:.4f} for reversible(\"rk4\") with c = 0.999 and "
+                               f"{scientific(ends[3])} with c = 0.9")
     assert np.allclose(list(data["determinant"].values()), [-1, -1, 0.999, 0.9], rtol=0, atol=ROUND_OFF)
     a_step = data["solution"][-1] ** (1 / second_copy.STEPS)
     assert says("second_copy", f"e^{{−ha}} is {a_step:.3f} on average")

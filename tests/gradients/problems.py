@@ -1,6 +1,6 @@
 """What the tests of Part III differentiate, and three independent ways to know the derivative.
 
-The complex step through `odeint` gives the derivative of the numbers that were computed; SciPy's DOP853 on
+The complex step through the solver gives the derivative of the numbers that were computed; SciPy's DOP853 on
 the variational equations, with Jacobians by complex step, gives the derivative of the true solution; slopes
 tell how fast one tends to the other.
 """
@@ -11,7 +11,8 @@ import numpy as np
 from hypothesis import assume, strategies as st
 from scipy.integrate import solve_ivp
 
-from minode import MLP, Tableau, VectorField, methods, odeint
+from minode import MLP, Tableau, VectorField, methods
+from minode.solvers.solve import run
 from tests.strategies import arrays, batches, grids, mlps
 
 EPS = np.finfo(np.float64).eps
@@ -54,7 +55,7 @@ class Silent(ForcedPendulum):
     def __call__(self, t, y, theta):
         raise AssertionError("f was called before its arguments were checked")
 
-    vjp = jvp = jacobian = vjp_derivative = __call__
+    vjp = jvp = value_and_vjp = jacobian = vjp_derivative = __call__
 
 
 PENDULUM, PENDULUM_THETA = ForcedPendulum(), np.array([3.0, 0.2, 1.5])
@@ -99,7 +100,7 @@ def solves(draw, times=grids(), max_layers=2):
 def complex_step_gradients(loss, f, y0, t, theta, **solver):
     """dL/dy0 and dL/dθ of an analytic loss(ys, theta), entry by entry, through the solver in use."""
     def value(y0, theta):
-        return loss(odeint(lambda t, y: f(t, y, theta), y0.astype(complex), t, **solver), theta)
+        return loss(run(f, y0.astype(complex), t, theta, **solver).solution.ys, theta)
 
     def unit(x, i):
         e = np.zeros(x.size)

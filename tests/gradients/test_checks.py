@@ -1,4 +1,4 @@
-"""The witnesses are as good as they say, pass what is right, and name what is wrong."""
+"""The checks are as good as they say, pass what is right, and name what is wrong."""
 
 import re
 
@@ -10,10 +10,11 @@ from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, VectorFi
                     check_gradients)
 from minode.gradients.checks import (DIFFERENCE_TOLERANCE, EPSILON, central_difference, complex_step,
                                      extrapolated_difference)
-from tests.gradients.problems import (PENDULUM, PENDULUM_THETA, ROUND_OFF, SLOPE, ForcedPendulum,
+from tests.gradients.problems import (EPS, PENDULUM, PENDULUM_THETA, ROUND_OFF, SLOPE, ForcedPendulum,
                                       Silent, observed_order)
 from tests.strategies import arrays, grids, mlps
 
+PRINTED = 0.05                     # a number of the book that is printed with two digits
 AWAY_FROM_ROUNDING = 0.05          # an ε so large that Taylor's error is all there is
 
 
@@ -63,6 +64,21 @@ def test_the_chosen_epsilon_is_near_the_best_and_a_hundred_times_more_or_less_is
     assert error(EPSILON) <= DIFFERENCE_TOLERANCE
     assert error(EPSILON) <= 5 * min(error(EPSILON * 4.0**k) for k in range(-8, 9))
     assert min(error(100 * EPSILON), error(EPSILON / 100)) > 20 * error(EPSILON)
+
+
+@pytest.mark.eq("22.2")
+def test_a_function_that_varies_faster_is_differentiated_best_by_a_smaller_epsilon():
+    k, x = 1e4, np.linspace(1e-5, 1.4e-4, 200)               # |g| = 1 and |third derivative| = k³; x so small that x ± ε is hardly rounded
+
+    def relative_error(epsilon):
+        return np.abs(central_difference(lambda x: np.sin(k * x), x, 1.0, epsilon) / (k * np.cos(k * x)) - 1).max()
+    assert relative_error(6e-6) == pytest.approx(6.0e-4, rel=PRINTED)
+    assert relative_error(6e-9) == pytest.approx(6.0e-10, rel=PRINTED)
+    assert relative_error(EPSILON) == pytest.approx((k * EPSILON)**2 / 6, rel=PRINTED)
+    best = (3 * EPS)**(1 / 3) / k                            # as chapter 22 says
+    assert relative_error(best) <= DIFFERENCE_TOLERANCE
+    assert relative_error(best) <= 5 * min(relative_error(best * 4.0**n) for n in range(-8, 9))
+    assert min(relative_error(100 * best), relative_error(best / 100)) > 20 * relative_error(best)
 
 
 @pytest.mark.eq("22.6")
@@ -178,12 +194,11 @@ def test_a_small_entry_is_not_lost_among_large_ones():
 
 
 @pytest.mark.parametrize("tiny", [0.0, 1e-17, 1e-9, 1e-8, 1e-3])
-def test_a_component_that_is_nearly_nothing_is_moved_all_the_same(tiny):
+def test_a_component_that_is_nearly_zero_is_moved_all_the_same(tiny):
     class OneEntry(Linear):
         def vjp(self, t, y, theta, a):
             A = theta.reshape(2, 2) * [[1, 1], [-1, 1]]
             return a @ A, super().vjp(t, y, theta, a)[1]
-        bind = VectorField.bind
     with pytest.raises(AssertionError, match="a derivative is wrong"):
         check_gradients(OneEntry(2), [tiny, 1.0], [0.0, 0.5, 1.0], np.array([0.0, 0.3, 3.0, -0.2]), method="rk4")
 
@@ -376,13 +391,13 @@ def test_what_only_shows_later_is_found_by_the_check_of_the_field(f, y, theta, m
         check_field(f, 0.4, y, theta)
 
 
-def test_a_field_that_is_right_with_a_bind_that_is_not_is_told_so():
+def test_a_field_that_is_right_with_a_value_and_vjp_that_is_not_is_told_so():
     class Halved(ForcedPendulum):
-        def bind(self, theta, y):
-            return super().bind(0.5 * theta, y)
+        def value_and_vjp(self, t, y, theta):
+            return self(t, y, theta), lambda a: self.vjp(t, y, theta, 0.5 * a)
     words, = words_of(check_gradients, Halved(), BATCH, [0.3, 0.7, 1.0], PENDULUM_THETA, method="rk4")
     assert words.startswith("each term of (1.2) and (1.3) agrees with differences at these states")
-    assert "a bind of its own" in words
+    assert "a value_and_vjp of its own" in words
 
 
 @pytest.mark.eq("1.3")

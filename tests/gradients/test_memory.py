@@ -1,16 +1,19 @@
 """Checkpoints and reversal give the numbers of the discrete route, and keep no more than they say."""
 
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import MLP, Linear, SolverError, VectorField, methods, pullback, reversible
+from minode import Linear, SolverError, VectorField, methods, pullback, reversible
+from minode.gradients import discrete
+from minode.gradients.discrete import backward_pass
 from minode.gradients.memory import Checkpoints
-from minode.solvers.dense import interpolant
+from minode.solvers.dense import dense_output
 from minode.solvers.solve import run
-from tests.gradients.problems import (ADAPTIVE, EPS, EXACT, EXPLICIT, PROBLEMS, ROUND_OFF,
+from tests.gradients.problems import (ADAPTIVE, EPS, EXACT, EXPLICIT, PROBLEMS, ROUND_OFF, Silent,
                                       complex_step_gradients, relative_error, repeated_grids, solves,
                                       tableaus)
 from tests.strategies import arrays, batches, grids, mlps
@@ -55,7 +58,7 @@ def test_checkpoints_follow_a_method_that_chose_its_steps_with_outputs_inside_th
     options = {"method": method, "rtol": tol, "atol": tol}
     whole, kept = (pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
                    for gradient in ("discrete", "checkpoint"))
-    largest_weights = np.abs(interpolant(method).P).sum(axis=1).max()     # what a rounding of θ is multiplied by
+    largest_weights = np.abs(dense_output(method).P).sum(axis=1).max()     # what a rounding of σ is multiplied by
     assert_near(kept, whole, FEW_ULP + EPS * largest_weights, size=np.abs(cotangent).max())
 
 
@@ -165,7 +168,7 @@ class Polynomial(VectorField):
 NUMBERS = 10_000                        # of one state: with p = 5 too large for all Jacobians at once
 FEW, MANY, MOST = 100, 1_000, 10_000    # steps
 FLAT = 1.1                              # a route of constant memory may grow by a tenth
-PASSING = 40                            # states that live for a moment in f, the step or the loss
+PASSING = 30                            # states that live for a moment in f, the step or the loss
 LOST = 0.02                             # of a memory in proportion to the steps, times and tuples
 
 
@@ -206,17 +209,42 @@ def test_and_for_a_hundred_times_those_of_a_state_smaller_than_the_times_of_its_
 
 @pytest.mark.eq("19.1")
 def test_checkpoints_need_memory_like_the_root_of_the_steps():
-    # √2n states, and in a stretch of at most √2n steps y, the increments and what the outputs add
-    for steps, method, per_step in ((FEW, "euler", 3), (MANY, "euler", 3), (MANY, "midpoint", 4)):
+    # at most √2n states, and in a stretch of at most √2n steps the state of each stage
+    for steps, method, stages in ((FEW, "euler", 1), (MANY, "euler", 1), (MANY, "midpoint", 2)):
         used = peak(steps, "checkpoint", method)
-        assert used <= (1 + per_step) * np.sqrt(2 * steps) + PASSING
-    assert used < (1 + per_step) * MANY / 10
+        assert used <= (1 + stages) * np.sqrt(2 * steps) + PASSING
+    assert used < stages * MANY / 10                        # what the discrete route stores
 
 
 @pytest.mark.parametrize("method, stages", [("euler", 1), ("midpoint", 2)])
 def test_the_discrete_route_keeps_the_state_of_each_stage_once(method, stages):
     grown = (peak(3 * FEW, "discrete", method) - peak(FEW, "discrete", method)) / (2 * FEW)
     assert stages <= grown <= stages * (1 + LOST)                 # Y_1 is the state itself
+
+
+OBJECTS = 400                           # bytes of a step on the tape that are no numbers: a tuple, arrays' heads
+PIECES = 1.5                            # of the numbers of a piece: its Jacobians, and what is made of them
+
+
+@pytest.mark.eq("18.6")
+@pytest.mark.parametrize("method", ["euler", "rk4", "dopri5"])
+def test_a_small_system_keeps_states_and_increments_and_takes_its_steps_back_in_pieces(method):
+    f, theta, y0 = PROBLEMS["network"]
+    t, a, tableau, few = np.array([0.0, 1.0]), np.ones(3), methods[method], 2**15
+    tracemalloc.start()
+    try:
+        tape = run(f, y0, t, theta, [], method=method, step_size=1 / MANY).tape
+        assert tracemalloc.get_traced_memory()[0] <= MANY * (y0.nbytes * (1 + tableau.stages) + OBJECTS)
+        used = {}
+        for numbers in (few, 1000 * few):
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            with mock.patch.object(discrete, "PIECE", numbers):
+                backward_pass(f, theta, tape, tableau, t, np.zeros((2, 3)), a, 0 * theta)
+            used[numbers] = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert used[few] <= PIECES * 8 * few < used[1000 * few]
 
 
 # -- what is refused ------------------------------------------------------------------------------
@@ -238,18 +266,13 @@ def test_the_discrete_route_keeps_the_state_of_each_stage_once(method, stages):
     ({"gradient": "checkpoints"}, "unknown gradient 'checkpoints'; known: discrete, checkpoint, reversible,"),
 ])
 def test_a_route_that_does_not_go_through_the_method_is_refused_before_any_work(options, message):
-    class Closed(MLP):
-        def bind(self, theta, y):
-            raise AssertionError("the field was made ready before the route was checked")
-
-    f = Closed([3, 2], ["tanh"])
     with pytest.raises(ValueError, match=message):
-        pullback(f, np.ones((4, 2)), [0.0, 1.0], np.ones(f.n_params), np.ones((4, 2)), **options)
+        pullback(Silent(), np.ones((4, 2)), [0.0, 1.0], np.ones(3), np.ones((4, 2)), **options)
 
 
 def test_the_tape_of_checkpoints_holds_no_increments():
     f, theta, y0 = PROBLEMS["pendulum"]
     tape = Checkpoints()
-    whole = run(f.bind(theta, y0), y0, [0.0, 2.0], tape, method="dopri5")
+    whole = run(f, y0, [0.0, 2.0], theta, tape, method="dopri5")
     assert len(tape.times) == whole.solution.stats.n_accepted and tape.states[0].shape == y0.shape
     assert set(vars(tape)) == {"spacing", "times", "states"}

@@ -34,7 +34,7 @@ def test_the_pushforward_is_the_derivative_of_the_numbers_computed_at_any_step_s
     ys, ws = pushforward(f, y0, t, theta, dy0, dtheta, **options)
     moved = odeint(lambda t, y: f(t, y, theta + 1e-30j * dtheta), y0 + 1e-30j * dy0, t, **options)
     assert ws.shape == ys.shape == (len(t), *y0.shape)
-    assert relative_error(ys, odeint(lambda t, y: f(t, y, theta), y0, t, **options)) <= ROUND_OFF
+    assert relative_error(ys, odeint(f, y0, t, theta, **options)) <= ROUND_OFF
     assert relative_error(ws, moved.imag / 1e-30, size=1.0) <= EXACT
 
 

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import MLP, Classifier, Layered, VectorField, check_field, fit, pullback
+from minode import (MLP, Classifier, Layered, Linear, SolverError, VectorField, check_field, fit, odeint, pullback,
+                    value_and_gradients)
 from minode.gradients.checks import complex_step
-from minode.learning.classify import Affine, cross_entropy
-from tests.gradients.problems import EXACT, ROUND_OFF, relative_error
+from minode.learning.classify import Affine, cross_entropy, log_sum_exp, residual_network
+from tests.gradients.problems import EXACT, ROUND_OFF, SLOPE, relative_error
+from tests.learning.threads import assert_threads_agree
 from tests.strategies import arrays, assert_agree, batches, clocks, complex_columns
 
 BLOCK = MLP([3, 5, 3], ["tanh", "identity"])
@@ -81,37 +83,131 @@ def test_layers_are_the_block_with_the_theta_of_the_floor_of_the_time(block, dat
 
 @pytest.mark.eq("25.6")
 @pytest.mark.parametrize("block", [BLOCK, CLOCKED], ids=["autonomous", "with a clock"])
-@pytest.mark.parametrize("t", [-0.5, 0.0, 0.999, 1.0, 2.5, 3.0, 17.0])
-def test_layers_with_theta_filled_in_are_the_same(t, block):
+@pytest.mark.parametrize("t", [-0.5, 0.0, 0.999, 1.0, 2.5, 3.0, 17.0, np.array([0.3, 2.7, -1.0, 1.0, 0.9, 5.0])])
+def test_the_value_and_the_product_taken_together_are_the_same_as_each_alone(t, block):
     f, rng = Layered(block, 3), np.random.default_rng(2)
     theta, y, a = f.init(rng), rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
-    bound = f.bind(theta, y)
-    assert_agree(bound(t, y), f(t, y, theta), ROUND_OFF)
-    by_y, by_theta = f.vjp(t, y, theta, a)
-    assert_agree(bound.vjp(t, y, a), by_y, ROUND_OFF)
-    assert_agree(bound.a_f_theta(), by_theta, ROUND_OFF)
+    value, vjp = f.value_and_vjp(t, y, theta)
+    assert_agree(value, f(t, y, theta), ROUND_OFF)
+    for got, expected in zip(vjp(a), f.vjp(t, y, theta, a)):
+        assert_agree(got, expected, ROUND_OFF)
+    if np.ndim(t) == 0:
+        a_f_y, a_f_theta = f.vjp(t, y, theta, a)
+        by_y, by_layer = block.vjp(t, y, f.by_layer(theta)[f.layer(t)], a)
+        assert np.array_equal(a_f_y, by_y)
+        table = np.zeros((3, block.n_params))
+        table[min(max(int(np.floor(t)), 0), 2)] = by_layer
+        assert np.array_equal(a_f_theta, table.ravel())
 
 
-class Forgetful(VectorField):
-    """A block of which there are the products alone, and at whose θ nothing is kept for the way back."""
+class ProductsAlone(VectorField):
+    """A block of which there are the value and the products, and no matrix."""
 
     dim, n_params = BLOCK.dim, BLOCK.n_params
 
-    def bind(self, theta, y):
-        bound = BLOCK.bind(theta, y)
-        bound.noted = bound.linearize = None
-        return bound
+    def __call__(self, t, y, theta):
+        return BLOCK(t, y, theta)
+
+    def vjp(self, t, y, theta, a):
+        return BLOCK.vjp(t, y, theta, a)
+
+    def jvp(self, t, y, theta, w, dtheta):
+        return BLOCK.jvp(t, y, theta, w, dtheta)
 
 
 @pytest.mark.eq("18.4", "25.6")
-@pytest.mark.parametrize("rows", [6, 80])                    # all Jacobians at once, and step by step
-def test_layers_of_a_block_that_keeps_nothing_have_the_same_gradient(rows):
+@pytest.mark.parametrize("rows", [6, 80])                    # all steps at once, and step by step
+def test_layers_of_a_block_with_the_products_alone_have_the_same_gradient(rows):
     rng = np.random.default_rng(4)
     theta, y0, a = Layered(BLOCK, 3).init(rng), *rng.normal(size=(2, rows, 3))
-    kept, computed_again = (pullback(Layered(block, 3), y0, (0, 3), theta, a, method="heun", step_size=0.5, times=False)
-                            for block in (BLOCK, Forgetful()))
-    assert relative_error(computed_again.y0, kept.y0) <= EXACT
-    assert relative_error(computed_again.theta, kept.theta) <= EXACT
+    network, products = (pullback(Layered(block, 3), y0, (0, 3), theta, a, method="heun", step_size=0.5, times=False)
+                         for block in (BLOCK, ProductsAlone()))
+    assert relative_error(products.y0, network.y0) <= EXACT
+    assert relative_error(products.theta, network.theta) <= EXACT
+
+
+class Residual(MLP):
+    """NN(t, y) − y, a network with other methods than its own."""
+
+    def __call__(self, t, y, theta):
+        return super().__call__(t, y, theta) - y
+
+    def jacobian(self, t, y, theta):
+        return super().jacobian(t, y, theta) - np.eye(self.dim)
+
+    def jvp(self, t, y, theta, w, dtheta):
+        return super().jvp(t, y, theta, w, dtheta) - w
+
+    def vjp(self, t, y, theta, a):
+        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
+        return a_f_y - a, a_f_theta
+
+
+@pytest.mark.eq("25.1", "25.5", "25.6")
+@pytest.mark.parametrize("batch", [6, 250])                  # all steps at once, and step by step
+@pytest.mark.parametrize("as_layers", [False, True], ids=["as field", "as block"])
+def test_a_subclass_of_a_network_is_what_it_says(as_layers, batch):
+    f = Residual([4, 5, 3], ["softplus", "tanh"])
+    field, options = (Layered(f, 3), RESNET) if as_layers else (f, ODE)
+    model, (x, labels) = Classifier(4, field, 5, **options), images(batch)
+    theta = model.init(np.random.default_rng(7))
+    theta_in, theta_f, theta_out = model.split(theta)
+    y, parts = model.inward(0.0, x, theta_in), np.split(theta_f, 3 if as_layers else 1)
+    if as_layers:
+        for i, part in enumerate(parts):
+            y = CLOCKED(float(i), y, part)                     # y + NN − y
+    else:
+        y = odeint(lambda t, y: CLOCKED(t, y, theta_f) - y, y, model.t, **ODE)[-1]
+    z = model.outward(0.0, y, theta_out)
+    assert_agree(model.logits(x, theta), z, 10 * ROUND_OFF)
+    value, gradient = model.value_and_gradient(x, labels, theta)
+    assert abs(value - cross_entropy(z, labels)[0]) <= 10 * ROUND_OFF
+    if batch == 6:
+        expected = [complex_step(lambda theta: cross_entropy(model.logits(x, theta), labels)[0], theta, unit)
+                    for unit in np.eye(model.n_params)]
+        assert relative_error(gradient, np.array(expected)) <= EXACT
+    else:
+        direction = np.cos(np.arange(model.n_params))
+        along = complex_step(lambda theta: cross_entropy(model.logits(x, theta), labels)[0], theta, direction)
+        assert abs(gradient @ direction - along) <= EXACT * np.abs(gradient * direction).sum()
+
+
+@pytest.mark.parametrize("name", ["residual network", "ODE-Net with a clock"])
+def test_threads_that_share_one_classifier_get_the_numbers_that_each_gets_alone(name):
+    model, rng = MODELS[name], np.random.default_rng(12)
+    batches = [images(20 + k, rng) for k in range(4)]
+    thetas = [model.init(rng) for _ in batches]
+
+    def job(k):
+        return *model.value_and_gradient(*batches[k], thetas[k]), model.logits(batches[k][0], thetas[k])
+    assert_threads_agree(job, 4)
+
+
+@pytest.mark.eq("25.6")
+@pytest.mark.parametrize("block", [BLOCK, CLOCKED], ids=["autonomous", "with a clock"])
+def test_the_layers_one_after_the_other_are_eulers_method(block):
+    rng = np.random.default_rng(3)
+    f, y = Layered(block, 4), rng.normal(size=(5, 3))
+    theta = f.init(rng)
+    by_euler = odeint(f, y, [0, 4], theta, method="euler", step_size=1.0)[-1]
+    assert_agree(residual_network(block, y, f.by_layer(theta)), by_euler, ROUND_OFF)
+
+
+@pytest.mark.eq("25.6")
+@pytest.mark.parametrize("method, order, of_a_layer", [("euler", 1, 1), ("midpoint", 2, 2), ("heun", 1, 2), ("rk4", 1, 4)])
+def test_a_stage_at_the_end_of_a_layer_reads_the_next_one_which_costs_the_order(method, order, of_a_layer):
+    rates = np.array([0.3, -0.5, 0.8])
+
+    def error(n, by_layer=False):
+        y, options = np.ones(1), {"method": method, "step_size": 1 / n}
+        if by_layer:
+            for rate in rates:
+                y = odeint(Linear(1), y, [0.0, 1.0], np.array([rate]), **options)[-1]
+        else:
+            y = odeint(Layered(Linear(1), 3), y, [0.0, 3.0], rates, **options)[-1]
+        return abs(y[0] / np.exp(rates.sum()) - 1)
+    assert abs(np.log2(error(32) / error(64)) - order) <= SLOPE
+    assert abs(np.log2(error(8, True) / error(16, True)) - of_a_layer) <= SLOPE
 
 
 @pytest.mark.eq("12.1", "25.6")
@@ -132,17 +228,19 @@ def test_a_residual_network_is_eulers_method_and_its_backpropagation_the_discret
         (model.inward, model.outward), model.split(theta)[::2]))
     layers = model.split(theta)[1].reshape(3, -1)
     states = [x @ W_in.T + b_in]
+    together = residual_network(BLOCK, states[0], layers)
     for own in layers:
         states.append(states[-1] + BLOCK(0.0, states[-1], own))
+    assert_agree(together, states[-1], ROUND_OFF)
     z = states[-1] @ W_out.T + b_out
     assert_agree(model.logits(x, theta), z, ROUND_OFF)
 
     value, dL_dz = cross_entropy(z, labels)
-    a, shares = dL_dz @ W_out, []
+    a, by_layer = dL_dz @ W_out, []
     for own, y in zip(layers[::-1], states[-2::-1]):
-        back, share = BLOCK.vjp(0.0, y, own, a)
-        a, shares = a + back, [share, *shares]
-    expected = np.concatenate([(a.T @ x).ravel(), a.sum(axis=0), *shares,
+        back, by_own = BLOCK.vjp(0.0, y, own, a)
+        a, by_layer = a + back, [by_own, *by_layer]
+    expected = np.concatenate([(a.T @ x).ravel(), a.sum(axis=0), *by_layer,
                                (dL_dz.T @ states[-1]).ravel(), dL_dz.sum(axis=0)])
     got, gradient = model.value_and_gradient(x, labels, theta)
     assert abs(got - value) <= ROUND_OFF and relative_error(gradient, expected) <= EXACT
@@ -166,6 +264,14 @@ def test_cross_entropy_and_its_derivative_are_as_printed_and_as_the_complex_step
     along = [complex_step(lambda s: cross_entropy(z + s * unit.reshape(B, K), labels)[0], 0.0, 1.0)
              for unit in np.eye(B * K)]
     assert_agree(dL_dz.ravel(), along, EXACT)
+
+
+@pytest.mark.eq("25.3")
+@given(logits)
+def test_the_logarithm_of_the_sum_is_that_of_numbers_of_any_size(z):
+    assert_agree(log_sum_exp(z)[:, 0], np.log(np.exp(z).sum(axis=1)), ROUND_OFF)
+    assert_agree(log_sum_exp(z + 1e3)[:, 0], 1e3 + np.log(np.exp(z).sum(axis=1)), ROUND_OFF)
+    assert_agree(log_sum_exp(z - 1e3)[:, 0], -1e3 + np.log(np.exp(z).sum(axis=1)), ROUND_OFF)
 
 
 @pytest.mark.eq("25.3")
@@ -221,6 +327,56 @@ def test_the_gradient_of_the_whole_is_that_of_the_complex_step_in_every_paramete
                 for unit in np.eye(model.n_params)]
     assert relative_error(gradient, np.array(expected)) <= EXACT
     assert all(np.abs(part).max() > 1e-3 for part in model.split(gradient))
+
+
+@pytest.mark.eq("20.1", "25.5")
+@pytest.mark.parametrize("gradient", ["discrete", "checkpoint", "backsolve", "interpolate"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_way_through_the_flow_is_that_of_chapter_20(name, gradient):
+    model, (x, labels) = MODELS[name], images(6)
+    theta = model.init(np.random.default_rng(7))
+    theta_in, theta_f, theta_out = model.split(theta)
+
+    def loss(ys):
+        value, dL_dz = cross_entropy(model.outward(0.0, ys[-1], theta_out), labels)
+        return value, np.concatenate([0 * ys[:-1], model.outward.vjp(0.0, ys[-1], theta_out, dL_dz)[:1]])
+    y0 = model.inward(0.0, x, theta_in)
+    value, gradients = value_and_gradients(loss, model.field, y0, model.t, theta_f, gradient=gradient, **model.solver)
+    got, found = model.value_and_gradient(x, labels, theta, gradient=gradient)
+    by_in, by_f, _ = model.split(found)
+    assert got == value and np.array_equal(by_f, gradients.theta)
+    assert np.array_equal(by_in, model.inward.vjp(0.0, x, theta_in, gradients.y0)[1])
+
+
+@pytest.mark.eq("20.1", "25.1", "25.5")
+@pytest.mark.parametrize("t", [[0.5], [0.5, 0.5]])
+def test_with_no_time_for_the_flow_it_is_two_maps_and_their_gradient(t):
+    model, (x, labels) = Classifier(4, BLOCK, 5, t=t), images(6)
+    theta = model.init(np.random.default_rng(7))
+    _, gradient = model.value_and_gradient(x, labels, theta)
+    expected = [complex_step(lambda theta: cross_entropy(model.logits(x, theta), labels)[0], theta, unit)
+                for unit in np.eye(model.n_params)]
+    assert relative_error(gradient, np.array(expected)) <= EXACT and not model.split(gradient)[1].any()
+
+
+def test_a_gradient_that_overflows_on_the_way_back_is_a_solver_error():
+    class Steep(VectorField):                                  # y' = 0 y whose product is too large
+        dim, n_params = 1, 1
+
+        def __call__(self, t, y, theta):
+            return 0 * y
+
+        def vjp(self, t, y, theta, a):
+            return 1e200 * a, np.zeros(1)
+
+        def jvp(self, t, y, theta, w, dtheta):
+            return 1e200 * w
+
+        def init(self, rng):
+            return np.ones(1)
+    model = Classifier(1, Steep(), 2, method="rk4", step_size=0.1)
+    with pytest.raises(SolverError, match="the gradient is no longer finite on the way back from t = 1.0 to 0.0"):
+        model.value_and_gradient(np.ones((1, 1)), [0], model.init(np.random.default_rng(0)))
 
 
 @pytest.mark.eq("25.5", "20.1")

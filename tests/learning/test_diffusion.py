@@ -79,7 +79,7 @@ def test_every_derivative_of_the_field_is_that_of_complex_steps(data, mixture, b
     assert_agree(f.time_derivative(t, x, theta), complex_step(lambda t: f(t, x, theta), t, 1.0), ROUND_OFF)
 
 
-@pytest.mark.eq("27.8", "27.10")
+@pytest.mark.eq("27.6", "27.8", "27.10", "27.11", "27.12", "27.13")
 @given(st.data(), mixtures(), batches)
 def test_the_second_derivatives_are_those_of_complex_steps(data, mixture, batch):
     f, theta = mixture
@@ -90,7 +90,7 @@ def test_the_second_derivatives_are_those_of_complex_steps(data, mixture, batch)
         assert_agree(change, along, SECOND)
 
 
-@pytest.mark.eq("26.6", "27.10")
+@pytest.mark.eq("26.6", "27.10", "27.11", "27.12", "27.13")
 @pytest.mark.parametrize("noise", [None, np.array([[[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]])])
 def test_the_likelihood_of_the_flow_has_its_gradient(noise):
     f, theta, rng = DiffusedMixture(2, 2), np.linspace(-1.0, 1.0, 8), np.random.default_rng(6)
@@ -100,7 +100,7 @@ def test_the_likelihood_of_the_flow_has_its_gradient(noise):
 
     def value(theta):
         s = np.concatenate([x, np.zeros((3, 1))], axis=1) + 0j
-        end = odeint(flow.bind(theta, s), s, back, method="rk4")[-1]
+        end = odeint(flow, s, back, theta, method="rk4")[-1]
         return -np.mean(standard_normal(end[:, :-1]) - end[:, -1])
     assert_agree(found.theta, [complex_step(value, theta, e) for e in np.eye(8)], SECOND)
 
@@ -126,7 +126,7 @@ def test_and_the_continuity_equation_of_the_field_without_noise(data, mixture, b
 
 
 @pytest.mark.eq("27.3")
-def test_the_drift_is_asked_at_the_time_of_the_score():
+def test_the_drift_is_evaluated_at_the_time_of_the_score():
     class Driven(DiffusedMixture):
         def drift(self, t, y):
             return np.cos(t) * y
@@ -139,6 +139,30 @@ def test_the_checks_of_chapter_22_pass():
     x = np.array([[0.3], [-2.1], [1.7]])
     assert all(row.ok for row in check_field(LINE, 0.4, x, LINE_THETA))
     assert all(row.ok for row in check_gradients(LINE, x, [0.1, 0.5, 1.0], LINE_THETA, method="rk4"))
+
+
+@pytest.mark.eq("27.5", "27.6")
+@pytest.mark.parametrize("s", [1e-5, 1e-6, 1e-8, 1e-12])
+def test_a_narrow_component_keeps_all_its_digits_at_the_start(s):
+    f, y = DiffusedMixture(1, 1), np.array([5 * s])
+    theta = f.pack([1.0], [[0.0]], [s])
+    known = norm.logpdf(5 * s, 0.0, s)
+    assert abs(f.log_density(0.0, y, theta) - known) <= ROUND_OFF * abs(known)     # 1 − e⁻²ᵗ as it is, not s² + 1 − 1
+    assert_agree(s * f.score(0.0, y, theta), [-5.0], ROUND_OFF)
+
+
+@pytest.mark.eq("27.3", "27.5", "27.6")
+def test_the_mean_of_what_a_network_learns_to_guess_is_the_score():
+    """−ξ/√v in x = e⁻ᵗ x₀ + √v ξ, weighed with functions of x, has the means that the score has (Vincent 2011)."""
+    n, t, rng = 40_000, 0.5, np.random.default_rng(9)
+    x0, xi, v = LINE.draw(n, 0.0, LINE_THETA, rng)[:, 0], rng.normal(size=n), 1 - np.exp(-2 * t)
+    x = np.exp(-t) * x0 + np.sqrt(v) * xi
+    score = LINE.score(t, x[:, None], LINE_THETA)[:, 0]
+    assert kstest(x, cumulative(t)).pvalue > UNLIKELY
+    for weight in (np.sin(2 * x), x, np.exp(-x * x), (x > 0.3).astype(float)):
+        off = (-xi / np.sqrt(v) - score) * weight
+        assert abs(off.mean()) <= STANDARD_ERRORS * off.std() / np.sqrt(n)
+        assert abs(np.mean((xi / np.sqrt(v) - score) * weight)) > STANDARD_ERRORS * off.std() / np.sqrt(n)
 
 
 @pytest.mark.eq("27.6")
@@ -185,7 +209,7 @@ def test_integrated_back_from_noise_it_samples_the_mixture():
 def test_in_one_dimension_the_flow_keeps_every_quantile():
     x = np.linspace(-3.0, 4.0, 30)
     t = np.array([0.0, 0.2, 1.0])
-    ys = odeint(LINE.bind(LINE_THETA, x[:, None]), x[:, None], t, rtol=TOLERANCE, atol=TOLERANCE)
+    ys = odeint(LINE, x[:, None], t, LINE_THETA, rtol=TOLERANCE, atol=TOLERANCE)
     for time, y in zip(t, ys):
         assert_agree(cumulative(time)(y[:, 0]), cumulative(0.0)(x), SOLVED)
 
@@ -194,24 +218,24 @@ def test_in_one_dimension_the_flow_keeps_every_quantile():
 
 
 @pytest.mark.eq("27.1", "27.9")
-def test_shaken_paths_and_the_flow_have_the_same_marginals():
+def test_random_paths_and_the_flow_have_the_same_marginals():
     n, rng = 4000, np.random.default_rng(2)
     t = np.linspace(0.0, 1.0, 201)
     start = LINE.draw(n, 0.0, LINE_THETA, rng)
     paths = euler_maruyama(LINE.drift, start, t, rng)
-    flow = odeint(LINE.bind(LINE_THETA, start), LINE.draw(n, 0.0, LINE_THETA, rng), t[::100])
+    flow = odeint(LINE, LINE.draw(n, 0.0, LINE_THETA, rng), t[::100], LINE_THETA)
     for i, time in enumerate(t[::100]):
-        shaken, carried = paths[100 * i, :, 0], flow[i, :, 0]
-        assert ks_2samp(shaken, carried).pvalue > UNLIKELY
-        assert kstest(shaken, cumulative(time)).pvalue > UNLIKELY
+        random, carried = paths[100 * i, :, 0], flow[i, :, 0]
+        assert ks_2samp(random, carried).pvalue > UNLIKELY
+        assert kstest(random, cumulative(time)).pvalue > UNLIKELY
         assert kstest(carried, cumulative(time)).pvalue > UNLIKELY
         w, (m, v) = np.exp(LINE_THETA[:3]), LINE.normals(time, LINE_THETA)
         mean, second = w @ m[:, 0], w @ (v + m[:, 0] ** 2)
         fourth = w @ (m[:, 0] ** 4 + 6 * m[:, 0] ** 2 * v + 3 * v**2)
-        for x in (shaken, carried):
+        for x in (random, carried):
             assert abs(x.mean() - mean) <= STANDARD_ERRORS * np.sqrt((second - mean**2) / n)
             assert abs(np.mean(x**2) - second) <= STANDARD_ERRORS * np.sqrt((fourth - second**2) / n)
-    order = np.argsort(flow[0, :, 0])                          # who is where, not who went where:
+    order = np.argsort(flow[0, :, 0])                          # as many are everywhere, but not the same ones:
     assert np.all(np.diff(flow[-1, order, 0]) > 0) and spearmanr(*paths[[0, -1], :, 0]).statistic < 0.9
 
 

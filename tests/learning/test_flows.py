@@ -8,19 +8,20 @@ from hypothesis import given, strategies as st
 from scipy.linalg import expm
 from scipy.stats import multivariate_normal, norm
 
-from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, SolverError, VanDerPol, VectorField, check_field,
+from minode import (MLP, CubicSpiral, DiffusedMixture, Layered, Linear, LotkaVolterra, SolverError, VanDerPol, VectorField, check_field,
                     check_gradients, odeint, pushforward, value_and_gradients)
-from minode.gradients.checks import complex_step
-from minode.learning import probes
+from minode.gradients.checks import complex_step, extrapolated_difference
 from minode.learning.flows import (Flow, log_prob, negative_log_likelihood, noise_variance, sample,
                                    standard_normal)
 from minode.learning.probes import rademacher
 from tests.gradients.problems import EXACT, SLOPE, complex_step_gradients, relative_error
+from tests.learning.threads import assert_threads_agree
 from tests.strategies import (SMOOTH, arrays, assert_agree, batches, clocks, complex_columns, grids, mlps,
                               physics)
 
 ROUND_OFF = 2000 * np.finfo(float).eps         # three layers and their derivatives, a few hundred operations
 GRID = 1e-6                                    # the trapezoid rule for a smooth density that ends inside the grid
+DIFFERENCE = 1e-9                              # ε⁴ and round-off over ε, for ε = 1e-3
 LOOP = 10                                      # a way there and back, in tolerances of the solver
 STANDARD_ERRORS = 5                            # of a mean over a fixed seed's draws
 PAIR = MLP([3, 6, 5, 2], ["tanh", "softplus", "identity"])
@@ -39,10 +40,17 @@ def all_signs(d):
     return np.array(list(itertools.product([-1.0, 1.0], repeat=d)))
 
 
+def by_products(flow):
+    """The same flow, without what it knows of networks: by the products of its field alone, as for any field."""
+    general = Flow(flow.f)
+    general.v, general.is_network = flow.v, False
+    return general
+
+
 # -- the trace, and its derivatives -------------------------------------------------------------------
 
 
-@pytest.mark.eq("4.2", "26.1", "26.3", "26.5")
+@pytest.mark.eq("26.1", "26.3", "26.5")
 @given(st.data(), every_field, batches)
 def test_the_last_component_is_minus_the_trace_of_the_jacobian(data, field, batch):
     f, theta = field
@@ -50,7 +58,7 @@ def test_the_last_component_is_minus_the_trace_of_the_jacobian(data, field, batc
     expected = np.concatenate([f(t, s[..., :-1], theta), -np.trace(f.jacobian(t, s[..., :-1], theta), axis1=-2,
                                                                    axis2=-1)[..., None]], axis=-1)
     flow = Flow(f)
-    for got in (flow(t, s, theta), flow.bind(theta, s)(t, s)):
+    for got in (flow(t, s, theta), flow.value_and_vjp(t, s, theta)[0], by_products(flow)(t, s, theta)):
         assert_agree(got, expected, ROUND_OFF)
 
 
@@ -62,12 +70,12 @@ def test_the_estimate_is_the_mean_of_the_quadratic_forms_of_its_rows(data, field
     noise = data.draw(arrays((K, *batch, f.dim)))
     forms = np.einsum("k...i,...ij,k...j->k...", noise, f.jacobian(t, s[..., :-1], theta), noise)
     flow = Flow(f, noise)
-    for got in (flow(t, s, theta), flow.bind(theta, s)(t, s)):
+    for got in (flow(t, s, theta), flow.value_and_vjp(t, s, theta)[0], by_products(flow)(t, s, theta)):
         assert_agree(got[..., -1], -forms.mean(axis=0), ROUND_OFF)
         assert_agree(got[..., :-1], f(t, s[..., :-1], theta), ROUND_OFF)
 
 
-@pytest.mark.eq("4.2", "26.6", "26.7", "26.8")
+@pytest.mark.eq("26.6", "26.7", "26.8")
 @given(st.data(), every_field, batches)
 def test_the_derivatives_of_the_augmented_field_are_those_of_complex_steps(data, field, batch):
     f, theta = field
@@ -76,8 +84,7 @@ def test_the_derivatives_of_the_augmented_field_are_those_of_complex_steps(data,
     flow = Flow(f, data.draw(noises(batch, f.dim)))
     a_f_s = complex_columns(lambda s: np.sum(a * flow(t, s, theta), axis=-1), s)
     a_f_theta = complex_columns(lambda theta: np.sum(a * flow(t, s, theta)), theta)
-    bound = flow.bind(theta, s)
-    for got in ((bound.vjp(t, s, a), bound.a_f_theta()), flow.vjp(t, s, theta, a)):
+    for got in (flow.value_and_vjp(t, s, theta)[1](a), flow.vjp(t, s, theta, a), by_products(flow).vjp(t, s, theta, a)):
         assert_agree(got[0], a_f_s, ROUND_OFF)
         assert_agree(got[1], a_f_theta, ROUND_OFF)
     along = complex_step(lambda e: flow(t, s + e * w, theta + e * dtheta), 0.0, 1.0)
@@ -92,23 +99,156 @@ def test_the_derivatives_of_the_augmented_field_are_those_of_complex_steps(data,
 def test_the_products_of_any_field_and_those_of_a_network_in_one_pass_agree(t):
     flow, rng = Flow(PAIR), np.random.default_rng(9)
     s, a = rng.normal(size=(2, 3, 3))
-    bound, (a_f_s, a_f_theta) = flow.bind(PAIR_THETA, s), flow.vjp(t, s, PAIR_THETA, a)
-    assert_agree(bound.vjp(t, s, a), a_f_s, ROUND_OFF)
-    assert_agree(bound.a_f_theta(), a_f_theta, ROUND_OFF)
+    (value, vjp), (a_f_s, a_f_theta) = flow.value_and_vjp(t, s, PAIR_THETA), by_products(flow).vjp(t, s, PAIR_THETA, a)
+    assert_agree(value, by_products(flow)(t, s, PAIR_THETA), ROUND_OFF)
+    for got in (vjp(a), flow.vjp(t, s, PAIR_THETA, a)):
+        assert_agree(got[0], a_f_s, ROUND_OFF)
+        assert_agree(got[1], a_f_theta, ROUND_OFF)
 
 
 @pytest.mark.eq("26.7", "26.8")
 @given(st.data(), mlps(SMOOTH), st.lists(batches, min_size=1, max_size=3))
-def test_a_bound_flow_adds_up_the_share_of_theta_and_overwrites_nothing_it_returned(data, field, shapes):
+def test_products_of_several_points_may_be_taken_later_in_any_order_and_more_than_once(data, field, shapes):
     f, theta = field
-    bound, flow, results, total = Flow(f).bind(theta, np.zeros(f.dim + 1)), Flow(f), [], np.zeros(f.n_params)
+    flow, taken = Flow(f), []
     for batch in shapes:
         t, s, a = data.draw(clocks(batch)), *(data.draw(arrays((*batch, f.dim + 1))) for _ in range(2))
-        a_f_s, a_f_theta = flow.vjp(t, s, theta, a)
-        results += [(bound(t, s), flow(t, s, theta)), (bound.vjp(t, s, a), a_f_s)]
-        total = total + a_f_theta
-    for got, expected in [*results, (bound.a_f_theta(), total)]:
-        assert_agree(got, expected, ROUND_OFF)
+        value, vjp = flow.value_and_vjp(t, s, theta)
+        taken.append((value, value.copy(), vjp, a, flow.vjp(t, s, theta, a)))
+    for value, copy, vjp, a, (a_f_s, a_f_theta) in [*taken[::-1], *taken]:
+        got = vjp(a)
+        assert_agree(got[0], a_f_s, ROUND_OFF)
+        assert_agree(got[1], a_f_theta, ROUND_OFF)
+        assert np.array_equal(value, copy)
+
+
+class Residual(MLP):
+    """FFJORD's residual field NN(t, y) − y, of which the second derivatives are those of the network."""
+
+    def __call__(self, t, y, theta):
+        return super().__call__(t, y, theta) - y
+
+    def jacobian(self, t, y, theta):
+        return super().jacobian(t, y, theta) - np.eye(self.dim)
+
+    def jvp(self, t, y, theta, w, dtheta):
+        return super().jvp(t, y, theta, w, dtheta) - w
+
+    def vjp(self, t, y, theta, a):
+        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
+        return a_f_y - a, a_f_theta
+
+
+class Doubled(MLP):
+    """2 NN(t, y): here the second derivatives are other ones too."""
+
+    def __call__(self, t, y, theta):
+        return 2 * super().__call__(t, y, theta)
+
+    def jacobian(self, t, y, theta):
+        return 2 * super().jacobian(t, y, theta)
+
+    def param_jacobian(self, t, y, theta):
+        return 2 * super().param_jacobian(t, y, theta)
+
+    def time_derivative(self, t, y, theta):
+        return 2 * super().time_derivative(t, y, theta)
+
+    def jvp(self, t, y, theta, w, dtheta):
+        return 2 * super().jvp(t, y, theta, w, dtheta)
+
+    def vjp(self, t, y, theta, a):
+        return super().vjp(t, y, theta, 2 * a)
+
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        return super().vjp_derivative(t, y, theta, 2 * a, w, dtheta)
+
+
+class Scaled(MLP):
+    """The network of another θ, whose layers are written anew: nothing that reads θ passes it by."""
+
+    def layers(self, theta):
+        return super().layers(np.multiply(0.5, theta))
+
+
+@pytest.mark.eq("26.1", "26.3", "26.5", "26.6", "26.9")
+@pytest.mark.parametrize("kind", [Residual, Doubled])
+@pytest.mark.parametrize("noise", [None, np.array([[[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]])])
+def test_a_subclass_of_a_network_is_what_it_says(kind, noise):
+    f, rng = kind(PAIR.widths, PAIR.names), np.random.default_rng(3)
+    t, theta, flow, s, a = np.linspace(0.1, 0.9, 5), PAIR_THETA, Flow(f, noise), *rng.normal(size=(2, 3, 3))
+    v = np.eye(2)[:, None] if noise is None else noise
+    forms = np.sum((v[..., None, :] @ f.jacobian(0.3, s[:, :-1], theta) @ v[..., None])[..., 0, 0], axis=0)
+    for value in (flow(0.3, s, theta), flow.value_and_vjp(0.3, s, theta)[0]):
+        assert_agree(value, np.column_stack([f(0.3, s[:, :-1], theta), -forms]), ROUND_OFF)
+    for got in (flow.vjp(0.3, s, theta, a), flow.value_and_vjp(0.3, s, theta)[1](a)):
+        assert_agree(got[0], complex_columns(lambda s: np.sum(a * flow(0.3, s, theta), axis=-1), s), ROUND_OFF)
+        assert_agree(got[1], complex_columns(lambda theta: np.sum(a * flow(0.3, s, theta)), theta), ROUND_OFF)
+    start = np.column_stack([POINTS, np.zeros(3)])
+    pair = lambda t, s: np.concatenate([f(t, s[:, :-1], theta), -np.trace(                # noqa: E731
+        f.jacobian(t, s[:, :-1], theta), axis1=-2, axis2=-1)[:, None]], axis=-1)
+    if noise is None:
+        end = odeint(pair, start, t[::-1], method="rk4")[-1]
+        assert_agree(log_prob(f, POINTS, t, theta, method="rk4"), standard_normal(end[:, :-1]) - end[:, -1], ROUND_OFF)
+        assert np.abs(log_prob(PAIR, POINTS, t, theta) - log_prob(f, POINTS, t, theta)).max() > 0.1
+    value, found = negative_log_likelihood(f, POINTS, t, theta, noise=noise, method="rk4")
+
+    def loss(ys, theta):
+        return np.mean(ys[-1, :, -1] - standard_normal(ys[-1, :, :-1]))
+    dL_ds, dL_dtheta = complex_step_gradients(loss, flow, start, t[::-1], theta, method="rk4")
+    assert relative_error(found.y0, dL_ds[:, :-1], 1.0) <= EXACT
+    assert relative_error(found.theta, dL_dtheta, 1.0) <= EXACT
+
+
+@pytest.mark.eq("26.5")
+@pytest.mark.parametrize("names", [["__call__"], ["vjp_derivative"], ["layers"], ["init"]])
+def test_only_a_network_with_all_methods_of_its_own_is_taken_for_one(names):
+    """A subclass that writes something else anew, as init, is as fast as a network."""
+    kind = type("Own", (MLP,), {name: lambda self, *arguments, name=name: getattr(MLP, name)(self, *arguments)
+                                for name in names})
+    assert Flow(kind(PAIR.widths, PAIR.names)).is_network == (names == ["init"])
+
+
+@pytest.mark.eq("26.5")
+def test_the_flow_of_a_network_reads_theta_by_its_own_layers():
+    s, f = np.column_stack([POINTS, np.zeros(3)]), Scaled(PAIR.widths, PAIR.names)
+    assert_agree(Flow(f)(0.3, s, PAIR_THETA), Flow(PAIR)(0.3, s, 0.5 * PAIR_THETA), ROUND_OFF)
+
+
+class Flashing(VectorField):
+    """y' = −θ y |sin t|, right but not analytic in t: only y and θ are asked to be complex."""
+
+    dim, n_params = 1, 1
+
+    def rate(self, t):
+        return np.abs(np.sin(np.asarray(t)))[..., None]
+
+    def __call__(self, t, y, theta):
+        return -theta[0] * y * self.rate(t)
+
+    def jacobian(self, t, y, theta):
+        return (-theta[0] * self.rate(t) + 0 * y)[..., None]
+
+    def param_jacobian(self, t, y, theta):
+        return (-y * self.rate(t))[..., None]
+
+    def time_derivative(self, t, y, theta):
+        return -theta[0] * y * (np.sign(np.sin(t)) * np.cos(t))[..., None]
+
+    def vjp_derivative(self, t, y, theta, a, w, dtheta):
+        return -a * dtheta[0] * self.rate(t), np.array([-(a * w * self.rate(t)).sum()])
+
+
+@pytest.mark.eq("26.5", "26.6")
+@pytest.mark.parametrize("f, t", [(Flashing(), 0.5), (Flashing(), -0.5), (DiffusedMixture(1, 2), 0.5),
+                                  (Layered(MLP([2, 3, 1], ["tanh", "sin"]), 2), 0.5)])
+def test_the_trace_has_its_derivative_in_time_whether_or_not_the_field_takes_complex_times(f, t):
+    s, theta = np.array([[0.3, 0.0], [-0.7, 1.0]]), np.linspace(-0.5, 0.7, f.n_params)
+    flow = Flow(f)
+    moved = extrapolated_difference(lambda t: flow(t, s, theta), t, 1.0, 1e-3)
+    assert_agree(flow.time_derivative(t, s, theta), moved, DIFFERENCE)
+    if not isinstance(f, Layered):                             # which has no second derivatives
+        assert all(row.ok for row in check_field(flow, t, s, theta))
 
 
 def test_the_checks_of_chapter_22_pass_for_the_flow_of_a_network():
@@ -131,7 +271,7 @@ def test_the_gradient_of_the_likelihood_is_the_derivative_of_the_number_computed
         z, l = ys[-1, ..., :-1], ys[-1, ..., -1]
         return np.mean(0.5 * np.sum(z * z, axis=-1) + 0.5 * f.dim * np.log(2 * np.pi) + l)
 
-    path = odeint(flow.bind(theta, start), start, t[::-1], method="rk4")
+    path = odeint(flow, start, t[::-1], theta, method="rk4")
     assert_agree(value, loss(path, theta), ROUND_OFF)
     assert_agree(value, -log_prob(f, y, t, theta, noise=noise, method="rk4").mean(), ROUND_OFF)
     dL_ds, dL_dtheta = complex_step_gradients(loss, flow, start, t[::-1], theta, method="rk4")
@@ -140,36 +280,52 @@ def test_the_gradient_of_the_likelihood_is_the_derivative_of_the_number_computed
     assert found.t.shape == t.shape
 
 
-def test_gradients_in_arrays_that_another_gradient_has_left_are_the_same():
+def test_gradients_one_after_the_other_do_not_see_each_other():
     f, rng, options = MLP(PAIR.widths, PAIR.names), np.random.default_rng(5), {"method": "rk4", "step_size": 0.25}
     noises = [None, rademacher(rng, 2, POINTS.shape), rademacher(rng, 2, POINTS.shape), rademacher(rng, 3, POINTS.shape)]
     for noise in [*noises, *noises]:
         theta = f.init(rng).astype(rng.choice([np.float32, np.float64]))
         _, left = negative_log_likelihood(f, POINTS, [0.0, 1.0], theta, noise=noise, **options)
-        assert f.idle                                        # for the next one
         _, fresh = negative_log_likelihood(MLP(f.widths, f.names), POINTS, [0.0, 1.0], theta, noise=noise, **options)
         assert all(np.array_equal(a, b) for a, b in zip(left, fresh))
 
 
+@pytest.mark.parametrize("noise", [None, np.ones((1, 16, 2))])
+def test_threads_that_share_one_flow_get_the_numbers_that_each_gets_alone(noise):
+    flow, rng, t = Flow(PAIR, noise), np.random.default_rng(2), [0.0, 0.5, 1.0]
+    starts = rng.normal(size=(4, 16, 3))
+    thetas = [PAIR_THETA + 0.1 * k for k in range(4)]
+
+    def loss(ys):
+        return 0.5 * np.sum(ys**2), ys
+
+    def job(k):
+        value, gradients = value_and_gradients(loss, flow, starts[k], t, thetas[k], method="rk4", times=False)
+        return value, gradients.y0, gradients.theta, odeint(flow, starts[k], t, thetas[k], method="rk4")
+    assert_threads_agree(job, 4)
+
+
 @pytest.mark.eq("26.7", "26.8")
 @pytest.mark.parametrize("method", ["rk4", "dopri5"])
-def test_what_is_not_kept_of_the_passes_is_made_again_to_the_same_numbers(monkeypatch, method):
-    f, options, passes = MLP(PAIR.widths, PAIR.names), {"method": method, "step_size": 0.25}, []
-    _, kept = negative_log_likelihood(f, POINTS, [0.0, 1.0], PAIR_THETA, **options)
-    a_pass = len(POINTS) * sum(f.widths) * (2 * 2 + 3)
-    monkeypatch.setattr(probes, "KEPT", 5 * a_pass)
+def test_a_gradient_makes_one_pass_forwards_and_one_backwards_for_each_stage(monkeypatch, method):
+    points, passes = np.tile(POINTS, (60, 1)), {"forward": 0, "backward": 0}
+    for name in passes:
+        def counted(*arguments, name=name, made=getattr(Flow, name)):
+            passes[name] += 1
+            return made(*arguments)
+        monkeypatch.setattr(Flow, name, counted)
+    negative_log_likelihood(PAIR, points, [0.0, 1.0], PAIR_THETA, times=False, method=method, step_size=0.25)
+    steps, stages, last = 4, 4 if method == "rk4" else 6, int(method == "dopri5")    # the last at the end has weight 0
+    assert passes == {"forward": steps * stages + last, "backward": steps * stages}
 
-    def watched(*arguments, push=probes.ProbedNetwork.push):
-        passes.append(arguments)
-        return push(*arguments)
 
-    monkeypatch.setattr(probes.ProbedNetwork, "push", watched)
-    f.idle.clear()
-    value, found = negative_log_likelihood(f, POINTS, [0.0, 1.0], PAIR_THETA, times=False, **options)
-    assert [len(notes) for (_, notes), in f.idle.values()] == [5]
-    assert np.array_equal(found.y0, kept.y0) and np.array_equal(found.theta, kept.theta)
-    stages, asked = (4 * 4, 4 * 4) if method == "rk4" else (4 * 6 + 1, 4 * 6)     # the last at the end has weight 0
-    assert len(passes) == stages + asked - 5
+def test_states_of_float32_have_a_velocity_of_float32():
+    s, theta, noise = np.ones((3, 3), np.float32), PAIR_THETA.astype(np.float32), np.ones((1, 3, 2))
+    for flow in (Flow(PAIR), Flow(PAIR, noise), by_products(Flow(PAIR, noise))):
+        assert flow(0.3, s, theta).dtype == np.float32
+        a_f_s, a_f_theta = flow.value_and_vjp(0.3, s, theta)[1](s)
+        assert a_f_s.dtype == a_f_theta.dtype == np.float32
+        assert_agree(flow(0.3, s, theta), flow(0.3, s.astype(float), PAIR_THETA), 1e-5)
 
 
 @pytest.mark.parametrize("gradient", ["checkpoint", "backsolve", "interpolate"])
@@ -217,7 +373,7 @@ def test_a_linear_field_makes_the_normal_density_of_the_matrix_exponential(field
 def test_for_a_linear_field_every_method_finds_the_integral_of_the_trace_exactly(A, y, n):
     s = np.append(y, 0.0)
     for method in ("euler", "rk4", "dopri5"):
-        end = odeint(Flow(Linear(3)).bind(A.ravel(), s), s, np.linspace(0.0, 1.5, n + 1), method=method, step_size=9.0)
+        end = odeint(Flow(Linear(3)), s, np.linspace(0.0, 1.5, n + 1), A.ravel(), method=method, step_size=9.0)
         assert_agree(end[-1, -1], -np.log(np.linalg.det(expm(1.5 * A))), 1e-11)
 
 
@@ -229,7 +385,7 @@ def test_the_integral_of_the_trace_is_the_log_determinant_of_the_pushed_basis(me
     def gap(n):
         t = np.linspace(0.2, 1.7, n + 1)
         s = np.append(y0, 0.0)
-        trace = -odeint(Flow(PAIR).bind(PAIR_THETA, s), s, t, method=method)[-1, -1]
+        trace = -odeint(Flow(PAIR), s, t, PAIR_THETA, method=method)[-1, -1]
         _, basis = pushforward(PAIR, np.tile(y0, (2, 1)), t, PAIR_THETA, dy0=np.eye(2), method=method)
         return abs(trace - np.log(np.linalg.det(basis[-1])))
     errors = np.array([gap(n) for n in (20, 40, 80)])
@@ -284,7 +440,7 @@ def test_points_are_the_flow_of_standard_normal_noise_and_inverting_returns_it()
     options = {"rtol": tolerance, "atol": tolerance}
     x = sample(PAIR, 500, [0.0, 1.0], PAIR_THETA, np.random.default_rng(5), **options)
     noise = np.random.default_rng(5).normal(size=(500, 2))
-    back = odeint(PAIR.bind(PAIR_THETA, x), x, [1.0, 0.0], **options)[-1]
+    back = odeint(PAIR, x, [1.0, 0.0], PAIR_THETA, **options)[-1]
     assert x.shape == (500, 2) and np.abs(back - noise).max() <= LOOP * tolerance * np.abs(noise).max()
     assert np.array_equal(x, sample(PAIR, 500, [0.0, 1.0], PAIR_THETA, np.random.default_rng(5), **options))
 
@@ -313,7 +469,7 @@ def test_over_all_signs_one_probe_has_the_trace_for_mean_and_the_variance_of_the
     assert_agree(noise_variance(np.stack([A, 2 * A.T])), noise_variance(A) * np.array([1.0, 4.0]), ROUND_OFF)
 
 
-@pytest.mark.eq("4.2", "26.3", "26.5", "26.6", "26.7", "26.8")
+@pytest.mark.eq("26.3", "26.5", "26.6", "26.7", "26.8")
 @pytest.mark.parametrize("f, theta", [(PAIR, PAIR_THETA), (VanDerPol(), np.array([1.2]))])
 def test_over_all_signs_the_likelihood_and_its_gradient_are_those_of_the_exact_trace(f, theta):
     t = np.linspace(0.0, 0.6, 4)
@@ -335,7 +491,7 @@ def test_the_mean_over_random_noise_is_within_its_standard_error():
     assert np.all(np.abs(drawn.mean(axis=0) - exact.theta) <= STANDARD_ERRORS * error + ROUND_OFF)
 
 
-def test_rademacher_noise_is_signs_of_the_shape_asked_for():
+def test_rademacher_noise_is_signs_of_the_given_shape():
     noise = rademacher(np.random.default_rng(0), 3, (50, 2))
     assert noise.shape == (3, 50, 2) and np.array_equal(np.unique(noise), [-1.0, 1.0])
     assert abs(noise.mean()) <= STANDARD_ERRORS / np.sqrt(noise.size)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minode import adam, sgd
-from minode.learning.optimisers import clip, cosine, stairs
+from minode.learning.optimisers import clip, cosine, step_decay
 from tests.strategies import arrays, assert_agree
 
 EPS = np.finfo(np.float64).eps
@@ -17,7 +17,7 @@ CANCELLED = 1e-10                   # the same where 1 − β₂^k, about k/1000
 gradients = st.integers(1, 12).flatmap(lambda n: arrays((n, 3), bound=4.0))
 
 
-def walk(optimiser, gs, theta, **options):
+def path_of(optimiser, gs, theta, **options):
     """θ before the first and after each step, and the last state."""
     path, state = [theta], None
     for g in gs:
@@ -30,7 +30,7 @@ def walk(optimiser, gs, theta, **options):
 @given(gradients, st.floats(0, 0.99))
 def test_the_velocity_is_the_sum_of_all_gradients_each_forgotten_at_its_rate(gs, mu):
     theta = np.array([1.0, -2.0, 0.5])
-    path, state = walk(sgd, gs, theta, momentum=mu)
+    path, state = path_of(sgd, gs, theta, momentum=mu)
     n = len(gs)
     weights = np.tril(mu ** np.abs(np.subtract.outer(np.arange(n), np.arange(n))))
     velocities = weights @ gs
@@ -52,7 +52,7 @@ def test_momentum_on_a_parabola_is_a_power_of_a_matrix():
 @given(gradients, st.sampled_from([(0.9, 0.999), (0.0, 0.9), (0.5, 0.5)]))
 def test_adam_divides_a_weighted_mean_of_the_gradients_by_the_root_of_one_of_their_squares(gs, betas):
     theta, means = np.array([1.0, -2.0, 0.5]), []
-    path, state = walk(adam, gs, theta, beta1=betas[0], beta2=betas[1], epsilon=1e-3)
+    path, state = path_of(adam, gs, theta, beta1=betas[0], beta2=betas[1], epsilon=1e-3)
     for k in range(1, len(gs) + 1):
         pair = []
         for beta, g in zip(betas, (gs[:k], gs[:k]**2)):
@@ -73,7 +73,7 @@ def test_adams_averages_start_from_nothing():
 @pytest.mark.eq("23.3", "23.4")
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e9])
 def test_under_a_constant_gradient_adam_moves_by_the_learning_rate_however_large_it_is(size):
-    path, _ = walk(adam, np.tile([size, -3 * size], (40, 1)), np.zeros(2), epsilon=1e-300)
+    path, _ = path_of(adam, np.tile([size, -3 * size], (40, 1)), np.zeros(2), epsilon=1e-300)
     assert_agree(np.diff(path, axis=0), np.tile([-0.25, 0.25], (40, 1)), CANCELLED)
 
 
@@ -81,7 +81,7 @@ def test_under_a_constant_gradient_adam_moves_by_the_learning_rate_however_large
 @given(gradients)
 def test_adam_is_the_same_as_its_authors_second_form(gs):
     """α_k = α √(1−β₂^k) / (1−β₁^k) with ε √(1−β₂^k): their remark after Algorithm 1."""
-    path, (m, v, k) = walk(adam, gs, np.zeros(3), epsilon=0.1)
+    path, (m, v, k) = path_of(adam, gs, np.zeros(3), epsilon=0.1)
     root = math.sqrt(1 - 0.999**k)
     step = 0.25 * root / (1 - 0.9**k) * m / (np.sqrt(v) + 0.1 * root)
     assert_agree(path[-2] - path[-1], step, CANCELLED)
@@ -127,6 +127,6 @@ def test_the_cosine_falls_from_the_rate_to_nothing_after_a_straight_rise(n, warm
 
 
 @pytest.mark.eq("23.7")
-def test_the_stairs_go_down_by_their_factor_after_every_so_many_steps():
-    rates = [stairs(k, 0.8, 3, factor=0.25) for k in range(9)]
+def test_the_rate_of_step_decay_falls_by_its_factor_after_every_so_many_steps():
+    rates = [step_decay(k, 0.8, 3, factor=0.25) for k in range(9)]
     assert rates == [0.8] * 3 + [0.2] * 3 + [0.05] * 3

@@ -1,4 +1,4 @@
-"""What a fit leaves in a file: whole or not at all, for the field that it belongs to, and never code."""
+"""What a fit leaves in a file, whole or not at all, for its field, and never code; and a field that counts."""
 
 import copy
 import os
@@ -8,9 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from minode import MLP, Classifier, Fit, FitError, Flow, Layered, Linear, fit, load, save
+from minode import (MLP, Classifier, Fit, FitError, Flow, Layered, Linear, check_field, fit, load, odeint, save,
+                    value_and_gradients)
 from minode.learning.records import Counted
-from tests.learning.test_fit import SMALL, THETA, VARIANTS, F, bits, mismatch
+from tests.learning.test_fit import SMALL, STARTS, THETA, VARIANTS, F, T, bits, mismatch
 
 KEPT = "was here before"
 
@@ -249,3 +250,68 @@ def test_a_readers_field_may_have_anything_for_a_block(path):
         block = "of flats"
     save(path, Own(2), THETA[:4])
     assert np.array_equal(load(path, Own(2)), THETA[:4])
+
+
+# -- a field that counts ------------------------------------------------------------------------
+
+
+def test_evaluations_are_counted_and_products_and_matrices_of_derivatives_are_not():
+    counted, a = Counted(F), np.cos(STARTS)
+    assert np.array_equal(counted(0.3, STARTS, THETA), F(0.3, STARTS, THETA)) and counted.n_f == 1
+    value, back = counted.value_and_vjp(0.3, STARTS, THETA)
+    assert np.array_equal(value, F(0.3, STARTS, THETA)) and counted.n_f == 2
+    for got, expected in zip(back(a), F.vjp(0.3, STARTS, THETA, a)):
+        assert np.array_equal(got, expected)
+    for name, more in {"jacobian": (), "param_jacobian": (), "time_derivative": (), "vjp": (a,), "jvp": (a, THETA),
+                       "vjp_derivative": (a, a, THETA)}.items():
+        got, expected = (np.concatenate([np.ravel(part) for part in getattr(f, name)(0.3, STARTS, THETA, *more)])
+                         for f in (counted, F))
+        assert np.array_equal(got, expected), name
+    assert counted.n_f == 2
+
+
+ONE_WAY, ON_THE_WAY_BACK = 8, {"discrete": 0, "checkpoint": 8, "backsolve": 8, "interpolate": 10}
+
+
+@pytest.mark.parametrize("gradient", ON_THE_WAY_BACK)
+@pytest.mark.parametrize("widths", [[3, 4, 2], [3, 64, 64, 2]], ids=["small", "wide"])
+def test_a_gradient_of_two_steps_of_rk4_counts_what_its_route_evaluates(gradient, widths):
+    field = MLP(widths, ["tanh"] * (len(widths) - 1))
+    theta, counted = field.init(np.random.default_rng(1)), Counted(field)
+
+    def half_square(ys):
+        return 0.5 * np.sum(ys**2), ys
+    for times in (False, True):                          # for dL/dt one evaluation, at all the times at once
+        counted.n_f = 0
+        a = value_and_gradients(half_square, counted, STARTS, T, theta, method="rk4", gradient=gradient, times=times)
+        assert counted.n_f == ONE_WAY + ON_THE_WAY_BACK[gradient] + times
+        b = value_and_gradients(half_square, field, STARTS, T, theta, method="rk4", gradient=gradient, times=times)
+        assert a[0] == b[0] and np.array_equal(a[1].y0, b[1].y0) and np.array_equal(a[1].theta, b[1].theta)
+
+
+def test_a_counted_field_may_stand_wherever_a_field_may():
+    counted, rng = Counted(F), np.random.default_rng(2)
+    flow, model = Flow(counted), Classifier(4, counted, 3, t=T, method="rk4")
+    theta, x = model.init(rng), rng.normal(size=(5, 4))
+    assert check_field(counted, 0.3, STARTS[:2], THETA)
+    counted.n_f = 0
+    assert odeint(counted, STARTS, T, THETA, method="rk4").shape == (3, 10, 2) and counted.n_f == 8
+    with pytest.raises(TypeError, match="a VectorField and wants its θ too"):
+        odeint(counted, STARTS, T)
+    states = np.concatenate([STARTS, np.zeros((10, 1))], axis=1)
+    assert odeint(flow, states, T, THETA, method="rk4").shape == (3, 10, 3) and counted.n_f == 16
+    model.logits(x, theta)
+    assert counted.n_f == 24
+    model.value_and_gradient(x, np.array([0, 1, 2, 0, 1]), theta)
+    assert counted.n_f == 32
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda counted: pickle.loads(pickle.dumps(counted))])
+def test_a_copy_of_a_counted_field_goes_on_counting_by_itself(again):
+    counted = Counted(F)
+    counted(0.0, STARTS, THETA)
+    other = again(counted)
+    other(0.0, STARTS, THETA)
+    assert (counted.n_f, other.n_f) == (1, 2) and other.dim == 2
+    with pytest.raises(AttributeError, match="no_such_name"):
+        other.no_such_name

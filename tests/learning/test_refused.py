@@ -7,7 +7,7 @@ import pytest
 
 from minode import (MLP, Classifier, DiffusedMixture, Flow, Layered, Linear, LotkaVolterra, adam,
                     euler_maruyama, fit, load, log_prob, negative_log_likelihood, rademacher, sample, save, sgd)
-from minode.fields.base import as_generator
+from minode.inputs import as_generator
 from tests.test_help import OF_PART_FOUR
 
 RECORDS = {"Fit", "FitError"}            # that are handed out, and not made by a reader

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, reversible, solve
-from minode.solvers.dense import evaluate, interpolant, weights_at
+from minode.solvers.dense import dense_output, state_inside, weights_at
 from tests.solvers.test_adaptive import each_problem, pendulum
 from tests.solvers.trees import EPS as PRINTED, Weights, density, order, rooted_trees
 from tests.strategies import arrays, assert_agree, grids
@@ -23,7 +23,7 @@ ONE_STEP = dict(rtol=1e9, atol=1e9)          # any step will do
 OWN_DENSE = {"dopri5": 4, "tsit5": 4, "dop853": 7}
 TABLES = [m for m in methods.values() if isinstance(m, Tableau)]
 each_table = pytest.mark.parametrize("tableau", TABLES, ids=lambda tableau: tableau.name)
-theta = np.linspace(0.0, 1.0, 21)
+sigma = np.linspace(0.0, 1.0, 21)
 
 
 def jacobian(t, y):
@@ -38,21 +38,21 @@ def options(method, tol=1e-3):
 
 def rounding(method):
     """Of a state between: the weights are polynomials, dop853's with coefficients of some hundreds."""
-    return ROUND_OFF * (np.abs(interpolant(method).P).max() if isinstance(method, Tableau) else 1.0)
+    return ROUND_OFF * (np.abs(dense_output(method).P).max() if isinstance(method, Tableau) else 1.0)
 
 
 # -- the weights ------------------------------------------------------------------------------
 
 def rows(tableau):
-    """The coefficients P of b_j(θ), exact where the table prints them, and the rows of A of all stages j."""
-    dense = interpolant(tableau)
+    """The coefficients P of b_j(σ), exact where the table prints them, and the rows of A of all stages j."""
+    dense = dense_output(tableau)
     P = dense.P.tolist() if tableau.dense is None else tableau.dense
-    A = [*tableau.A, *(a for a, _ in dense.extra)]
+    A = [*tableau.A, *dense.A[tableau.stages:].tolist()]
     return [[[Fraction(x) for x in row] for row in table] for table in (P, A)]
 
 
 def broken(tableau, nodes, allowed=1):
-    """The trees of so many nodes whose Σ_j b_j(θ) Φ_j(t) = θ^{|t|} / γ(t) fails in some power of θ."""
+    """The trees of so many nodes whose Σ_j b_j(σ) Φ_j(t) = σ^{|t|} / γ(t) fails in some power of σ."""
     P, A = rows(tableau)
     phi, size = Weights(A), Weights([[abs(a) for a in row] for row in A])
     exact = all(x.denominator < 10**12 for row in (*P, *A) for x in row)
@@ -77,11 +77,13 @@ def test_the_weights_fulfil_the_conditions_of_the_trees_up_to_their_order_and_no
 @pytest.mark.eq("11.1", "11.2")
 @each_table
 def test_the_weights_meet_the_step_at_both_ends_in_value_and_slope(tableau):
-    dense = interpolant(tableau)
-    P, stages = dense.P, len(dense.P)
-    nodes = [*tableau.c, *(c for _, c in dense.extra)]
-    at_end = np.zeros(stages)
-    at_end[:tableau.stages] = tableau.arrays[1]
+    dense = dense_output(tableau)
+    P, stages, nodes = dense.P, len(dense.P), dense.c
+    at_end = dense.b
+    A, b, c = tableau.arrays()
+    assert np.array_equal(at_end, np.append(b, np.zeros(stages - len(b)))) and nodes[:len(c)] == c
+    assert np.array_equal(dense.A[:len(b)], np.hstack([A, np.zeros((len(b), stages - len(b)))]))
+    assert_agree(dense.A.sum(axis=1), nodes, ROUND_OFF)
     assert_agree(weights_at(dense, 0.0), np.zeros(stages), 0.0)
     assert_agree(weights_at(dense, 1.0), at_end, rounding(tableau))
     slopes = P[:, 0], P @ np.arange(1, P.shape[1] + 1)                # b'_j(0) and b'_j(1)
@@ -99,9 +101,10 @@ def test_a_state_between_is_a_sum_of_increments_with_those_weights(name, data):
     times = data.draw(arrays(3, bound=1.0))
     expected = [y + sum(sum(float(p) * x**m for m, p in enumerate(row, start=1)) * hk
                         for row, hk in zip(tableau.dense, hK)) for x in times]
-    dense = interpolant(tableau)
-    assert_agree(evaluate(dense, times, y, hK[:, None]), expected, rounding(tableau))
-    assert_agree(evaluate(dense, times[0], y, hK), expected[0], rounding(tableau))
+    dense = dense_output(tableau)
+    assert_agree(state_inside(dense, times, y, hK), expected, rounding(tableau))
+    assert_agree(state_inside(dense, times[:1], y, hK), expected[:1], rounding(tableau))
+    assert np.array_equal(weights_at(dense, times.reshape(3, 1)), weights_at(dense, times)[..., None])
 
 
 @pytest.mark.eq("11.2")
@@ -114,7 +117,7 @@ def test_hermites_cubic_and_better_is_exact_where_the_solution_is_a_cubic(tablea
     exact, (t, h) = slope.integ(), span
     solution = solve(lambda t, y: np.array([slope(t)]), [exact(t)], [t, t + h], step_size=1.0, method=tableau,
                      jacobian=lambda t, y: np.zeros((1, 1)))
-    times = t + h * theta
+    times = t + h * sigma
     assert_agree(solution.interpolate(times)[:, 0], exact(times), rounding(tableau))
 
 
@@ -129,7 +132,7 @@ def test_a_table_of_the_readers_has_the_cubic_too_whether_or_not_its_stages_are_
         for steps in (dict(step_size=2.0), ONE_STEP | dict(first_step=2.0)):
             solution = solve(lambda t, y: np.array([slope(t)]), [0.0], t, method=own,
                              jacobian=lambda t, y: np.zeros((1, 1)), **steps)
-            times = t[-1] * theta
+            times = t[-1] * sigma
             assert_agree(solution.interpolate(times)[:, 0], exact(times), ROUND_OFF)
             assert_agree(solution.ys[:, 0], exact(t), ROUND_OFF)
 
@@ -143,7 +146,7 @@ def test_between_the_ends_of_the_same_step_lies_what_scipy_says(name, theirs, f,
     t, t_new = span[0], span[0] + 0.1 * np.sign(span[1] - span[0])
     other = theirs(f, t, np.array(y0), t_new, first_step=abs(t_new - t), **ONE_STEP)
     other.step()
-    times = t + (t_new - t) * theta
+    times = t + (t_new - t) * sigma
     solution = solve(f, y0, [t, t_new], method=name, first_step=abs(t_new - t), **ONE_STEP)
     assert other.t == t_new and solution.stats.n_accepted == 1
     assert_agree(solution.interpolate(times), other.dense_output()(times).T, rounding(methods[name]))

@@ -11,7 +11,7 @@ from hypothesis import example, given, strategies as st
 from scipy.integrate import solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, odeint_euler, odeint_rk4, solve
-from minode.solvers.explicit import Grid
+from minode.solvers.explicit import Grid, explicit_step
 from minode.solvers.solve import run
 from tests.strategies import arrays, assert_agree, grids
 
@@ -79,6 +79,22 @@ def test_every_stage_is_asked_for_where_the_table_says_and_only_once(tableau, y0
     saved = steps - 1 if tableau.A[-1] == tableau.b else 0
     assert stats.n_f == len(calls) == steps * tableau.stages - saved
     assert (stats.n_steps, stats.n_accepted, stats.n_rejected, stats.n_jac) == (steps, steps, 0, 0)
+
+
+@pytest.mark.eq("9.1", "9.2", "9.3")
+@each_table
+@given(arrays(4), st.floats(-1, 1), st.floats(-1, 1))
+def test_one_step_hands_over_the_increments_and_the_last_velocity(tableau, y, t, h):
+    def swirl(t, y):
+        return np.sin(t) * np.roll(y, 1) - np.sin(2 * y) + t
+    y_new, k_last, hK = explicit_step(swirl, tableau, t, h, y, swirl(t, y))
+    assert hK.shape == (tableau.stages, 4) and hK.dtype == y.dtype
+    for i, a_i in enumerate(tableau.A):
+        Y = y + sum(float(a) * row for a, row in zip(a_i, hK[:i]))
+        k = swirl(t + float(tableau.c[i]) * h, Y)
+        assert_agree(hK[i], h * k, ROUND_OFF)
+    assert_agree(k_last, k, ROUND_OFF)
+    assert_is_sum(y_new, y, 1.0, tableau.b, hK)
 
 
 @pytest.mark.eq("9.3")
@@ -278,7 +294,7 @@ def test_it_may_reuse_it_where_the_dense_output_calls_it_between_two_steps():
         buffer[:] = f(t, y)
         return buffer
 
-    ys = [run(field, np.array([0.4, -0.3]), [0.0, 0.2, 1.0], [], method=own, grid=[0.0, 0.5, 1.0]).solution.ys
+    ys = [run(field, np.array([0.4, -0.3]), [0.0, 0.2, 1.0], method=own, grid=[0.0, 0.5, 1.0]).solution.ys
           for field in (frugal, f)]
     assert np.array_equal(*ys)
 

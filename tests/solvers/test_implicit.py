@@ -7,13 +7,10 @@ from numpy.polynomial import Legendre, Polynomial
 from numpy.polynomial.legendre import leggauss
 from scipy.integrate import solve_ivp
 
-from minode import SolverError, Tableau, methods, odeint, solve
+from minode import MLP, Linear, SolverError, Tableau, VanDerPol, methods, odeint, solve
 from minode.solvers.adaptive import Tolerances
-from minode.solvers.explicit import Stats
 from minode.solvers.implicit import (
-    IMPLICIT, implicit_stepper, solved_to_round_off, solved_to_tolerance, stability_function)
-from minode.solvers.solve import structured
-from minode.solvers.states import pose
+    IMPLICIT, ImplicitStepper, SolvedToRoundOff, newton_matrix, solved_to_tolerance, stability_function)
 from tests.solvers.test_adaptive import EPS, FEW_STEPS
 from tests.solvers.test_dense import jacobian, pendulum
 from tests.strategies import arrays, assert_agree, batches
@@ -45,10 +42,13 @@ def one_step(method, t, h, y):
     """hK, y_new, the last k and the filter, after a step of the pendulum from y of any shape, all flat."""
     def f(t, y):
         return pendulum(t, y.reshape(-1, 2)).ravel()
-    is_solved = solved_to_round_off(float)
-    hK, step, smooth = implicit_stepper(f, rows, method, y.ravel(), y.shape, Stats(), is_solved)
-    y_new, k_last = step(t, h, y.ravel(), f(t, y))
-    return hK[:method.stages], y_new, k_last, smooth
+
+    def f_y(t, y):
+        return rows(t, y.reshape(-1, 2))
+    stepper = ImplicitStepper(f, f_y, method, SolvedToRoundOff(float), predicts=False)
+    y_new, k_last, hK = stepper.step(t, h, y.ravel(), f(t, y))
+    assert hK.shape == (method.stages, y.size)
+    return hK, y_new, k_last, stepper.smooth
 
 
 def fixed(f, y0, t, method, jacobian=rows, **options):
@@ -63,7 +63,7 @@ def fixed(f, y0, t, method, jacobian=rows, **options):
 def test_the_stages_solve_their_equation(method, data, batch, t, h):
     y = data.draw(arrays((*batch, 2)))
     hK, y_new, k_last, _ = one_step(method, t, h, y)
-    A, b, c = method.arrays
+    A, b, c = method.arrays()
     for a_i, c_i, hk in zip(A, c, hK):
         Y_i = (y.ravel() + a_i @ hK).reshape(-1, 2)
         assert_agree(hk, h * pendulum(t + c_i * h, Y_i).ravel(), ROUND_OFF)
@@ -163,7 +163,7 @@ def test_newton_solves_a_linear_problem_at_once_and_checks(method, batch):
         return (J @ y[..., None])[..., 0] + np.sin(t)
     y0, t = np.ones((*batch, 3)), np.array([0.0, 0.1, 0.3])
     solution = fixed(f, y0, t, method, lambda t, y: J)
-    A, b, c = method.arrays
+    A, b, c = method.arrays()
     y = y0
     for t_n, h in zip(t, np.diff(t)):                            # (1 − h A ⊗ J) K = 1 ⊗ (J y) + sin(t + c h)
         s, new = len(b), np.empty_like(y)
@@ -176,6 +176,65 @@ def test_newton_solves_a_linear_problem_at_once_and_checks(method, batch):
     equations = sum(1 for a_i in method.A if any(a_i))
     assert solution.stats.n_jac - 1 <= 3 * equations * solution.stats.n_steps    # solve, check, and once more
     assert solution.stats.n_f == solution.stats.n_jac       # one of each before the first step, then in pairs
+
+
+@pytest.mark.eq("13.3")
+@given(st.data(), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.sampled_from([0.3, -0.7]))
+def test_the_matrix_of_newton_is_the_derivative_of_what_is_left_over(data, m, B, d, h):
+    A, f_y = data.draw(arrays((m, m))), data.draw(arrays((m, B, d, d)))
+    M = newton_matrix(h, A, f_y)
+    assert M.shape == (B, m * d, m * d)
+    for b in range(B):
+        expected = [np.concatenate([(i == j) * np.eye(d) - h * A[i, j] * f_y[i, b] for j in range(m)], axis=1)
+                    for i in range(m)]
+        assert_agree(M[b], np.concatenate(expected), 10 * EPS)
+
+
+@pytest.mark.eq("13.3")
+@each_method
+@pytest.mark.parametrize("f_y", [lambda t, y: np.array([[0, 1], [-2, 0]]), lambda t, y: [[0, 1], [-2, 0]],
+                                 lambda t, y: np.array([[0, 1], [-2, 0]], np.float32)], ids=["int", "list", "float32"])
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.complex128])
+def test_a_jacobian_in_whole_numbers_lists_or_another_precision_is_as_good(method, f_y, kind):
+    def f(t, y):
+        return np.array([y[1], -2 * y[0]])
+    y0, t = np.array([1.0, 0.5], kind), [0.0, 0.3, 0.5]
+    exact = fixed(f, y0, t, method, lambda t, y: np.array([[0.0, 1.0], [-2.0, 0.0]])).ys
+    ys = fixed(f, y0, t, method, f_y).ys
+    assert ys.dtype == kind
+    assert_agree(ys, exact, 100 * np.finfo(kind).eps)
+
+
+@each_method
+def test_a_complex_jacobian_of_a_real_state_is_refused(method):
+    with pytest.raises(TypeError, match="jacobian returned complex values for a real state; make y0 complex"):
+        fixed(pendulum, [0.5, -0.3], [0.0, 1.0], method, lambda t, y: rows(t, y) + 0j)
+
+
+@pytest.mark.eq("13.3")
+@each_method
+@pytest.mark.parametrize("f, y0", [(Linear(2), [1.0, -0.5]), (VanDerPol(), [[1.0, -0.5], [0.2, 0.1]]),
+                                   (MLP([3, 4, 2], ["tanh", "identity"]), [1.0, -0.5])],
+                         ids=["linear", "batch", "network"])
+def test_a_field_brings_its_own_jacobian(method, f, y0):
+    theta, t = np.cos(np.arange(f.n_params)), np.array([0.0, 0.3, 0.5])
+    own = solve(f, y0, t, theta, method=method)
+    given = solve(lambda t, y: f(t, y, theta), y0, t, method=method, jacobian=lambda t, y: f.jacobian(t, y, theta))
+    assert np.array_equal(own.ys, given.ys) and own.stats == given.stats and own.stats.n_jac > 0
+    assert np.array_equal(odeint(f, y0, t, theta.tolist(), method=method), own.ys)            # θ may be a list
+    with pytest.raises(ValueError, match=r"is implicit and needs jacobian\(t, y\)"):
+        solve(lambda t, y, theta: f(t, y, theta), y0, t, theta, method=method)
+
+
+@each_method
+def test_a_jacobian_that_is_given_goes_before_that_of_the_field(method):
+    calls, f, theta = [], Linear(2), np.array([0.0, 1.0, -4.0, -0.5])
+
+    def f_y(t, y):
+        calls.append(t)
+        return f.jacobian(t, y, theta)
+    stats = solve(f, [1.0, 0.0], [0.0, 0.5], theta, method=method, jacobian=f_y).stats
+    assert stats.n_jac == len(calls) > 0
 
 
 @pytest.mark.eq("13.3")
@@ -220,7 +279,7 @@ def test_newton_is_done_when_every_stage_is():
     def largest(error, scale):
         return np.abs(error / scale).max()
     correction, Y = np.array([[0.0, 0.0], [1.0, -1.0]]), np.ones((2, 2))      # two stages, one not done
-    for norm in (None, structured(largest, pose(pendulum, Y[0], [0.0, 1.0]).unpack)):
+    for norm in (None, largest):
         is_solved = solved_to_tolerance(Tolerances(1e-3, 1e-3, norm))
         assert is_solved(1e-6 * correction, Y)
         assert not is_solved(correction, Y) and not is_solved(correction[::-1], Y)
@@ -259,7 +318,7 @@ def test_the_step_of_a_symmetric_method_and_of_no_other_can_be_taken_back(method
     there = fixed(pendulum, [0.5, -0.3], t, method).ys
     back = fixed(pendulum, there[-1], t[::-1], method).ys
     missed = np.abs(back[::-1] - there).max()
-    A, b, _ = method.arrays
+    A, b, _ = method.arrays()
     symmetric = np.abs(A + A[::-1, ::-1] - b).max() <= ROUND_OFF
     assert symmetric == (method.name in SYMMETRIC) == (missed <= ROUND_TRIP)
 

@@ -135,8 +135,12 @@ def test_the_error_falls_at_the_order_of_the_method(method, span):
 @pytest.mark.parametrize("method", [LEAPFROG, HEUN, reversible("rk4"), reversible("rk4", 1.0)], **named)
 def test_where_the_solution_grows_a_lot_the_way_back_does_not_find_its_start(method):
     def missed(end):
-        return abs(round_trip(method, lambda t, y: y, np.ones(1), np.linspace(0.0, end, 20 * end + 1))[0] - 1)
-    assert missed(5) < 1e-10 and missed(20) > 1e-3 and missed(25) > 1
+        """The median over twelve starts: how the rounding falls is chance."""
+        starts = 1.0 + 1e-3 * np.arange(12)
+        back = round_trip(method, lambda t, y: y, starts, np.linspace(0.0, end, 20 * end + 1))
+        return np.median(np.abs(back / starts - 1))
+    least = 1e-3 if method in (LEAPFROG, HEUN) else 1.0
+    assert missed(5) < 1e-10 and least < missed(20) < 100 * least and missed(25) > 10
 
 
 @each_method

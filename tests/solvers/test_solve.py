@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Tableau, methods, odeint, odeint_rk4, reversible, solve
+from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, Tableau, VanDerPol, methods, odeint, odeint_euler,
+                    odeint_rk4, reversible, solve)
 from minode.solvers.adaptive import Tolerances
 from minode.solvers.implicit import NEWTON_SHARE
 from minode.solvers.solve import find_method, run
@@ -53,9 +54,9 @@ def test_a_step_size_makes_an_adaptive_method_one_of_fixed_steps(method):
 @each_method
 def test_the_steps_that_were_taken_can_be_replayed(method):
     tape, t = [], np.linspace(0.0, 2.0, 3)
-    done = run(pendulum, Y0, t, tape, **options(method))
+    done = run(pendulum, Y0, t, tape=tape, **options(method))
     grid = [step[0] for step in tape] + [2.0]
-    again = run(pendulum, Y0, t[[0, -1]], None, **options(method), grid=grid)
+    again = run(pendulum, Y0, t[[0, -1]], **options(method), grid=grid)
     assert again.solution.stats.n_steps == len(tape) == done.solution.stats.n_accepted
     newton = NEWTON_SHARE * 1e-3 if method in ADAPTS and not method.is_explicit else 0.0
     assert_agree(again.solution.ys[-1], done.solution.ys[-1], ROUND_OFF + newton)
@@ -82,6 +83,144 @@ def test_a_table_of_the_readers_may_be_implicit_throughout_and_adapt():
     for norm in (None, largest):
         ys = odeint(pendulum, Y0, [0.0, 1.0], **options(own), norm=norm)
         assert_agree(ys[-1], exact, 1e-3)
+
+
+# -- θ as an argument -------------------------------------------------------------------------
+
+FIELDS = {"linear": Linear(2), "spiral": CubicSpiral(), "van der pol": VanDerPol(), "predators": LotkaVolterra(),
+          "network": MLP([3, 4, 2], ["tanh", "identity"])}
+each_field = pytest.mark.parametrize("f", FIELDS.values(), ids=FIELDS)
+REACH, STEP = 1e-9, 1e-20              # of a solve at rtol 1e-10; of a complex step, in which nothing cancels
+NUDGE, BY_DIFFERENCE = 1e-4, 1e-6      # of a central difference: its square, and the tolerance over it
+
+
+def a_theta(f):
+    return 0.5 * np.cos(np.arange(f.n_params))
+
+
+def rotated(t, y, theta):
+    """No field but a function of θ (2,), for a state of any shape."""
+    return theta[0] * np.sin(t) * y - theta[1] * y**2
+
+
+@each_method
+@each_field
+@pytest.mark.parametrize("shape", [(2,), (3, 2)])
+def test_theta_as_the_fourth_argument_is_a_function_of_t_and_y_at_this_theta(method, f, shape):
+    theta, t = a_theta(f), np.linspace(0.0, 0.5, 4)
+    y0 = 0.3 + 0.2 * np.sin(np.arange(np.prod(shape))).reshape(shape)
+    told = dict(method=method, rtol=1e-3, atol=1e-3)
+    own = solve(f, y0, t, theta, **told)
+    by_hand = solve(lambda t, y: f(t, y, theta), y0, t, **told, jacobian=lambda t, y: f.jacobian(t, y, theta))
+    assert np.array_equal(own.ys, by_hand.ys) and own.stats == by_hand.stats
+    assert np.array_equal(odeint(f, y0, t, theta, **told), own.ys)
+    assert np.array_equal(own.interpolate([0.1, 0.33]), by_hand.interpolate([0.1, 0.33]))
+
+
+@pytest.mark.parametrize("method", ["rk4", "bosh3", "dopri5", "dop853", "reversible_heun"])
+@pytest.mark.parametrize("y0", [0.4, [0.4, 0.1], [[0.4], [0.1]], np.float32(0.4)], ids=repr)
+def test_any_function_may_take_a_theta_of_any_kind(method, y0):
+    theta, t = [1, 2], np.linspace(0.0, 1.0, 4)
+    seen = []
+
+    def f(t, y, theta):
+        seen.append(theta)
+        return rotated(t, y, theta)
+    ys = odeint(f, y0, t, theta, method=method)
+    assert np.array_equal(ys, odeint(lambda t, y: rotated(t, y, np.array([1.0, 2.0])), y0, t, method=method))
+    assert all(part is seen[0] and part.dtype == float and part.tolist() == [1.0, 2.0] for part in seen)
+
+
+def test_a_tuple_as_the_state_and_trajectories_with_steps_of_their_own_take_a_theta_too():
+    theta, t, y0 = np.array([1.0, 2.0]), np.linspace(0.0, 1.0, 4), np.array([[0.4, 0.1], [0.2, 0.9]])
+
+    def pair(t, state, theta):
+        return rotated(t, state[0], theta), theta[1] * state[0][:, 0]
+    us, vs = odeint(pair, (y0, np.zeros(2)), t, theta)
+    expected = odeint(lambda t, state: pair(t, state, theta), (y0, np.zeros(2)), t)
+    assert np.array_equal(us, expected[0]) and np.array_equal(vs, expected[1])
+    f = FIELDS["network"]
+    own = solve(f, y0, t, a_theta(f), method="dop853", per_trajectory=True)
+    by_hand = solve(lambda t, y: f(t, y, a_theta(f)), y0, t, method="dop853", per_trajectory=True)
+    assert np.array_equal(own.ys, by_hand.ys) and own.stats.n_f.tolist() == by_hand.stats.n_f.tolist()
+    assert np.array_equal(own.interpolate(0.2), by_hand.interpolate(0.2))
+
+
+@each_method
+def test_theta_is_not_written_to_and_the_next_solve_sees_what_it_has_become(method):
+    f, t, told = FIELDS["network"], [0.0, 0.2, 0.5], dict(method=method, rtol=1e-3, atol=1e-3)
+    theta = a_theta(f)
+    theta.flags.writeable = False
+    before = odeint(f, Y0, t, theta, **told)
+    assert np.array_equal(theta, a_theta(f))
+    theta.flags.writeable = True
+    theta += 0.1
+    assert not np.array_equal(odeint(f, Y0, t, theta, **told), before)
+    assert np.array_equal(odeint(f, Y0, t, theta, **told), odeint(f, Y0, t, theta.copy(), **told))
+
+
+@pytest.mark.parametrize("method", ["rk4", "dopri5", "gauss4", "kvaerno5", "reversible_heun"])
+@each_field
+def test_a_complex_theta_wants_a_complex_state_and_is_solved_with_one(method, f):
+    t, told = [0.0, 0.25, 0.5], dict(method=method, rtol=1e-10, atol=1e-10)
+    theta, along = a_theta(f), np.cos(1 + np.arange(f.n_params))
+    with pytest.raises(TypeError, match=r"complex values for a real state; make y0 complex to solve it so"):
+        odeint(f, Y0, t, theta + STEP * 1j * along, **told)
+    zs = odeint(f, np.array(Y0) + 0j, t, theta + STEP * 1j * along, **told)
+    assert_agree(zs.real, odeint(f, Y0, t, theta, **told), REACH)
+    ahead, behind = (odeint(f, Y0, t, theta + x * along, **told) for x in (NUDGE, -NUDGE))
+    assert_agree(zs.imag / STEP, (ahead - behind) / (2 * NUDGE), BY_DIFFERENCE)
+
+
+def test_the_complex_step_in_theta_is_the_derivative_of_the_exponential():
+    zs = odeint(Linear(1), [1.0 + 0j], [0.0, 2.0], [-0.5 + STEP * 1j], rtol=1e-12, atol=1e-12)
+    assert_agree(zs[-1].real, [np.exp(-1.0)], REACH)
+    assert_agree(zs[-1].imag / STEP, [2 * np.exp(-1.0)], REACH)
+
+
+def with_a_misprint(t, y):
+    return -y
+
+
+TWO = FIELDS["linear"]
+REFUSED_THETA = {
+    "too short": (TWO, [1.0, 2.0], ValueError, r"theta must have shape \(4,\) for .*, not \(2,\)"),
+    "one too long": (TWO, np.ones(5), ValueError, r"theta must have shape \(4,\) for .*, not \(5,\)"),
+    "a matrix": (TWO, np.eye(2), ValueError, r"theta must have shape \(4,\) for .*, not \(2, 2\)"),
+    "a number": (TWO, 1.0, ValueError, r"theta must have shape \(4,\) for .*, not \(\)"),
+    "of a network": (FIELDS["network"], np.ones(3), ValueError, r"theta must have shape \(26,\) for .*, not \(3,\)"),
+    "not finite": (TWO, [1.0, np.nan, 0.0, 0.0], ValueError, "theta must be finite, but holds NaN or infinity"),
+    "a function's, not finite": (rotated, np.inf, ValueError, "theta must be finite"),
+    "words": (TWO, "mine", TypeError, "theta must be an array of numbers, not 'mine'"),
+    "forgotten": (TWO, None, TypeError,
+                  r"f must be callable as f\(t, y\), but it is a VectorField and wants its θ too: hand in theta after t"),
+    "for a class": (Linear, np.ones(4), TypeError,
+                    r"f must be callable as f\(t, y, theta\), not the class Linear itself"),
+    "for no function": (3.0, np.ones(4), TypeError, r"f must be callable as f\(t, y, theta\), not float"),
+    "for f(t, y)": (with_a_misprint, np.ones(4), TypeError, r"with_a_misprint\(\) takes 2 positional arguments but 3"),
+}
+
+
+@pytest.mark.parametrize("method", ["rk4", "dopri5", "radau5", "reversible_heun"])
+@pytest.mark.parametrize("f, theta, error, message", REFUSED_THETA.values(), ids=REFUSED_THETA)
+def test_a_theta_that_does_not_fit_is_refused_by_name(method, f, theta, error, message):
+    for door in (odeint, solve):
+        with pytest.raises(error, match=message):
+            door(f, Y0, [0.0, 1.0], theta, method=method, jacobian=lambda t, y: np.eye(2))
+    if method == "dopri5":
+        with pytest.raises(error, match=message):
+            odeint(f, [Y0], [0.0, 1.0], theta, per_trajectory=True)
+
+
+def test_a_function_that_wants_a_theta_and_gets_none_says_so_itself():
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'theta'"):
+        odeint(rotated, Y0, [0.0, 1.0])
+
+
+@pytest.mark.parametrize("door", [odeint_euler, odeint_rk4])
+def test_the_textbook_loops_take_no_field_without_its_theta(door):
+    with pytest.raises(TypeError, match=r"f must be callable as f\(t, y\), but it is a VectorField"):
+        door(TWO, Y0, [0.0, 1.0])
 
 
 # -- what it cost -----------------------------------------------------------------------------
@@ -173,7 +312,6 @@ REFUSED = [                                            # y0, keywords, error, me
     (BATCH, OWN | dict(step_size=0.1), ValueError, "adaptive explicit method without step_size.* got dopri5"),
     (BATCH, OWN | dict(method="trbdf2"), ValueError, "needs an adaptive explicit .* got trbdf2"),
     (BATCH, OWN | dict(method="reversible_heun"), ValueError, "adaptive explicit .* got reversible_heun"),
-    (Y0, dict(tolerance=1e-6), TypeError, "unknown keyword 'tolerance'; known: method, rtol, "),
 ]
 
 
@@ -182,6 +320,20 @@ def test_what_cannot_be_meant_is_refused_before_f_is_called(y0, wrong, error, me
     for door in (odeint, solve):
         with pytest.raises(error, match=message):
             door(never, y0, [0.0, 1.0], **wrong)
+
+
+def test_a_keyword_that_there_is_not_is_refused_by_name():
+    with pytest.raises(TypeError, match="unknown keyword 'tolerance'; known: method, rtol, "):
+        odeint(never, Y0, [0.0, 1.0], tolerance=1e-6)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'tolerance'"):
+        solve(never, Y0, [0.0, 1.0], tolerance=1e-6)
+
+
+@pytest.mark.parametrize("internal", [dict(grid=[0.0, 1.0]), dict(controller=None), dict(tape=[])], ids=str)
+def test_what_the_derivatives_ask_of_a_solve_is_no_keyword_of_the_readers(internal):
+    for door in (odeint, solve):
+        with pytest.raises(TypeError, match=rf"keyword (argument )?'{next(iter(internal))}'"):
+            door(never, Y0, [0.0, 1.0], **internal)
 
 
 @pytest.mark.parametrize("own", [{}, OWN])

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minode import Linear, SolverError, methods, odeint, odeint_euler, odeint_rk4, reversible, solve
-from minode.solvers.states import as_positive, as_real, pose
+from minode.inputs import as_positive, as_real
+from minode.solvers.states import initial_value_problem
 from tests.strategies import arrays, assert_agree, batches, grids
 
 EPS = np.finfo(float).eps
@@ -69,12 +70,40 @@ def test_an_array_of_any_shape_is_the_vector_of_its_rows(door, data, batch, d, t
 
 @pytest.mark.eq("5.1")
 def test_the_flat_problem_lays_the_parts_out_one_behind_the_other():
-    problem = pose(lambda t, y: (10 * y[0], 20 * y[1]), ([[1.0, 2.0], [3.0, 4.0]], 5.0), [0.0, 1.0])
+    problem = initial_value_problem(lambda t, y: (10 * y[0], 20 * y[1]), ([[1.0, 2.0], [3.0, 4.0]], 5.0), [0.0, 1.0])
     assert np.array_equal(problem.y, [1, 2, 3, 4, 5])
-    for f in (problem.f, problem.first):
-        assert np.array_equal(f(0.0, problem.y), [10, 20, 30, 40, 100])
-    matrix, number = problem.unpack(np.arange(10.0).reshape(2, 5))
+    assert np.array_equal(problem.f(0.0, problem.y), [10, 20, 30, 40, 100])
+    matrix, number = problem.unflatten(np.arange(10.0).reshape(2, 5))
     assert np.array_equal(matrix, [[[0, 1], [2, 3]], [[5, 6], [7, 8]]]) and np.array_equal(number, [4, 9])
+
+
+@pytest.mark.eq("5.1")
+@pytest.mark.parametrize("y0", [2.0, [1.0, 2.0], np.ones((2, 3)), (1.0, [2.0, 3.0]), np.ones((2, 3), np.float32).T],
+                         ids=["number", "vector", "matrix", "tuple", "transposed"])
+def test_the_flat_velocity_is_counted_and_a_new_array_each_time(y0):
+    given = []
+
+    def f(t, y):
+        given.append(y)
+        return y                                             # the very array it was called with
+
+    problem = initial_value_problem(f, y0, [0.0, 1.0])
+    values = [problem.f(0.0, problem.y) for _ in range(3)]
+    assert problem.stats.n_f == 3 == len(given)
+    for value in values:
+        assert value.shape == problem.y.shape and value.dtype == problem.y.dtype
+        assert np.array_equal(value, problem.y) and not np.shares_memory(value, problem.y)
+        value += 1.0
+
+
+@pytest.mark.eq("5.1")
+@pytest.mark.parametrize("y0, expected", [
+    ([1.0, 2.0], [3.0, 6.0]), (2.0, [6.0]), ((1.0, [2.0]), [3.0, 6.0])], ids=["array", "number", "tuple"])
+def test_the_problem_of_f_of_theta_is_that_of_f_at_this_theta(y0, expected):
+    def f(t, y, theta):
+        return tuple(theta * part for part in y) if isinstance(y, tuple) else theta * y
+    problem = initial_value_problem(f, y0, [0.0, 1.0], 3)
+    assert problem.f(0.0, problem.y).tolist() == expected
 
 
 # -- dtypes -----------------------------------------------------------------------------------
@@ -142,8 +171,20 @@ def test_a_field_may_return_lists(door):
     assert np.array_equal(door(lambda t, y: [y[1], -t * y[0]], [1, 2], t),
                           door(lambda t, y: np.array([y[1], -t * y[0]]), [1, 2], t))
     assert_agree(door(lambda t, y: 1, 0, t), t, ROUND_OFF)
-    if door in (odeint_euler, odeint_rk4):
-        assert_agree(door(lambda t, y: np.array([Fraction(1, 2)]), [0.0], t)[:, 0], np.array(t) / 2, ROUND_OFF)
+    half = Fraction(1, 2)
+    assert_agree(door(lambda t, y: np.array([half]), [0.0], t)[:, 0], np.array(t) / 2, ROUND_OFF)
+    us, vs = door(lambda t, y: ([half], half), ([0.0], 0.0), t)
+    assert_agree(us[:, 0], np.array(t) / 2, ROUND_OFF)
+    assert_agree(vs, np.array(t) / 2, ROUND_OFF)
+
+
+@through_every_door
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.complex128])
+def test_a_number_as_the_state_takes_a_velocity_of_any_spelling(door, kind):
+    y0, t = kind(2.0), np.array([0.0, 0.5, 1.0])
+    for velocity in (1.0, 1, np.float64(1.0), np.float32(1.0), np.array(1.0), Fraction(1)):
+        ys = door(lambda t, y: velocity, y0, t)
+        assert ys.dtype == kind and ys.tolist() == [2.0, 2.5, 3.0]
 
 
 @through_every_door
@@ -234,6 +275,64 @@ def test_a_velocity_that_does_not_fit_the_state_is_refused(door, y0, velocity, e
         door(lambda t, y: velocity, y0, [0.0, 1.0])
 
 
+def late(y0, velocity, begins=0.5):
+    """f of y0's shape, all zero, and from t = begins on a velocity that does not fit."""
+    zeros = tuple(np.zeros_like(part) for part in y0) if isinstance(y0, tuple) else np.zeros_like(y0)
+    return lambda t, y: velocity if np.max(t) > begins else zeros
+
+
+@through_every_door
+@pytest.mark.parametrize("y0, velocity, error, message", BAD_VELOCITIES.values(), ids=BAD_VELOCITIES)
+def test_and_so_is_one_that_fits_at_first_and_not_later(door, y0, velocity, error, message):
+    with pytest.raises(error, match=message):
+        door(late(y0, velocity), y0, np.linspace(0.0, 1.0, 6))
+
+
+@through_every_door
+@pytest.mark.parametrize("y0, velocity, got", [
+    (2.0, [1.0], r"\(\), not \(1,\)"), (np.float32(2.0), np.ones(1), r"\(\), not \(1,\)"),
+    (np.ones(3, np.float32), 1.0, r"\(3,\), not \(\)"),
+    (np.ones(3, np.float32), np.ones((3, 3)), r"\(3,\), not \(3, 3\)"),
+    (np.ones(2) + 1j, 1j, r"\(2,\), not \(\)"), (np.ones((2, 1)) + 1j, np.ones(2), r"\(2, 1\), not \(2,\)"),
+    (np.ones((4, 2)), np.ones((1, 2)), r"\(4, 2\), not \(1, 2\)"),
+    (np.ones((4, 2)), np.ones(8), r"\(4, 2\), not \(8,\)"),
+    ((2.0, np.ones(2)), (1.0, 1.0), r"\(2,\), not \(\)"), ((np.ones((2, 2)),), (np.ones(4),), r"\(2, 2\), not \(4,\)"),
+])
+def test_a_velocity_that_would_broadcast_is_refused_late_whatever_the_state(door, y0, velocity, got):
+    with pytest.raises(ValueError, match="f must return the shape of y, " + got):
+        door(late(y0, velocity), y0, np.linspace(0.0, 1.0, 6))
+
+
+EVERY_METHOD = [*methods.values(), reversible("rk4")]
+
+
+@pytest.mark.parametrize("method", EVERY_METHOD, ids=lambda method: method.name)
+@pytest.mark.parametrize("velocity", [0.0, np.zeros(1), np.zeros((1, 3)), np.zeros((3, 3)), None],
+                         ids=["number", "(1,)", "(1, 3)", "(3, 3)", "nothing"])
+def test_every_method_looks_at_the_shape_of_every_velocity(method, velocity):
+    got = None if velocity is None else np.shape(velocity)
+    with pytest.raises(ValueError, match=re.escape(f"f must return the shape of y, (3,), not {got}")):
+        odeint(late(ARRAY, velocity), ARRAY, [0.0, 0.31, 0.62, 1.0], method=method,
+               jacobian=lambda t, y: np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("method", ["heun_euler", "bosh3", "dopri5", "tsit5", "dop853"])
+def test_and_so_do_trajectories_with_steps_of_their_own(method):
+    y0 = np.ones((2, 3))
+    for velocity in (0.0, np.zeros(3), np.zeros((1, 3)), np.zeros((2, 1))):
+        with pytest.raises(ValueError, match=r"f must return the shape of y, \(\d, 3\), not "):
+            odeint(late(y0, velocity), y0, [0.0, 1.0], method=method, per_trajectory=True)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["joint", "own steps"])
+def test_and_so_does_a_question_for_a_state_between_the_steps(own):
+    y0, fits = (np.ones((2, 3)) if own else ARRAY), [True]
+    solution = solve(lambda t, y: -y if fits else 0.0, y0, [0.0, 1.0], method="dop853", per_trajectory=own)
+    fits.clear()
+    with pytest.raises(ValueError, match="f must return the shape of y, "):
+        solution.interpolate(0.3)
+
+
 def under_a_root(t, y):
     """y' = −y √(1/2 − t), which numpy's own root of negative numbers makes complex for t > 1/2."""
     return -y * np.emath.sqrt(0.5 - np.asarray(t))[..., None]
@@ -253,7 +352,7 @@ def test_a_velocity_that_turns_complex_on_the_way_is_refused_as_if_it_had_begun_
 
 
 @pytest.mark.parametrize("step_size", [None, 0.1])
-@pytest.mark.parametrize("method", [*methods.values(), reversible("rk4")], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", EVERY_METHOD, ids=lambda method: method.name)
 def test_and_by_every_method_with_outputs_at_the_ends_of_steps_or_between(method, step_size):
     options = {"method": method, "step_size": step_size, "jacobian": decay_of_the_root}
     with pytest.raises(TypeError, match=TURNS_COMPLEX):
@@ -292,7 +391,7 @@ def test_a_field_that_answers_in_float64_is_asked_in_float32_all_the_same(door):
         seen.add(y.dtype)
         return -y.astype(np.float64)
     assert door(f, np.ones(2, np.float32), [0.0, 0.1, 0.2]).dtype == np.float32
-    for method in (*methods.values(), reversible("rk4")):
+    for method in EVERY_METHOD:
         odeint(f, np.ones(2, np.float32), [0.0, 0.1, 0.2], method=method, jacobian=lambda t, y: -np.eye(2))
     assert seen == {np.dtype(np.float32)}
 

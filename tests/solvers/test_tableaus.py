@@ -1,6 +1,10 @@
 """A table reads what is printed, exactly, knows its own shape, and refuses a misprint."""
 
+import copy
+import gc
+import pickle
 import re
+import weakref
 from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction as F
 
@@ -8,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Tableau, methods, odeint
+from minode import Tableau, methods, odeint, reversible, solve
 
 TABLES = [tableau for tableau in methods.values() if isinstance(tableau, Tableau)]
 DECIMALS = 1e-12                              # rounding of a sum of a few printed decimals
@@ -133,6 +137,68 @@ def test_a_table_knows_whether_it_is_explicit_and_whether_its_last_stage_is_the_
     assert [t.is_explicit for t in (explicit, diagonal, above, last)] == [True, False, False, True]
     assert [t.is_fsal for t in (explicit, last)] == [False, True]
     assert [t.stages for t in (explicit, last)] == [2, 3]
+
+
+def decay(tableau, **options):
+    """A solve with states between its steps, so that the table has remembered all that it may."""
+    solution = solve(lambda t, y: np.cos(t) - y, np.ones(2), [0.0, 0.3, 1.0], method=tableau, rtol=1e-3, atol=1e-3,
+                     jacobian=lambda t, y: -np.eye(2), **options)
+    return np.concatenate([solution.ys, solution.interpolate([0.1, 0.77])])
+
+
+COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda table: pickle.loads(pickle.dumps(table)),
+          "replace": replace}
+
+
+@each
+@pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)
+def test_a_copy_of_a_table_is_the_same_method_and_remembers_nothing_of_its_solves(tableau, again):
+    new = again(tableau)
+    ys = decay(tableau)
+    used = again(tableau)
+    for other in (new, used):
+        assert type(other) is Tableau and other is not tableau
+        for name in ("name", "order", "A", "b", "c", "b_hat", "embedded_order", "b_hat_3", "dense", "dense_A"):
+            assert getattr(other, name) == getattr(tableau, name), name
+        assert other.remembered == {}
+        assert np.array_equal(decay(other), ys)
+        assert other.remembered is not tableau.remembered
+    if again is COPIES["pickle"]:
+        assert len(pickle.dumps(used)) <= 2 * len(pickle.dumps(new))       # the arrays stay at home
+
+
+@each
+def test_the_arrays_of_a_table_have_the_precision_asked_for_and_cannot_be_written_to(tableau):
+    for dtype in (np.float64, np.float32, np.complex128):
+        A, b, c = tableau.arrays(np.dtype(dtype))
+        assert A.dtype == b.dtype == dtype and all(type(c_i) is float for c_i in c)
+        assert A.tolist() == np.array(tableau.A, float).astype(dtype).tolist()
+        assert b.tolist() == np.array(tableau.b, float).astype(dtype).tolist()
+        for array in (A, b):
+            with pytest.raises(ValueError, match="read-only"):
+                array += 1.0
+        assert isinstance(c, tuple)
+
+
+def of_the_readers(tableau):
+    return Tableau("own", tableau.order, A=tableau.A, b=tableau.b, c=tableau.c, b_hat=tableau.b_hat,
+                   embedded_order=tableau.embedded_order, b_hat_3=tableau.b_hat_3, dense=tableau.dense,
+                   dense_A=tableau.dense_A)
+
+
+@each
+def test_nothing_remembers_a_table_of_the_readers_after_its_last_solve(tableau):
+    own = of_the_readers(tableau)
+    assert np.array_equal(decay(own), decay(tableau))
+    decay(own, step_size=0.1)
+    if tableau.is_explicit:
+        decay(reversible(own))
+    if tableau.is_explicit and tableau.b_hat is not None:
+        odeint(lambda t, y: -y, np.ones((3, 2)), [0.0, 0.5, 1.0], method=own, per_trajectory=True)
+    alive = weakref.ref(own)
+    del own
+    gc.collect()
+    assert alive() is None
 
 
 @each

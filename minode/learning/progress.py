@@ -1,0 +1,45 @@
+"""Appendix to chapter 24. The line of progress
+
+A fit that runs for hours should say how far it is. On a terminal, `fit` draws one line on stderr over and
+over: the step, the loss, and the seconds left, estimated from the steps of this run alone. A fit that goes
+on from step 900 of 1,000 has not done those 900 in this run.
+"""
+
+import sys
+import time
+from contextlib import contextmanager
+
+SECONDS_BETWEEN_LINES = 0.2
+
+
+@contextmanager
+def progress_line(progress, n_steps):
+    """report(done, loss), which calls the reader's own `progress`, or draws the line, or does nothing."""
+    if callable(progress):
+        yield lambda done, loss: progress(done, n_steps, loss)
+    elif progress or (progress is None and sys.stderr.isatty()):
+        try:
+            yield Line(n_steps).draw
+        finally:
+            print(file=sys.stderr)
+    else:
+        yield lambda done, loss: None
+
+
+class Line:
+    """The line, and the times that it needs: when the run began, and when it was last drawn."""
+
+    def __init__(self, n_steps):
+        self.n_steps, self.began, self.drawn = n_steps, time.monotonic(), float("-inf")
+        self.first = None                                  # steps that had been done before this run
+
+    def draw(self, done, loss):
+        """Draw the line anew, unless it was drawn a moment ago and there are more to come."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first = done - 1
+        if now - self.drawn >= SECONDS_BETWEEN_LINES or done == self.n_steps:
+            left = (now - self.began) / (done - self.first) * (self.n_steps - done)
+            print(f"\rstep {done}/{self.n_steps}   loss {loss:.6g}   {left:.0f} s left   ",
+                  end="", file=sys.stderr, flush=True)
+            self.drawn = now
