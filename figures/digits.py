@@ -16,7 +16,7 @@ with 0.30 of them, and it is the shared θ that saves them, not the ODE. Its pri
 against 6. What it has over the others is to be a flow. With finer steps it gives all the same answers,
 where the residual network changes up to 7 of them and the network with one θ up to 45: what these
 learnt is their steps, not an equation. Right: the memory of a gradient. The ODE-Net takes only 2 steps, so
-there is little to save: checkpoint needs a fifth less, and backsolve more.
+there is little to save: checkpoint needs about a quarter less, and backsolve more.
 """
 
 import tracemalloc
@@ -106,7 +106,7 @@ def draw(fig, data):
         memory = data["costs"][name, route][0]
         costs.barh(row, memory, color=COLOURS[name], height=0.62)
         costs.text(memory + 0.05, row, f"{memory:.1f} MB", va="center", size=10)
-        costs.text(0.05, row, route, va="center", size=10, color="white")
+        costs.text(0.04, row, route, va="center", size=9, color="white")
     costs.invert_yaxis()
     costs.grid(axis="y", visible=False)
     costs.set(yticks=[], xlim=(0, 4.1), xlabel="peak memory, MB", title="one gradient, a batch of 96")

@@ -10,17 +10,17 @@ Learning needs the derivatives of a loss L, a number computed from the states. C
 
     dw/dt = f_y w + f_θ Δθ,   w(t₀) = Δy₀,   where f_y = ∂f/∂y and f_θ = ∂f/∂θ   (`tangent_rhs`).
 
-One solve answers one direction (Δy₀, Δθ). Cotangents answer all directions at once. They are the
-derivatives of L: a(t) = ∂L/∂y(t), and b(t) = ∂L/∂θ with y(t) held fixed. The first-order change of
-L is a · w + b · Δθ. This number is the same at every t, so its derivative is zero for all w and Δθ:
+One solve answers one direction (Δy₀, Δθ). Cotangents answer all at once. They are derivatives of L:
+a(t) = ∂L/∂y(t) is what a change of y(t) does to L, b(t) what a change of θ after time t does. So L
+changes by a · w + b · Δθ: w holds what θ did before t. It is the same change of L at whatever t we
+stop, so its derivative in t is zero. w and Δθ may be any, so their factors are zero too:
 
     0 = da/dt · w + a · (f_y w + f_θ Δθ) + db/dt · Δθ,   so
     da/dt = −a f_y   and   db/dt = −a f_θ   (`adjoint_rhs`).
 
-Solve this adjoint system backwards from T, where a = ∂L/∂y(T) and b = 0. At t₀ we find a = dL/dy₀
-and b = dL/dθ. If L also reads the state at an earlier t_i, then a jumps there by ∂L/∂y(t_i).
-This gradient has the errors of a solver. The chain rule through each step of the forward solve has
-none: it is the exact gradient of the L that was computed (`discrete_gradient`). We learn with it.
+Solve it backwards from T with y, from a = ∂L/∂y(T) and b = 0: at t₀, a is dL/dy₀ and b is dL/dθ. If L
+also reads the state at an earlier t_i, add ∂L/∂y(t_i) to a there. This gradient has a solver's
+errors. The chain rule through the steps themselves has none (`discrete_gradient`). We learn with it.
 
 States, tangents and cotangents are rows; a batch has one row for each of its members.
 Next: the same in general, beginning with vector fields and their derivatives (chapter 1).
@@ -129,7 +129,7 @@ def learn(n_steps=1000):
     return theta
 
 def compare(theta):
-    """The derivative of L = |y(1)|²/2 along one (Δy₀, Δθ), in three ways and by a complex step."""
+    """The derivative of the computed L = |y_N|²/2, three ways; RK4's tangent solve is RK4's tangent."""
     y0, dy0, dtheta = np.array([2.0, 0.0]), np.array([0.6, -0.8]), np.cos(np.arange(len(theta)))
     def forwards(t, s): return np.concatenate(tangent_rhs(t, (s[:2], s[2:]), theta, dtheta))
     def backwards(t, s): return np.concatenate(adjoint_rhs(t, (s[:2], s[2:4], s[4:]), theta))

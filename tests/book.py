@@ -155,10 +155,11 @@ def shown_in():
 
 
 def printed(number):
-    """The line of the docstring that prints the equation, without its number."""
+    """The equation as the docstring prints it: from a blank line, or the number before, to its number."""
     docstring = DEFINED[number].docstring
     end = docstring.index(f"  ({number})\n")
-    return " ".join(docstring[docstring.rindex("\n", 0, end) + 1:end].split()).rstrip(",")
+    lines = DEFINITION.split(docstring[docstring.rindex("\n\n", 0, end):end])[-1]
+    return " ".join(lines.split()).rstrip(",")
 
 
 def equation_map():

@@ -85,7 +85,7 @@ CONTROLS = {
              "the slope of a point beside"),
             (ACTIVATIONS, "self.slope(z, self.value(z))", "self.slope(0 * z, self.value(0 * z))", "the slope at 0"),
             (ACTIVATIONS, "self.slope(z, self.value(z))", "self.value(z)", "the value for the slope")],
-    "4.1": [(MLP, " + b ", " - b ", "the sign of b"),
+    "4.1": [(MLP, "z += b", "z -= b", "the sign of b"),
             (MLP, "z = x", "z = x[..., ::-1]", "the inputs in the wrong order"),
             (MLP, "sigma.value(z)", "sigma.value(-z)", "a sign")],
     "4.2": [(MLP, " + x.dot(dW.T)", "", "dW forgotten"),

@@ -15,9 +15,9 @@ from tests.controls import Mistake
 EXPLAINED = {                                                    # (file, change): why no test can see it
     ("minode/solvers/adaptive.py", "coefficient in np.maximum(d, 1e-15): 1e-15 -> 1.1000000000000001e-15"):
         "where d is smaller the answer is not used",
-    ("minode/solvers/adaptive.py", "sign: b_minus_b_hat @ hK -> -(b_minus_b_hat @ hK)"): "(10.3) is even in e",
+    ("minode/solvers/adaptive.py", "sign: b_minus_b_hat.dot(hK) -> -(b_minus_b_hat.dot(hK))"): "(10.3) is even in e",
     ("minode/solvers/adaptive.py",
-     "sign: measure(b_minus_b_hat_3 @ hK, scale) -> -(measure(b_minus_b_hat_3 @ hK, scale))"): "E₃ is squared",
+     "sign: measure(b_minus_b_hat_3.dot(hK), scale) -> -(measure(b_minus_b_hat_3.dot(hK), scale))"): "E₃ is squared",
     ("minode/solvers/tableaus.py", "sign: near(c_i, sum(A[i])) -> -(near(c_i, sum(A[i])))"): "−True is true too",
     ("minode/gradients/checks.py", "sign: U ** (1 / 3) -> -(U ** (1 / 3))"): "(22.1) is even in ε",
     **{("minode/learning/classify.py", f"coefficient in {call}: 0.0 -> 1.0"): "an affine map does not look at t"

@@ -60,7 +60,7 @@ def there_and_back(method, n):
 
 def is_symmetric(tableau):
     """a_ij + a_{s+1−i,s+1−j} = b_j: the step with −h undoes the step."""
-    A, b, _ = tableau.arrays
+    A, b, _ = tableau.arrays()
     return np.allclose(A + A[::-1, ::-1], b, rtol=0, atol=ROUND_OFF)
 
 

@@ -39,8 +39,8 @@ the i-th row of I as a, δ_l is the i-th row of D_l. So (4.4) gives the i-th row
 
     ∂f_i/∂(W_l)_jk = (D_l)_ij (x_{l−1})_k,     ∂f_i/∂(b_l)_j = (D_l)_ij.     (4.6)
 
-Lipschitz. A product of matrices stretches no vector by more than the product of their
-largest singular values, so (3.2) gives, for all u and v,
+Lipschitz. W_l stretches no vector by more than its largest singular value ‖W_l‖₂. So, by (3.2), a
+change of x_{l−1} changes x_l by at most L_σl ‖W_l‖₂ times its length. Layer after layer, for all u and v,
 
     |f(t, u) − f(t, v)| ≤ Π_l L_σl ‖W_l‖₂ · |u − v|,                     (4.7)
 
@@ -48,7 +48,8 @@ and of W₁ only the columns that multiply y are taken. A network with Lipschitz
 therefore Lipschitz in y everywhere. Its solutions exist for all time and are unique
 (chapter 6 shows what can happen otherwise).
 
-Second derivatives. Move y and θ and hold a fixed. By the product rule (4.3) and (4.4) move by
+Second derivatives. Move y and θ and hold a fixed; dg_l is the change of g_l. By the product rule, the
+quantities of (4.3) and (4.4) move by
 
     dδ_l = dg_l ⊙ σ_l' + g_l ⊙ σ_l'' ⊙ dz_l,     dg_{l−1} = dδ_l W_l + δ_l dW_l,
     cotangent of W_l:  Σ (dδ_lᵀ x_{l−1} + δ_lᵀ dx_{l−1}),     of b_l:  Σ dδ_l,     (4.8)
@@ -106,14 +107,14 @@ class MLP(VectorField):
     def layers(self, theta):
         """[(W_1, b_1), ...] as views into theta, W_l of shape (fan_out, fan_in)."""
         theta, layers, start = as_theta(theta, self), [], 0
-        for n, m in self.shapes:
-            bias = start + n * m
-            layers.append((theta[start:bias].reshape(n, m), theta[bias:bias + n]))
-            start = bias + n
+        for fan_out, fan_in in self.shapes:
+            bias = start + fan_out * fan_in
+            layers.append((theta[start:bias].reshape(fan_out, fan_in), theta[bias:bias + fan_out]))
+            start = bias + fan_out
         return layers
 
     def stack(self, theta):
-        """[(W_1, b_1, σ_1), ...]. That of the last θ is remembered: the views follow a θ changed in place."""
+        """[(W_1, b_1, σ_1), ...]. That of the last θ is remembered: its views see a θ changed in place."""
         last_theta, stack = self.remembered
         if last_theta is not theta:
             stack = [(W, b, sigma) for (W, b), sigma in zip(self.layers(theta), self.sigmas)]
@@ -135,7 +136,8 @@ class MLP(VectorField):
             y = as_states(y, self)
         x, saved = self.network_input(t, y), []
         for W, b, sigma in self.stack(theta):
-            z = x.dot(W.T) + b                                                     # (4.1)
+            z = x.dot(W.T)                                                         # (4.1)
+            z += b                                                                 # (4.1)
             x_next = sigma.value(z)                                                # (4.1)
             saved.append((x, z, x_next))
             x = x_next
@@ -146,9 +148,10 @@ class MLP(VectorField):
         g, parts = a.reshape(-1, self.dim), []
         for (x, z, x_next), (W, b, sigma) in zip(as_batch(saved)[::-1], self.stack(theta)[::-1]):
             delta = g * sigma.slope(z, x_next)                                     # (4.3)
-            parts += delta.sum(axis=0), delta.T.dot(x).ravel()                     # (4.4)
+            by_W, by_b = delta.T.dot(x), delta.sum(axis=0)                         # (4.4)
             g = delta.dot(W)                                                       # (4.3)
-        return g[:, -self.dim:].reshape(a.shape), np.concatenate(parts[::-1])
+            parts = [by_W.ravel(), by_b, *parts]
+        return g[:, -self.dim:].reshape(a.shape), np.concatenate(parts)            # without the column of t
 
     def __call__(self, t, y, theta):
         return self.forward(t, y, theta)[0]
@@ -157,6 +160,7 @@ class MLP(VectorField):
         return self.backward(self.forward(t, y, theta)[1], theta, a)
 
     def value_and_vjp(self, t, y, theta):
+        """f, and its vjp at this point. What the way back reads is kept: of each layer x_l, and z_l if σ_l' reads it."""
         value, layers = self.forward(t, y, theta)
         x, saved = keep(layers[0][0]), []
         for (_, z, x_next), sigma in zip(layers, self.sigmas):
@@ -215,8 +219,8 @@ class MLP(VectorField):
             delta, d_delta = g * slope, dg * slope + g * curvature * dz            # (4.8)
             by_W, by_b = d_delta.T.dot(x) + delta.T.dot(dx), d_delta.sum(axis=0)   # (4.8)
             g, dg = delta.dot(W), d_delta.dot(W) + delta.dot(dW)                   # (4.8)
-            parts += by_b, by_W.ravel()
-        return dg[:, -self.dim:].reshape(a.shape), np.concatenate(parts[::-1])
+            parts = [by_W.ravel(), by_b, *parts]
+        return dg[:, -self.dim:].reshape(a.shape), np.concatenate(parts)
 
     def lipschitz(self, theta):
         """The bound (4.7): a number K with |f(t, u) − f(t, v)| ≤ K |u − v| for all t, u, v.

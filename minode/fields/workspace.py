@@ -4,7 +4,7 @@ A gradient saves the layers of every stage of every step, and frees them on its 
 hundreds of arrays of some megabytes. Memory that the operating system hands out anew must be mapped page by page
 when it is first touched, which can take longer than the arithmetic that fills it. One large block is mapped
 in larger pages, at a fraction of the cost. So `keep(x)` copies a large array into a block of
-16 MB, one behind the other. A block lives as long as anything in it: after the gradient it is gone. Each
+64 MB, one behind the other. A block lives as long as anything in it: after the gradient it is gone. Each
 thread has blocks of its own.
 """
 
@@ -13,7 +13,7 @@ import weakref
 
 import numpy as np
 
-BLOCK = 2**24           # bytes
+BLOCK = 2**26           # bytes
 SMALL = 2**16           # bytes: an array below this stays where it is
 
 

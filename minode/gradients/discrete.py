@@ -1,6 +1,6 @@
 """18. The exact derivative of the steps
 
-The solver did not compute y(T) but some numbers y_0, y_1, …, y_N, each from the one before by
+The solver did not compute y(T) but states y_0, y_1, …, y_N, each from the one before by
 
     Y_i = y_n + Σ_{j<i} a_ij h k_j,   k_i = f(t_n + c_i h, Y_i),   y_{n+1} = y_n + Σ_i b_i h k_i.
 
@@ -8,7 +8,7 @@ The loss that was printed is a function of these numbers. Its derivative is foun
 quantity, last one first, gets its cotangent, the derivative of L in it through all that was computed from it.
 Suppose that the cotangent a_{n+1} of y_{n+1} is known, and write k̄_i for that of k_i and Ȳ_i for that of Y_i. k_i is
 used in y_{n+1}, with the factor h b_i, and in the later stages Y_j, with the factors h a_ji. Y_i is used in k_i
-alone, and y_n in y_{n+1} and in every Y_i. So
+alone, and y_n in y_{n+1} and in every Y_i. (a_ij and b_i, of stages, are the table; a_n and b_n, of steps, cotangents.) So
 
     k̄_i = h ( b_i a_{n+1} + Σ_{j>i} a_ji Ȳ_j ),                          (18.1)
     Ȳ_i = k̄_i f_y(t_n + c_i h, Y_i),                                     (18.2)
@@ -21,7 +21,7 @@ numbers that were computed, at any step size, up to rounding. It is discretise-t
 optimise-then-discretise. On y' = θy by Euler's method y_N = (1 + hθ)^N y_0, and (18.1) to (18.3) are
 a_n = (1 + hθ) a_{n+1}: for L = y_N, a_0 is (1 + hθ)^N.
 
-An output inside a step, y_n + Σ_j b_j(σ) h k_j by (11.1), with cotangent g, adds
+An output inside a step at t_n + σh, y_n + Σ_j b_j(σ) h k_j by (11.1), with cotangent g, adds
 
     h b_j(σ) g  to k̄_j   and   g  to a_n.                                (18.5)
 
@@ -33,7 +33,7 @@ Chapter 17 is different. If no b_i is 0, put k̄_i = h b_i Λ_i. Then (18.1) to 
 a_ji / b_i) h Λ_j f_y, which is a Runge–Kutta step of da/dt = −a f_y from a_{n+1} with −h, by the table b_j a_ji / b_i. In
 any case the step and its derivative conserve (17.1) exactly (Sanz-Serna, SIAM Review 58, 2016). The backward
 solve of chapter 17 uses the table of the forward one, conserves (17.1) only up to its error, and computes y
-again on the way. So the two gradients differ by O(h^p). Neither is nearer to the gradient of the true solution.
+again on the way. So the two gradients differ by O(h^p). Neither is always nearer to that of the true solution.
 But a minimiser that is shown one function and the gradient of another may find no step downhill.
 
 All steps at once. Everything above is linear in the cotangents, and only the chain of the a_n must be walked step by
@@ -63,7 +63,7 @@ PIECE = 2**22           # numbers of f_y and f_θ that are made at once, 32 MB
 
 
 def reverse_step(table, h, vjps, a, b, inside=None):
-    """One step taken back: from the cotangents a (n,) of y_{n+1} and b (p,) of θ to those of y_n and θ.
+    """One step taken back: from the cotangents a (a row) of y_{n+1} and b (p,) of θ to those of y_n and θ.
 
     vjps[i] is the vector-Jacobian product of f at Y_i, k_bar -> (k_bar f_y, Σ k_bar f_θ); `table` has A and
     b of the stages. inside (s, n) is what the outputs inside the step add to k̄ / h (18.5), if there are any.
@@ -118,7 +118,7 @@ def output_cotangents(t, h, table, times, cotangents):
 
     t and h (N,) are those of the steps, and cotangents (M, n) those of the outputs at `times` (M,).
     """
-    at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # by the loss
+    at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # outputs that the loss sees
     is_seen[0] = False
     times, cotangents = times[is_seen], cotangents[is_seen]
     n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # the step to each output

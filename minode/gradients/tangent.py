@@ -14,6 +14,12 @@ d + p directions takes d + p solves; one loss along all of them takes one solve
 of the adjoint system instead (chapter 17). The map (Δy₀, Δθ) ↦ w(T) is called
 the pushforward: tangents at the start are pushed forward to tangents at the end.
 
+By hand, once: for y' = θ y the tangent system is w' = θ w + y Δθ with w(t₀) = Δy₀. Its solution is
+
+    w(t) = e^{θ(t−t₀)} ( Δy₀ + (t − t₀) y₀ Δθ ),
+
+which is also what moves if y(t) = e^{θ(t−t₀)} y₀ is differentiated along (Δy₀, Δθ).
+
 Exact means exact. Apply a Runge–Kutta method with fixed steps to (16.1, 16.2). Its stages are k_i = f(Y_i)
 for y, and for w they are k̇_i = f_y(Y_i) W_i + f_θ(Y_i) Δθ with W_i = w + h Σ_j a_ij k̇_j. These are exactly
 the derivatives of (9.1), (9.2) and (9.3) along (Δy₀, Δθ). So solving the tangent system *is* differentiating

@@ -8,11 +8,12 @@ With the method a table, the step is written once:
 
 The velocities k_i are the rows of an array K (s, n), so that the sums in (9.1) and (9.3) are products of
 a row of numbers, h a_ij or h b_i, with a matrix. In (9.3) we add y to the finished increment, so that
-y_new is rounded only once. Rounding errors in Y_i reach y_new multiplied by h.
+the large number y enters a single addition. Rounding errors in Y_i reach y_new multiplied by h.
 
-An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the velocity at the left end, whatever the method.
+An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the velocity at the start of the step, whatever the method.
 The step is given k₁ and returns its last k. If b is also the last row of A, the last Y_i is y_new
-itself, and the last k is the first one of the next step: "first same as last".
+itself, and the last k is the first one of the next step: "first same as last". For any other method
+the last k is not the velocity at y_new, and the next step must evaluate f there.
 
 The grid. Between two output times t_a and t_b a fixed-step method takes one step. With a given
 step size it takes m equal steps no longer than that,
@@ -53,7 +54,9 @@ def explicit_step(f, tableau, t, h, y, k):
         Y = y + hA[i, :i].dot(K[:i])                                               # (9.1)
         K[i] = f(t + c[i] * h, Y)                                                  # (9.2)
     y_new = Y if tableau.is_fsal else y + (h * b).dot(K)                           # (9.3)
-    return y_new, K[-1], h * K
+    k = K[-1].copy()                                         # since K becomes the increments h k_i
+    K *= h
+    return y_new, k, K
 
 
 class Grid:
