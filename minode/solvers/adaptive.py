@@ -56,7 +56,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..inputs import as_norm_value
-from .states import SolverError
+from .states import SolverError, is_finite
 
 
 class Controller(NamedTuple):
@@ -93,7 +93,7 @@ class Tolerances(NamedTuple):
         if self.norm is not None:
             return as_norm_value(self.norm(error, scale))
         r = error / scale
-        return math.sqrt(np.vdot(r, r).real / len(r))                              # (10.3)
+        return math.sqrt(r.dot(r.conj()).real / len(r))                            # (10.3)
 
 
 def error_size(tableau, hK, scale, measure, smooth=None):
@@ -151,7 +151,7 @@ def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), 
         stats.n_steps += 1
         y_new, k_new, hK = step(t, t_new - t, y, k)
         E = LARGEST_E
-        if np.isfinite(y_new).all():
+        if is_finite(y_new):
             E = bounded(error_size(tableau, hK, tolerances.scale(y, y_new), tolerances.measure, smooth))
         if E >= 1:
             stats.n_rejected, is_retry = stats.n_rejected + 1, True

@@ -31,7 +31,7 @@ Next: step sizes chosen by the method itself (chapter 10).
 
 import numpy as np
 
-from .states import SolverError
+from .states import SolverError, is_finite
 
 ROUND_OFF = 1e-12       # relative excess of |t_b − t_a| / step_size that is not worth a step
 
@@ -114,7 +114,7 @@ def fixed_steps(problem, tableau, step, grid, max_steps=np.inf):
             k = f(t, y)                                                            # (9.2)
         stats.n_steps += 1
         y_new, k, hK = step(t, t_new - t, y, k)
-        if not np.isfinite(y_new).all():
+        if not is_finite(y_new):
             why = ("the state is no longer finite after" if tableau.is_explicit
                    else "Newton does not converge, or f or jacobian is not finite, in")
             raise SolverError(f"{why} the step from t = {t} to {t_new}", t)

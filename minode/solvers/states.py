@@ -23,6 +23,7 @@ if the state is. It is copied too, because f may return the same array every tim
 Next: the two methods of the source text, spelled out (chapter 6).
 """
 
+import cmath
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Callable, NamedTuple
@@ -89,6 +90,11 @@ class SolverError(RuntimeError):
     def __reduce__(self):
         """To be copied, and sent from one process to another, with t and the solution."""
         return type(self), (*self.args, self.t, self.solution)
+
+
+def is_finite(y):
+    """Whether all of y (n,) is finite: |y|² is quick to compute, and only if it is not finite we look at each."""
+    return cmath.isfinite(y.dot(y)) or bool(np.isfinite(y).all())
 
 
 class Problem(NamedTuple):
