@@ -6,8 +6,11 @@ the book works with it, or raises a ValueError or TypeError that names the argum
 should have been. All of this happens before any work is done.
 """
 
+import inspect
+import numbers
 import operator
 import os
+import reprlib
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -20,16 +23,42 @@ from .fields.base import VectorField
 # -- numbers and arrays ---------------------------------------------------------------------
 
 
-def as_real_or_complex(name, value):
-    """`value` as a finite floating array: float32, float64 and complex stay, everything else becomes float64."""
+def is_masked(value):
+    """Whether a masked array, or a list of them, lacks a number: NumPy would put there what is under the mask."""
+    if isinstance(value, (list, tuple)):
+        return any(is_masked(part) for part in value if not isinstance(part, (float, int, str)))
+    return isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
+
+
+def as_numbers(name, value):
+    """`value` as an array of numbers that may be infinite or NaN; Fractions become floats, other dtypes stay."""
+    if is_masked(value):
+        raise TypeError(f"{name} must be a plain array, not a masked one, for some of its numbers are not there")
     try:
         array = np.asarray(value)
-        if array.dtype.kind not in "biufc":
-            raise TypeError
-        if array.dtype.kind != "c" and array.dtype != np.float32:
+        if array.dtype.kind == "O" and all(isinstance(number, numbers.Real) for number in array.flat):
             array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be an array of numbers, not {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        array = None
+    if array is None or array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must be an array of numbers, not {reprlib.repr(value)}")
+    return array
+
+
+def as_floats(name, value):
+    """`value` as a floating array: float32, float64, complex64 and complex128 stay, the rest becomes 64 bits a number."""
+    array = as_numbers(name, value)
+    if array.dtype.kind == "c":
+        return array if array.dtype.itemsize <= 16 else array.astype(np.complex128)
+    if array.dtype == np.float32 or array.dtype == np.float64:
+        return array
+    with np.errstate(all="ignore"):
+        return array.astype(np.float64)
+
+
+def as_real_or_complex(name, value):
+    """`value` as a finite floating array: float32, float64 and complex stay, everything else becomes float64."""
+    array = as_floats(name, value)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, but holds NaN or infinity: {array}")
     return array
@@ -183,13 +212,20 @@ def as_velocity(name, f, theta=None):
         raise TypeError(f"{name} must be callable as {name}{arguments}, not {got}")
     if theta is None:
         if hasattr(f, "param_jacobian"):
-            raise TypeError(f"{name} must be callable as {name}(t, y), but it is a VectorField and wants "
-                            "its θ too: hand in theta after t")
+            raise TypeError(f"{name} must be callable as {name}(t, y), but it is a VectorField and wants its θ too: "
+                            f"hand in theta after t, or, where none is taken, lambda t, y: {name}(t, y, theta)")
         return f
     theta = as_real_or_complex("theta", theta)
     if hasattr(f, "n_params"):
         theta = as_theta(theta, f)
     return lambda t, y: f(t, y, theta)
+
+
+def check_dim(f, theta, shapes):
+    """ValueError if f is a field and y0 no array of its states."""
+    if theta is not None and hasattr(f, "param_jacobian") and (len(shapes) > 1 or shapes[0][-1:] != (f.dim,)):
+        got = shapes[0] if len(shapes) == 1 else f"a tuple of shapes {shapes}"
+        raise ValueError(f"y0 must have shape (..., {f.dim}) for {f!r}, not {got}")
 
 
 def as_parts(y0):
@@ -200,24 +236,50 @@ def as_parts(y0):
     return parts
 
 
+def check_order(velocity, y0, t):
+    """TypeError if the state y0 of two numbers is the span of times of SciPy's solve_ivp(f, (t0, t1), y0)."""
+    if not (isinstance(y0, tuple) and len(y0) == 2 and all(type(part) in (int, float, np.float64) for part in y0)):
+        return
+    message = (f"y0 = {y0!r} and t = {reprlib.repr(t)}: is this SciPy's order, solve_ivp(f, (t0, t1), y0)? Here it is "
+               "solve(f, y0, t). For a state of two numbers write a list, or let f take and return a tuple of two")
+    y, times = tuple(np.array(float(part)) for part in y0), as_real("t", t)
+    try:
+        answer = velocity(float(times.flat[0]), y) if times.size else y
+    except (AttributeError, IndexError, TypeError, ValueError) as error:      # of an f that is made for an array
+        raise TypeError(message) from error
+    returns_y = answer is y and times.size <= 2              # as lambda t, y: y does by accident
+    if not isinstance(answer, tuple) or len(answer) != 2 or returns_y:
+        raise TypeError(message)
+
+
 def check_velocity(values, shapes, dtype, is_tuple):
     """The values of f as arrays, if they have the shapes of the state, and are real for a real state."""
     if is_tuple and not (isinstance(values, tuple) and len(values) == len(shapes)):
         got = f"a tuple of {len(values)}" if isinstance(values, tuple) else type(values).__name__
         raise TypeError(f"f must return a tuple of {len(shapes)} arrays like y0, not {got}")
+    arrays = []
     for part, shape in zip(values, shapes):
-        if part is None or np.shape(part) != shape:
-            got = "None" if part is None else np.shape(part)
-            raise ValueError(f"f must return the shape of y, {shape}, not {got}")
-        if np.iscomplexobj(part) and dtype.kind != "c":
+        if part is None:
+            raise ValueError(f"f must return the shape of y, {shape}, not None")
+        part = as_numbers("what f returns", part)
+        if part.shape != shape:
+            raise ValueError(f"f must return the shape of y, {shape}, not {part.shape}")
+        if part.dtype.kind == "c" and dtype.kind != "c":
             raise TypeError("f returned complex values for a real state; make y0 complex to solve it so")
-    return [np.asarray(part) for part in values]
+        arrays.append(part)
+    return arrays
 
 
-def as_norm_value(value):
-    """What a norm of the reader's returned, as a float: infinite or NaN if the error is."""
-    if np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
+def size_by(norm, error, scale):
+    """norm(error, scale) of the reader's own norm, as a float: infinite or NaN if the error is."""
+    try:
+        value = norm(error, scale)
+    except (TypeError, ValueError) as problem:               # np.linalg.norm, for one, has no place for a scale
+        raise TypeError(f"norm must be callable as norm(error, scale) -> float, but says: {problem}") from problem
+    if is_masked(value) or np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
         raise TypeError(f"norm must return a real number, not {value!r}")
+    if value < 0:
+        raise ValueError(f"norm must return a number that is not negative, not {value!r}: every step would pass")
     return float(value)
 
 
@@ -278,10 +340,27 @@ def as_rows_velocity(f):
 
 def as_options(kind, keywords):
     """The keywords of `solve` as a record of this kind, or a TypeError with the list of those that there are."""
-    for name in keywords:
-        if name not in kind._fields:
-            raise TypeError(f"unknown keyword {name!r}; known: {', '.join(kind._fields)}")
+    check_keywords(keywords, kind._fields)
     return kind(**keywords)
+
+
+def with_keywords_of(kind):
+    """For a function(..., **options): `help` shows the fields of this record, with their defaults, for options."""
+    def with_keywords(function):
+        signature, keyword = inspect.signature(function), inspect.Parameter.KEYWORD_ONLY
+        own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
+        more = [inspect.Parameter(name, keyword, default=default) for name, default in kind._field_defaults.items()]
+        function.__signature__ = signature.replace(parameters=own + more)
+        return function
+    return with_keywords
+
+
+def check_keywords(keywords, known):
+    """TypeError if one of these is no keyword of `solve`."""
+    for name in keywords:
+        if name not in known:
+            scipys = " (the order is solve(f, y0, t), and y is given at all of t)" if name in ("t_span", "t_eval") else ""
+            raise TypeError(f"unknown keyword {name!r}; known: {', '.join(known)}{scipys}")
 
 
 def check_options(options, y, is_adaptive):
@@ -341,7 +420,7 @@ def as_jacobian(jacobian, f, y0, theta, problem, tableau):
 
     def flat_jacobian(t, y):
         stats.n_jac += 1
-        f_y = np.array(jacobian(t, y.reshape(shape)))
+        f_y = np.array(as_numbers("what jacobian returns", jacobian(t, y.reshape(shape))))
         if f_y.shape != expected:
             raise ValueError(f"jacobian must return shape {expected}, not {f_y.shape}")
         if np.iscomplexobj(f_y) and problem.y.dtype.kind != "c":

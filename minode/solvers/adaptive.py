@@ -55,7 +55,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import as_norm_value
+from ..inputs import size_by
 from .states import SolverError, is_finite
 
 
@@ -91,7 +91,7 @@ class Tolerances(NamedTuple):
     def measure(self, error, scale):
         """The size of an error against its scale: (10.3), or the reader's own norm."""
         if self.norm is not None:
-            return as_norm_value(self.norm(error, scale))
+            return size_by(self.norm, error, scale)
         r = error / scale
         return math.sqrt(r.dot(r.conj()).real / len(r))                            # (10.3)
 

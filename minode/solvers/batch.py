@@ -31,7 +31,7 @@ Next: equations to be solved in every step (chapter 13).
 
 import numpy as np
 
-from ..inputs import as_norm_value, as_rows_velocity, as_times_between
+from ..inputs import as_rows_velocity, as_times_between, size_by
 from .adaptive import (LARGEST_E, SMALLEST_E, SMALLEST_E_PREV, Controller, error_size, first_step,
                        underflow)
 from .dense import all_increments, require_finite, weights_at
@@ -54,7 +54,7 @@ def row_norms(tolerances, d):
     def measure(error, scale):
         error, scale = error.reshape(-1, d), scale.reshape(-1, d)
         if tolerances.norm is not None:
-            return np.array([as_norm_value(tolerances.norm(e, sc)) for e, sc in zip(error, scale)])
+            return np.array([size_by(tolerances.norm, e, sc) for e, sc in zip(error, scale)])
         r = np.abs(error) / scale
         return np.sqrt(np.sum(r * r, axis=1) / d)                                  # (12.2)
     return measure

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..inputs import (as_jacobian, as_options, as_progress, as_velocity, check_options, check_reversible,
-                      check_trajectories)
+                      check_trajectories, with_keywords_of)
 from .adaptive import Controller, Tolerances, adaptive_steps
 from .batch import collect_trajectories, trajectory_interpolation, trajectory_steps
 from .dense import all_increments, dense_output, interpolation, require_finite, state_inside
@@ -96,8 +96,8 @@ def odeint(f, y0, t, theta=None, **options):
     return run(f, y0, t, theta, **as_options(Options, options)._asdict()).solution.ys
 
 
-def solve(f, y0, t, theta=None, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None, max_steps=100_000,
-          first_step=None, norm=None, per_trajectory=False, jacobian=None, progress=None):
+@with_keywords_of(Options)
+def solve(f, y0, t, theta=None, **options):
     """Solve y' = f(t, y, θ), y(t[0]) = y0, and return a `Solution`: .t, .ys, .stats, .interpolate.
 
     f(t, y, theta) returns dy/dt in the shape of y: a `VectorField`, or any function. Without theta, f is
@@ -125,9 +125,7 @@ def solve(f, y0, t, theta=None, *, method="dopri5", rtol=1e-6, atol=1e-9, step_s
     >>> solution.stats.n_f, solution.stats.n_accepted, solution.stats.n_rejected
     (92, 12, 3)
     """
-    done = run(f, y0, t, theta, [], method=method, rtol=rtol, atol=atol, step_size=step_size,
-               max_steps=max_steps, first_step=first_step, norm=norm, per_trajectory=per_trajectory,
-               jacobian=jacobian, progress=progress)
+    done = run(f, y0, t, theta, [], **as_options(Options, options)._asdict())
     return done.solution._replace(interpolate=done.interpolation())
 
 
