@@ -451,8 +451,9 @@ def line_on_stderr(fraction):
 # -- derivatives of a solve -----------------------------------------------------------------
 
 
-def check_pushforward(method, solver):
-    """ValueError if y and its tangent cannot be solved as one state by this method."""
+def check_pushforward(method, solver, keywords):
+    """ValueError or TypeError if y and its tangent cannot be solved as one state by this method and these keywords."""
+    check_keywords(solver, keywords)
     if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
         raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "
                          f"with joint steps; got {method.name!r}")
@@ -488,7 +489,8 @@ def as_loss_value(answer, expected):
 
 def check_route(gradient, routes, method, is_tableau, solver, backward, keywords, find_method):
     """The options of the backward solve, {} if there is none; ValueError if no such way leads back through this method."""
-    if gradient not in routes:
+    check_keywords(solver, keywords)
+    if not isinstance(gradient, str) or gradient not in routes:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(routes)}")
     if is_tableau and not method.is_explicit:
         raise ValueError(f"there are no gradients through {method.name}: "
@@ -526,7 +528,8 @@ def check_backward(backward, gradient, solves_backwards, method, keywords, find_
                          f"reversible methods with joint steps, not {got}")
 
 
-def check_second(method, is_tableau, solver):
+def check_second(method, is_tableau, solver, keywords):
+    check_keywords(solver, keywords)
     if not is_tableau or not method.is_explicit or solver.get("per_trajectory"):
         raise ValueError("hessian_vector_product takes an explicit Runge–Kutta method with joint steps, "
                          f"not {method.name!r}")
