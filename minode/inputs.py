@@ -6,6 +6,7 @@ the book works with it, or raises a ValueError or TypeError that names the argum
 should have been. All of this happens before any work is done.
 """
 
+import functools
 import inspect
 import numbers
 import operator
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .fields.base import VectorField
+from .fields.base import VectorField, array_like
 
 
 # -- numbers and arrays ---------------------------------------------------------------------
@@ -46,7 +47,7 @@ def as_numbers(name, value):
 
 
 def as_floats(name, value):
-    """`value` as a floating array: float32, float64, complex64 and complex128 stay, the rest becomes 64 bits a number."""
+    """`value` as a floating array: float32, float64, complex64 and complex128 stay, the rest becomes float64."""
     array = as_numbers(name, value)
     if array.dtype.kind == "c":
         return array if array.dtype.itemsize <= 16 else array.astype(np.complex128)
@@ -152,7 +153,7 @@ def as_point(f, y0, theta, name="y0"):
 
 def as_states(y, f):
     """`y` as an array (..., d) of states of the field f; whole numbers become float64."""
-    y = np.asarray(y)
+    y = as_numbers("y", y)
     y = y.astype(np.float64) if y.dtype.kind in "biu" else y
     if y.shape[-1:] != (f.dim,):
         raise ValueError(f"y must have shape (..., {f.dim}) for {f!r}, not {y.shape}")
@@ -160,22 +161,70 @@ def as_states(y, f):
 
 
 def as_clock(t, y):
-    """The time t as an array in the precision of the states y, complex if t is."""
-    return np.asarray(t, np.result_type(y, 1j) if np.iscomplexobj(t) else y.dtype)
+    """The time t, a number or of the batch's shape, as an array in the precision of the states y, complex if t is."""
+    t = as_numbers("t", t)
+    if t.shape not in ((), y.shape[:-1]):
+        raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {t.shape}")
+    return t.astype(np.result_type(y, 1j) if t.dtype.kind == "c" else y.dtype)
 
 
 def as_theta(theta, f):
     """`theta` as an array (p,) of parameters of the field f."""
-    if np.shape(theta) != (f.n_params,):
-        raise ValueError(f"theta must have shape ({f.n_params},) for {f!r}, not {np.shape(theta)}")
-    return np.asarray(theta)
+    theta = as_numbers("theta", theta)
+    if theta.shape != (f.n_params,):
+        raise ValueError(f"theta must have shape ({f.n_params},) for {f!r}, not {theta.shape}")
+    return theta
 
 
-def check_point(f, y, theta):
-    """ValueError if y is not (..., d), or theta not (p,), for the field f."""
-    if np.shape(y)[-1:] != (f.dim,) or np.shape(theta) != (f.n_params,):
+def as_arguments(f, y, theta):
+    """y (..., d) and theta (p,) as arrays, where f is evaluated: in a solve they are, and pass at once."""
+    if type(y) is np.ndarray and type(theta) is np.ndarray:
+        if y.shape[-1:] == (f.dim,) and theta.shape == (f.n_params,):
+            return y, theta
+    y, theta = (as_floats(name, x) for name, x in (("y", y), ("theta", theta)))
+    if y.shape[-1:] != (f.dim,) or theta.shape != (f.n_params,):
         raise ValueError(f"y and theta must have shapes (..., {f.dim}) and ({f.n_params},), "
-                         f"not {np.shape(y)} and {np.shape(theta)}")
+                         f"not {y.shape} and {theta.shape}")
+    return y, theta
+
+
+def on_arrays(kind):
+    """A decorator of fields: what a class writes takes lists as well as arrays, and refuses what does not fit."""
+    def at_point(method):
+        return lambda self, t, y, theta: method(self, t, *as_arguments(self, y, theta))
+
+    def vjp(method):
+        def vjp(self, t, y, theta, a):
+            y, theta = as_arguments(self, y, theta)
+            return method(self, t, y, theta, as_factor("a", a, y.shape))
+        return vjp
+
+    def jvp(method):
+        def jvp(self, t, y, theta, w, dtheta):
+            y, theta = as_arguments(self, y, theta)
+            return method(self, t, y, theta, as_factor("w", w, y.shape), as_factor("dtheta", dtheta, theta.shape))
+        return jvp
+
+    def vjp_derivative(method):
+        def vjp_derivative(self, t, y, theta, a, w, dtheta):
+            y, theta = as_arguments(self, y, theta)
+            a, w = as_factor("a", a, y.shape), as_factor("w", w, y.shape)
+            return method(self, t, y, theta, a, w, as_factor("dtheta", dtheta, theta.shape))
+        return vjp_derivative
+
+    points = dict.fromkeys(("__call__", "jacobian", "param_jacobian", "time_derivative", "value_and_vjp"), at_point)
+    for name, wrap in {**points, "vjp": vjp, "jvp": jvp, "vjp_derivative": vjp_derivative}.items():
+        method = vars(kind).get(name, getattr(VectorField, name))
+        if method is not getattr(VectorField, name):
+            setattr(kind, name, functools.wraps(method)(wrap(method)))
+    return kind
+
+
+def as_factor(name, x, shape):
+    """The tangent or cotangent x, that a Jacobian is multiplied with, as an array of this shape."""
+    if type(x) is np.ndarray and x.shape == shape:
+        return x
+    return array_like(name, as_floats(name, x), shape)
 
 
 def as_architecture(widths, names, known):
@@ -359,8 +408,7 @@ def check_keywords(keywords, known):
     """TypeError if one of these is no keyword of `solve`."""
     for name in keywords:
         if name not in known:
-            scipys = " (the order is solve(f, y0, t), and y is given at all of t)" if name in ("t_span", "t_eval") else ""
-            raise TypeError(f"unknown keyword {name!r}; known: {', '.join(known)}{scipys}")
+            raise TypeError(f"unknown keyword {name!r}; known: {', '.join(known)}")
 
 
 def check_options(options, y, is_adaptive):
@@ -452,7 +500,7 @@ def line_on_stderr(fraction):
 
 
 def check_pushforward(method, solver, keywords):
-    """ValueError or TypeError if y and its tangent cannot be solved as one state by this method and these keywords."""
+    """ValueError or TypeError if y and its tangent cannot be solved as one state by this method and keywords."""
     check_keywords(solver, keywords)
     if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
         raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "

@@ -87,12 +87,13 @@ Here the book ends.
 
 import numpy as np
 
-from ..inputs import (as_count, as_density_time, as_generator, as_increasing_times, as_real, as_real_or_complex,
-                      as_velocity, check_point)
+from ..inputs import (as_arguments, as_count, as_density_time, as_generator, as_increasing_times, as_real,
+                      as_real_or_complex, as_velocity, on_arrays)
 from .classify import log_sum_exp
 from .mixture import Mixture, dot, sum_k
 
 
+@on_arrays
 class DiffusedMixture(Mixture):
     """The probability flow (27.3) of a mixture of K normal densities in d dimensions.
 
@@ -119,7 +120,6 @@ class DiffusedMixture(Mixture):
 
     def at(self, t, y, theta):
         """v_k (..., K, 1), ℓ_k (..., K), r_k (..., K, 1), u_k (..., K, d) and s (..., 1, d)."""
-        check_point(self, y, theta)
         (m, v), d, log_w = self.normals(t, theta), self.dim, theta[:self.components, None]
         v = v[..., None]
         u = (m - y[..., None, :]) / v
@@ -131,12 +131,12 @@ class DiffusedMixture(Mixture):
     def log_density(self, t, y, theta):
         """log p(t, y) of (27.5): y is (..., d), the answer (...)."""
         t, y, theta = map(as_real_or_complex, ("t", "y", "theta"), (t, y, theta))
-        _, l, _, _, _ = self.at(t, y, theta)
+        _, l, _, _, _ = self.at(t, *as_arguments(self, y, theta))
         return (log_sum_exp(l) - log_sum_exp(theta[:self.components]))[..., 0]     # (27.5)
 
     def score(self, t, y, theta):
         """s = ∇ log p (27.6), (..., d)."""
-        return self.at(t, y, theta)[-1][..., 0, :]
+        return self.at(t, *as_arguments(self, y, theta))[-1][..., 0, :]
 
     def score_derivatives(self, t, y, theta):
         """∂s (27.7) along each m_k (..., K, d, d), v_k (..., K, d, 1) and log w_k (..., K, d, 1)."""
