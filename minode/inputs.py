@@ -362,6 +362,8 @@ def as_rows(tableau):
 def as_row(row):
     """A row of a table as a tuple: fractions if they are exact, floats if they are not."""
     try:
+        if is_masked(row):
+            raise TypeError
         entries = row.split() if isinstance(row, str) else row
         return tuple(float(x) if isinstance(x, float) else Fraction(x) for x in entries)
     except (TypeError, ValueError, ZeroDivisionError):
@@ -673,6 +675,8 @@ def check_data(data, batch_size, seed):
         if batch_size is not None:
             raise ValueError(f"batch_size = {batch_size} is for data in arrays")
         return
+    if is_masked(data):
+        raise TypeError("data must be plain arrays, not masked ones: leave out the rows with numbers that are not there")
     arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
     if not arrays or min(array.ndim for array in arrays) == 0:
         raise TypeError(f"data must be an array, a tuple of arrays or data(rng), not {data!r}")
@@ -686,10 +690,35 @@ def check_data(data, batch_size, seed):
             raise ValueError(f"data must be finite, but holds NaN or infinity in rows {rows}")
 
 
-def as_loss(what, value):
-    """A loss as a float; TypeError if it is no number, ArithmeticError if it is infinite or NaN."""
-    if np.shape(value) or np.asarray(value).dtype.kind not in "biuf":
-        raise TypeError(f"{what} must be a number, not {type(value).__name__} {np.shape(value)}")
+def as_read_only(value):
+    """Arrays, or a tuple with some, that cannot be written into, because the fit needs them as they are."""
+    if isinstance(value, tuple):
+        parts = [as_read_only(part) for part in value]
+        return type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)
+    if not isinstance(value, np.ndarray):
+        return value
+    view = value.view()
+    view.flags.writeable = False
+    return view
+
+
+def called(name, function, *arguments):
+    """function(*arguments), which cannot write into them; ValueError that names it if it tries."""
+    try:
+        return function(*as_read_only(arguments))
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise ValueError(f"{name} must not change what it is given in place, for the fit still needs it: "
+                         "theta = theta - step makes a new array, and theta.copy() one to write into") from error
+
+
+def as_loss(what, value, by=None):
+    """A loss as a float; TypeError if it is no number, ArithmeticError if it is infinite or NaN. `by` returned it."""
+    is_number = not isinstance(value, (tuple, list)) and not is_masked(value) and not np.shape(value)
+    if not is_number or np.asarray(value).dtype.kind not in "biuf":
+        got = f"a tuple of {len(value)}" if isinstance(value, tuple) else f"{type(value).__name__} {np.shape(value)}"
+        raise TypeError(f"{what}{f', what {by} returns,' if by else ''} must be a number, not {got}")
     if not np.isfinite(float(value)):
         raise ArithmeticError(f"{what} is {value}")
     return float(value)
@@ -704,13 +733,39 @@ def as_loss_and_gradient(answer, theta):
 def as_theta_and_state(answer, theta):
     """What an optimiser returned at theta (p,): the θ after its step (p,), and its state."""
     new, state = as_pair("optimiser", "the new θ and its state", answer)
-    return as_real("the θ after a step", new, theta.shape), state
+    return as_real("the θ after a step", new, theta.shape).astype(np.float64), state
 
 
 def check_divergence(loss, first, factor):
     """ArithmeticError if a loss is more than so many times 1 + |the first one|."""
     if loss > factor * (1 + abs(first)):
         raise ArithmeticError(f"the loss diverges: it is {loss:.3g} and was {first:.3g} at first")
+
+
+def check_fit(fit, n_params=None):
+    """ValueError or TypeError if a part of a `Fit` is none, or if two of them contradict each other."""
+    theta = as_real("theta", fit.theta, None if n_params is None else (n_params,))
+    last = as_real("last", fit.last, theta.shape)
+    for name in ("steps", "best_step"):
+        n = getattr(fit, name)
+        if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 0:
+            raise ValueError(f"{name} must be a number of steps, not {n!r}")
+    if fit.best_step > fit.steps:
+        raise ValueError(f"best_step = {fit.best_step} is after the last of {fit.steps} steps")
+    if fit.best_step == fit.steps and not np.array_equal(theta, last):
+        raise ValueError(f"theta, found after best_step = {fit.best_step} of {fit.steps} steps, must be last")
+    for name, column in fit.history._asdict().items():
+        column = as_numbers(f"history.{name}", column)
+        if column.shape != (fit.steps,) or column.dtype.kind == "c":
+            raise ValueError(f"history.{name} must be a real number for each of {fit.steps} steps, "
+                             f"not {column.dtype} {column.shape}")
+    for name in ("loss", "average"):
+        number = getattr(fit, name)
+        if not isinstance(number, numbers.Real) or number != number:
+            raise ValueError(f"{name} must be a number, not {number!r}")
+    for name in ("stopped", "optimiser"):
+        if not isinstance(getattr(fit, name), str):
+            raise TypeError(f"{name} must be a str, not {getattr(fit, name)!r}")
 
 
 def as_owner(field):
@@ -734,6 +789,8 @@ def as_path(path):
 
 def as_labels(labels, shape):
     """The labels as an array, if they are classes of the rows of logits of this shape (B, K)."""
+    if is_masked(labels):
+        raise TypeError("labels must be a plain array, not a masked one, for some of its numbers are not there")
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu" or len(shape) != 2 or labels.shape != shape[:1] or not labels.size:
         raise ValueError(f"labels must be a whole number for each row of z {shape}, not {labels.dtype} {labels.shape}")
@@ -799,7 +856,7 @@ def check_no_base(solver):
 
 def as_base_value(log_p, shape):
     """What a base density returned, if it is a number for each point."""
-    log_p = np.asarray(log_p)
+    log_p = as_numbers("base(z)", log_p)
     if log_p.shape != shape:
         raise ValueError(f"base(z) must have shape {shape}, not {log_p.shape}")
     if np.isnan(log_p).any():
