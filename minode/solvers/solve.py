@@ -162,8 +162,9 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     else:
         steps, dense = tableau_steps(f, y0, theta, problem, method, options, is_adaptive, grid, controller), \
             dense_output(method)
-    solution = collect(problem, steps, dense, tape, report)
-    return Run(problem, solution, method, tape, partial(interpolation, problem, dense, tape))
+    ys = collect(problem, steps, dense, tape, report)
+    solution = Solution(problem.t, problem.unflatten(ys), problem.stats)
+    return Run(problem, solution, method, tape, partial(interpolation, problem, dense, tape, ys))
 
 
 def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller):
@@ -190,11 +191,12 @@ def run_trajectories(velocity, y0, problem, tableau, options, tape, controller, 
     tolerances, dense = Tolerances(options.rtol, options.atol, options.norm), dense_output(tableau)
     passes = trajectory_steps(problem, tableau, tolerances, controller, options.first_step, options.max_steps)
     solution = collect_trajectories(problem, passes, dense, tape, report)
-    return Run(problem, solution, tableau, tape, partial(trajectory_interpolation, problem, dense, tape))
+    interpolated = partial(trajectory_interpolation, problem, dense, tape, solution.ys)
+    return Run(problem, solution, tableau, tape, interpolated)
 
 
 def collect(problem, steps, dense, tape, report):
-    """Run the steps, and keep the states at the output times, and the steps on the tape."""
+    """Run the steps, put them on the tape, and return the flat states (N, n) at the output times."""
     times, sign = problem.t.tolist(), 1.0 if problem.t[-1] >= problem.t[0] else -1.0
     ys, n = np.empty((len(times), problem.y.size), problem.y.dtype), times.count(times[0])
     ys[:n] = problem.y
@@ -219,4 +221,4 @@ def collect(problem, steps, dense, tape, report):
         n = int(np.append(np.isfinite(ys[:n]).all(axis=1), False).argmin())     # the first that is not finite
         error.solution = Solution(problem.t[:n], problem.unflatten(ys[:n]), problem.stats)
         raise
-    return Solution(problem.t, problem.unflatten(ys), problem.stats)
+    return ys

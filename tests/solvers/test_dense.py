@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, reversible, solve
-from minode.solvers.dense import dense_output, state_inside, weights_at
+from minode.solvers.dense import dense_output, is_in_step, state_inside, weights_at
+from minode.solvers.solve import run
 from tests.solvers.test_adaptive import each_problem, pendulum
 from tests.solvers.trees import EPS as PRINTED, Weights, density, order, rooted_trees
 from tests.strategies import arrays, assert_agree, grids
@@ -188,6 +189,30 @@ EVERY_METHOD = [*methods.values(), reversible("rk4")]
 
 
 @pytest.mark.parametrize("method", EVERY_METHOD, ids=lambda method: method.name)
+@pytest.mark.parametrize("span", [(0.1, 2.3), (2.3, 0.1)], ids=["forwards", "backwards"])
+def test_at_the_outputs_and_the_ends_of_the_steps_it_is_what_the_solve_computed_to_the_last_digit(method, span):
+    t = np.linspace(*span, 12)[[0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]]
+    for times in (t, t[[0, -1]]):
+        done = run(pendulum, [0.5, -0.3], times, tape=[], **options(method))
+        ys, ends = done.solution.ys.copy(), done.tape
+        interpolate = done.interpolation()
+        assert np.array_equal(interpolate(times[::-1].reshape(2, -1)).reshape(-1, 2), ys[::-1])
+        assert all(np.array_equal(interpolate(time), y) for time, y in zip(times, ys))
+        assert all(np.array_equal(interpolate(step[0]), step[2]) for step in ends)
+        done.solution.ys[:] = np.nan                                  # they are the caller's
+        assert np.array_equal(interpolate(times), ys)
+
+
+@pytest.mark.parametrize("name", [m.name for m in TABLES if m.b_hat is not None and m.is_explicit])
+def test_and_so_for_each_trajectory_of_a_batch(name):
+    t, y0 = np.linspace(2.3, 0.1, 7), np.array([[0.5, -0.3], [2.0, 1.0]])
+    for times in (t, t[[0, -1]]):
+        solution = solve(pendulum, y0, times, method=name, per_trajectory=True)
+        assert np.array_equal(solution.interpolate(times[::-1]), solution.ys[::-1])
+        assert all(np.array_equal(solution.interpolate(time), y) for time, y in zip(times, solution.ys))
+
+
+@pytest.mark.parametrize("method", EVERY_METHOD, ids=lambda method: method.name)
 @pytest.mark.parametrize("span", [(0.0, 2.0), (2.0, 0.0)])
 def test_asking_later_is_asking_at_once(method, span):
     t = np.linspace(*span, 6)
@@ -266,6 +291,15 @@ def test_a_state_between_has_the_shape_and_kind_of_y0():
     for method in EVERY_METHOD:
         between = solve(single, y0, [0.0, 0.1], **options(method)).interpolate([0.05, 0.07])
         assert between.dtype == np.float32 and seen == {np.dtype(np.float32)}, method.name
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_every_output_belongs_to_one_step_however_near_it_is_to_the_end(sign):
+    t = sign * np.cumsum([-1.0, 0.9, 0.1, 1.0])                       # the third is 2.8e-17
+    times = np.sort(np.concatenate([t, np.nextafter(t, np.inf), np.nextafter(t, -np.inf)]))
+    counts = sum(is_in_step(times, a, b).astype(int) for a, b in zip(t, t[1:]))
+    assert np.array_equal(counts, (sign * times > sign * t[0]) & (sign * times <= sign * t[-1]))
+    assert is_in_step(t[1], t[0], t[1]) and not is_in_step(t[1], t[1], t[2])      # the end is its own
 
 
 def test_a_solve_of_no_steps_is_known_at_its_one_time():
