@@ -170,17 +170,18 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
 def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller):
     """The integration loop of a Runge–Kutta method: the step of chapter 9 or 13 in the loop of chapter 9 or 10."""
     norm = options.norm and (lambda error, scale: options.norm(problem.unflatten(error), problem.unflatten(scale)))
-    tolerances, smooth = Tolerances(options.rtol, options.atol, norm), None
+    tolerances, smooth, stops = Tolerances(options.rtol, options.atol, norm), None, None
     if tableau.is_explicit:
         step = partial(explicit_step, problem.f, tableau)
     else:
         jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau)
         is_solved = solved_to_tolerance(tolerances) if is_adaptive else SolvedToRoundOff(problem.y.real.dtype)
         stepper = ImplicitStepper(problem.f, jacobian, tableau, is_solved, predicts=is_adaptive)
-        step, smooth = stepper.step, stepper.smooth
+        step, stops = stepper.step, problem.t[1:].tolist()
+        smooth = None if tableau.b_hat in tableau.A else stepper.smooth            # chapter 13
     if is_adaptive:
         return adaptive_steps(problem, tableau, step, tolerances, controller, options.first_step, options.max_steps,
-                              smooth)
+                              smooth, stops)
     return fixed_steps(problem, tableau, step, grid, options.max_steps)
 
 
