@@ -27,7 +27,7 @@ And since it is an ordinary differential equation, it runs backwards as well, fr
 With g = −x, the Ornstein–Uhlenbeck process, everything has a closed form. (27.1) is linear, so a normal
 density stays normal. Its mean m and the variance v of each component obey
 
-    m' = −m,   v' = 2 − 2v.                                              (27.4)
+    m' = −m,   v' = 2 − 2v = 2 e⁻²ᵗ (1 − v(0)).                          (27.4)
 
 So a mixture of K normal densities, with weights w_k, means μ_k and standard deviations s_k, stays one:
 
@@ -169,8 +169,8 @@ class DiffusedMixture(Mixture):
 
     def time_derivative(self, t, y, theta):
         along_m, along_v, _ = self.score_derivatives(t, y, theta)
-        m, v = self.normals(t, theta)
-        dm, dv = -m, 2 - 2 * v                                                     # (27.4)
+        (m, _), t, log_s = self.normals(t, theta), np.asarray(t)[..., None], theta[-self.components:]
+        dm, dv = -m, 2 * np.exp(-2 * t) * -np.expm1(2 * log_s)                      # (27.4)
         return -np.sum((along_m @ dm[..., None] + along_v * dv[..., None, None])[..., 0], axis=-2)
 
     def chain(self, t, theta):
