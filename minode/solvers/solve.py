@@ -27,8 +27,8 @@ import numpy as np
 from ..inputs import (as_jacobian, as_options, as_progress, as_velocity, check_options, check_reversible,
                       check_trajectories, with_keywords_of)
 from .adaptive import Controller, Tolerances, adaptive_steps
-from .batch import collect_trajectories, trajectory_interpolation, trajectory_steps
-from .dense import all_increments, dense_output, interpolation, require_finite, state_inside
+from .batch import TrajectoryInterpolation, collect_trajectories, trajectory_steps
+from .dense import Interpolation, all_increments, dense_output, require_finite, state_inside
 from .explicit import Grid, explicit_step, fixed_steps
 from .implicit import IMPLICIT, ImplicitStepper, SolvedToRoundOff, solved_to_tolerance
 from .methods import EXPLICIT, Methods
@@ -162,7 +162,7 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
             dense_output(method)
     ys = collect(problem, steps, dense, tape, report)
     solution = Solution(problem.t, problem.unflatten(ys), problem.stats)
-    return Run(problem, solution, method, tape, partial(interpolation, problem, dense, tape, ys))
+    return Run(problem, solution, method, tape, partial(Interpolation, problem, dense, tape, ys))
 
 
 def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller):
@@ -190,7 +190,7 @@ def run_trajectories(velocity, y0, problem, tableau, options, tape, controller, 
     tolerances, dense = Tolerances(options.rtol, options.atol, options.norm), dense_output(tableau)
     passes = trajectory_steps(problem, tableau, tolerances, controller, options.first_step, options.max_steps)
     solution = collect_trajectories(problem, passes, dense, tape, report)
-    interpolated = partial(trajectory_interpolation, problem, dense, tape, solution.ys)
+    interpolated = partial(TrajectoryInterpolation, problem, dense, tape, solution.ys)
     return Run(problem, solution, tableau, tape, interpolated)
 
 
