@@ -501,9 +501,11 @@ def line_on_stderr(fraction):
 # -- derivatives of a solve -----------------------------------------------------------------
 
 
-def check_pushforward(method, solver, keywords):
+def check_pushforward(method, solver, keywords, w0):
     """ValueError or TypeError if y and its tangent cannot be solved as one state by this method and keywords."""
     check_keywords(solver, keywords)
+    if not w0.all():
+        check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one")
     if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
         raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "
                          f"with joint steps; got {method.name!r}")
@@ -559,7 +561,17 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
     if not solves_backwards:
         return {}
     own = {name: value for name, value in solver.items() if name not in ("method", "norm", "first_step", "progress")}
-    return own | {"method": method} | (backward or {})
+    back = own | {"method": method} | (backward or {})
+    check_absolute(back, find_method(back["method"]), f"gradient={gradient!r}, whose backward solve begins with b = 0",
+                   "backward=dict(atol=1e-9)")
+    return back
+
+
+def check_absolute(solver, method, what, remedy):
+    """ValueError if atol is 0 in an adaptive solve of a state with a part of the package's own that begins at 0."""
+    is_adaptive = getattr(method, "b_hat", None) is not None and solver.get("step_size") is None
+    if is_adaptive and np.ndim(solver.get("atol", 1)) == 0 and solver.get("atol", 1) == 0:
+        raise ValueError(f"atol must be positive for {what}: give {remedy}")
 
 
 def check_backward(backward, gradient, solves_backwards, method, keywords, find_method):
@@ -676,7 +688,7 @@ def check_data(data, batch_size, seed):
             raise ValueError(f"batch_size = {batch_size} is for data in arrays")
         return
     if is_masked(data):
-        raise TypeError("data must be plain arrays, not masked ones: leave out the rows with numbers that are not there")
+        raise TypeError("data must be plain arrays, not masked ones: leave out rows whose numbers are not there")
     arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
     if not arrays or min(array.ndim for array in arrays) == 0:
         raise TypeError(f"data must be an array, a tuple of arrays or data(rng), not {data!r}")
@@ -829,7 +841,7 @@ def as_noise_shape(n_probes, shape):
     return as_count("n_probes", n_probes), *(as_count("each of shape", n) for n in shape)
 
 
-def as_flow_point(f, y, theta, noise, solver):
+def as_flow_point(f, y, theta, noise, solver, find_method):
     """y and theta as arrays that fit the field f, if noise and the keywords of the solve fit y."""
     if noise is not None:
         noise = as_noise(noise, as_field(f).dim)
@@ -837,6 +849,8 @@ def as_flow_point(f, y, theta, noise, solver):
     if noise is not None and noise.shape[1:] != y.shape:
         raise ValueError(f"noise must have shape (K, *y.shape), here (K, {', '.join(map(str, y.shape))}), "
                          f"not {noise.shape}")
+    method = solver.get("method", "dopri5")
+    check_absolute(solver, find_method(method), "a log density, which begins at 0", "a small one")
     if noise is not None and solver.get("per_trajectory"):
         raise ValueError("noise needs joint steps, not per_trajectory: each row of it belongs to a row of y")
     return y, theta

@@ -60,10 +60,13 @@ two differ by O(h^p) (chapter 18).
 Next: the exact derivative of the steps (chapter 18).
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from ..inputs import as_field
 from ..solvers.solve import odeint, run
+from ..solvers.states import SolverError
 
 
 def adjoint_rhs(f):
@@ -104,10 +107,10 @@ def invariant(a, w, b, dtheta):
 def solve_backwards(f, ys, t, theta, cotangents, b, y_at=None, **solver):
     """Integrate [y, a, b] from the last time back to the first; with `y_at(t)` given, only [a, b].
 
-    ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,). Returns a(t₀⁺), which the loss on y(t₀) itself is not
-    yet added to, and b(t₀).
+    ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,), all in the precision of ys. Returns a(t₀⁺), which the
+    loss on y(t₀) itself is not yet added to, and b(t₀).
     """
-    rhs, a = adjoint_rhs(f), np.zeros_like(ys[0])
+    rhs, a, cotangents, b = adjoint_rhs(f), np.zeros_like(ys[0]), cotangents.astype(ys.dtype), b.astype(ys.dtype)
 
     def rhs_of_a_and_b(t, state, theta):
         _, da, db = rhs(t, (y_at(t), *state), theta)
@@ -129,7 +132,8 @@ def backsolve(f, y0, t, theta, method, solver, backward):
     solution = run(f, y0, t, theta, **solver).solution
 
     def back(cotangents, b):
-        return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b, **backward)
+        with said_of_the_way_back(solution, "backsolve"):
+            return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b, **backward)
     return solution, back
 
 
@@ -140,9 +144,21 @@ def interpolate(f, y0, t, theta, method, solver, backward):
     first, last = sorted(solution.t[[0, -1]])
 
     def back(cotangents, b):
-        return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b,
-                               lambda t: y_at(np.clip(t, first, last)), **backward)      # the clock may round
+        with said_of_the_way_back(solution, "interpolate"):
+            return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b,
+                                   lambda t: y_at(np.clip(t, first, last)), **backward)  # the clock may round
     return solution, back
+
+
+@contextmanager
+def said_of_the_way_back(solution, gradient):
+    """A SolverError of the backward solve says that it is one, and carries the solution, that of the forward solve."""
+    try:
+        yield
+    except SolverError as error:
+        first, last = solution.t[[0, -1]].tolist()
+        raise SolverError(f"gradient={gradient!r} cannot solve backwards from t = {last} to {first}: {error}. "
+                          "gradient='discrete' takes back the steps of the forward solve", error.t, solution) from error
 
 
 def seminorm(error, scale):

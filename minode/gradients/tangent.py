@@ -74,8 +74,8 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     True
     """
     y0, theta = as_point(f, y0, theta)
-    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS)
     w0 = np.zeros_like(y0) if dy0 is None else as_real("dy0", dy0, y0.shape).astype(y0.dtype)
+    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, w0)
     dtheta = np.zeros_like(theta) if dtheta is None else as_real("dtheta", dtheta, theta.shape)
     return solve_tangents(f, y0, t, theta, w0, dtheta, **solver).solution.ys
 
