@@ -492,9 +492,24 @@ def as_progress(progress, t):
     return lambda reached: show(float(np.min(np.abs(reached - t[0]))) / abs(t[-1] - t[0]))
 
 
+def is_terminal(stream):
+    """Whether a stream is one; without a console Python has none."""
+    return stream is not None and stream.isatty()
+
+
+def in_letters_of(stream, text):
+    """The text, spelt with the letters that the stream has, as far as it can be."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        return text.replace("θ", "theta").replace("Δ", "d").encode(encoding, "replace").decode(encoding)
+
+
 def line_on_stderr(fraction):
     """Draw the fraction over the last one, if stderr is a terminal."""
-    if sys.stderr.isatty():
+    if is_terminal(sys.stderr):
         print(f"\rsolving: {fraction:6.1%}", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)
 
 
