@@ -100,7 +100,7 @@ class Tape(list):
 
     def append(self, step):
         t, h, _, hK = step
-        vjps = [self.first, *list(self.latest)[len(self.latest) - len(hK) + 1:]]
+        vjps = [self.first, *list(self.latest)[len(self.latest) - (len(hK) - 1):]]  # of k_1, and of k_2, …, k_s
         self.first = vjps[self.at_new_state] if self.carries_first else None
         super().append((t, h, vjps))
 
@@ -114,9 +114,9 @@ def flat_vjp(vjp, shape, h=None):
 
 
 def output_cotangents(t, h, table, times, cotangents):
-    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n, (r, n)}.
+    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n}.
 
-    t and h (N,) are those of the steps, and cotangents (M, n) those of the outputs at `times` (M,).
+    t and h (N,) are those of the steps; cotangents, flat, one row for each of `times`, those of the outputs.
     """
     at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # outputs that the loss sees
     is_seen[0] = False
@@ -185,11 +185,11 @@ def steps_at_once(f, theta, table, steps, s, a, b, at_ends, inside):
         for n, rows in inside.items():
             K_bar[i, n, :, d] += h[n, 0] * rows[i].reshape(-1, d)                  # (18.5)
         Y_bar[i] = K_bar[i] @ f_y[i]                                               # (18.2)
-    a_next, M = np.empty((N, f_y.shape[2], 1, d)), I + Y_bar.sum(axis=0)           # (18.3)
-    M, added, a = M[..., :d, :], M[..., d:, :] + at_ends.reshape(a_next.shape), a.reshape(-1, 1, d)
+    a_next, rows = np.empty((N, f_y.shape[2], 1, d)), I + Y_bar.sum(axis=0)        # (18.3)
+    dy_next_dy, added, a = rows[..., :d, :], rows[..., d:, :] + at_ends.reshape(a_next.shape), a.reshape(-1, 1, d)
     for n in reversed(range(N)):
         a_next[n] = a
-        a = a @ M[n] + added[n]                                                    # (18.6)
+        a = a @ dy_next_dy[n] + added[n]                                           # (18.6)
     k_bar = a_next @ K_bar[..., :d, :] + K_bar[..., d:, :]
     return a.reshape(shape), b + f.vjp(T, Y, theta, k_bar.reshape(Y.shape))[1]     # (18.4)
 
