@@ -233,7 +233,7 @@ CONTROLS = {
              (DISCRETE, "return a + Y_bar", "return Y_bar", "a forgotten"),
              (DISCRETE, "I + Y_bar", "Y_bar", "a forgotten in all steps at once")],
     "18.4": [(DISCRETE, "b + k_bar_f_theta", "k_bar_f_theta", "the last stage alone"),
-             (DISCRETE, "shape), b + k_bar", "shape), k_bar", "what came from later steps forgotten"),
+             (DISCRETE, "b + sum_k_bar", "sum_k_bar", "what came from later steps forgotten"),
              (DISCRETE, "shape, k_bar)", "shape, 0 * k_bar + a_next.mean())", "a for k̄_i")],
     "18.5": [(DISCRETE, "k_bar + h * inside[i]", "k_bar", "what goes to the stages forgotten"),
              (DISCRETE, "at_ends.get(end, 0.0) + g", "at_ends.get(end, 0.0) + g * (not is_inside)",

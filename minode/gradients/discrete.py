@@ -187,8 +187,8 @@ def steps_at_once(f, theta, table, steps, s, a, b, at_ends, inside):
         a_next[n] = a
         a = a @ dy_next_dy[n] + added[n]                                           # (18.6)
     k_bar = (a_next @ K_bar[..., :d, :] + K_bar[..., d:, :]).reshape(Y.shape)
-    _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, k_bar)            # (18.4)
-    return a.reshape(shape), b + k_bar_f_theta                                     # (18.4)
+    _, sum_k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, k_bar)        # (18.4)
+    return a.reshape(shape), b + sum_k_bar_f_theta                                 # (18.4)
 
 
 def stages(table, steps, s, shape):
