@@ -1,5 +1,6 @@
 """`--eq 8.2` runs one equation's tests; hypothesis is deterministic unless asked to be thorough."""
 
+import gc
 import os
 
 import hypothesis
@@ -22,7 +23,12 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_finish(session):
-    """Where no mistake is planted, begin on another core with what is slow and going to be asked for."""
+    """Where no mistake is planted, begin on another core with what is slow and going to be asked for.
+
+    A garbage collection need not look at the modules and the 5,000 items that stay till the end.
+    """
+    gc.collect()
+    gc.freeze()
     nodes, config = [item.nodeid for item in session.items], session.config
     draws_all = sum("test_a_figure_is_drawn" in node for node in nodes) > 1
     if draws_all and not config.pluginmanager.hasplugin("tests.controls") and not config.option.collectonly:
