@@ -23,17 +23,20 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_finish(session):
-    """Where no mistake is planted, begin on another core with what is slow and going to be asked for.
-
-    A garbage collection need not look at the modules and the 5,000 items that stay till the end.
-    """
-    gc.collect()
-    gc.freeze()
+    """Where no mistake is planted, begin on another core with what is slow and going to be asked for."""
     nodes, config = [item.nodeid for item in session.items], session.config
     draws_all = sum("test_a_figure_is_drawn" in node for node in nodes) > 1
     if draws_all and not config.pluginmanager.hasplugin("tests.controls") and not config.option.collectonly:
         plants_all = any("test_every_negative_control_is_seen" in node for node in nodes)
         config.add_cleanup(start_ahead([ALL_CONTROLS] * plants_all + slow_figures()))
+
+
+@pytest.fixture
+def young():
+    """A garbage collection looks at what the test has made alone, not at 5,000 tests and all they import."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -156,9 +156,7 @@ def memories():
     """What the book and its figures remember of earlier calls: cached functions, and records."""
     def is_ours(kind):
         return str(getattr(kind, "__module__", "")).startswith(("minode", "figures", "tests.figures", "tests.gradients"))
-    gc.unfreeze()                                # what conftest.py has put aside is looked at too
     objects = gc.get_objects()
-    gc.freeze()
     return ([o for o in objects if type(o) is functools._lru_cache_wrapper and is_ours(o)],
             [o for o in objects if is_ours(type(o)) and remembered(type(o))])
 

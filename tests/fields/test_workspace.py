@@ -41,6 +41,7 @@ def test_arrays_of_columns_and_of_more_than_a_block_are_taken_too():
     assert workspace.keep(x).base is not copy.base
 
 
+@pytest.mark.usefixtures("young")
 def test_a_block_is_filled_by_many_and_freed_with_the_last_of_them():
     workspace, x = Workspace(), np.ones(SMALL)
     tracemalloc.start()
@@ -72,6 +73,7 @@ def test_threads_have_blocks_of_their_own():
         assert all((copy == name + n).all() for n, copy in enumerate(found[name]))
 
 
+@pytest.mark.usefixtures("young")
 def test_nothing_of_a_wide_gradient_stays_behind():
     f, rng = MLP([64, 64, 64], ["tanh", "swish"]), np.random.default_rng(0)
     theta, y0 = f.init(rng), rng.normal(size=(512, 64))

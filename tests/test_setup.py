@@ -1,9 +1,21 @@
-"""What setup.cfg makes an error: a warning raised from the book, its tests or its figures, and no other package's."""
+"""What setup.cfg says: the lowest versions, and that a warning of the book is an error and no other package's is."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pytest
+
+from tests.book import ROOT
+
+
+def test_the_second_environment_has_the_lowest_version_of_each_package_that_is_declared():
+    done = subprocess.run([sys.executable, ROOT / ".ci" / "lowest.py"], capture_output=True, text=True, check=True)
+    lowest = dict(line.split("==") for line in done.stdout.splitlines())
+    assert lowest.keys() == {"numpy", "scipy", "matplotlib", "pytest", "hypothesis"}
+    declared = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    assert all(f"{name}>={version}\n" in declared for name, version in lowest.items())
 
 
 def warn_from(module, category):
