@@ -106,7 +106,8 @@ class Source:
     def marked_numbers(self):
         """(line, number) for every argument of a pytest.mark.eq(...)."""
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.eq":
+            called = node.func if isinstance(node, ast.Call) else None
+            if getattr(called, "attr", "") == "eq" and ast.unparse(called) == "pytest.mark.eq":
                 yield from ((node.lineno, ast.literal_eval(argument)) for argument in node.args)
 
     def imports(self):
