@@ -9,7 +9,7 @@ only those of one equation.
 
 import pytest
 
-from tests.book import ROOT, Source
+from tests.book import BY_NAME
 from tests.controls import Mistake
 
 BASE, PHYSICS, ACTIVATIONS, MLP = (f"fields/{name}.py" for name in ("base", "physics", "activations", "mlp"))
@@ -419,10 +419,10 @@ CONTROLS = {
 
 def controls(table=CONTROLS):
     """A table as a list of `Mistake`s; UsageError names the rows whose fragment is not there just once."""
-    read, planted, wrong = {}, [], []
+    planted, wrong = [], []
     for number, rows in table.items():
         for module, fragment, replacement, what in rows:
-            source = read.setdefault(module, Source(ROOT / "minode" / module))
+            source = BY_NAME[f"minode/{module}"]
             lines = source.text.splitlines(keepends=True)
             places = [line for s in source.numbered_statements() if number in s.numbers
                       for line in s.lines for _ in range(lines[line - 1].count(fragment))]

@@ -222,6 +222,15 @@ def interrupted_at(call, objective):
     return ask
 
 
+@pytest.fixture
+def heed_ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, even where a shell began this process with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heed_ctrl_c")
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("at", [0, 1, 5, 11])
 def test_interrupted_and_gone_on_with_is_uninterrupted_to_the_last_bit(name, at, tmp_path):
