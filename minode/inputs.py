@@ -148,7 +148,7 @@ def as_point(f, y0, theta, name="y0"):
     y0, theta = as_real(name, y0), as_real("theta", theta, (as_field(f).n_params,))
     if y0.ndim == 0 or y0.shape[-1] != f.dim:
         raise ValueError(f"{name} must have shape (..., {f.dim}) for this field, not {y0.shape}")
-    return y0, theta
+    return read_only(y0), read_only(theta)
 
 
 def as_states(y, f):
@@ -267,6 +267,7 @@ def as_velocity(name, f, theta=None):
     theta = as_real_or_complex("theta", theta)
     if hasattr(f, "n_params"):
         theta = as_theta(theta, f)
+    theta = read_only(theta)
     return lambda t, y: f(t, y, theta)
 
 
@@ -379,11 +380,86 @@ def as_times_between(first, last, t):
 
 
 def as_rows_velocity(f):
-    """f(t, y) of times (m,) and states (m, d), its values checked and copied."""
+    """f(t, y) of times (m,) and states (m, d), which it may not write into; its values checked and copied."""
     def velocity(t, y):
-        value, = check_velocity((f(t, y),), [y.shape], y.dtype, False)
+        value, = check_velocity((f(read_only(t), read_only(y)),), [y.shape], y.dtype, False)
         return np.array(value, y.dtype)
     return velocity
+
+
+def check_rows_velocity(f, t, y, end):
+    """ValueError if f does not answer a batch y (B, d), a time (B,) for each, as it answers each row alone.
+
+    At t all times are equal, so the rows are asked at times between t and the end of the solve.
+    """
+    def call(t, y, theta):
+        return f(np.reshape(t, (-1,)), y.reshape(-1, y.shape[-1])).reshape(y.shape)
+
+    with np.errstate(all="ignore"):
+        at_once("f", call, t + (end - t) * np.linspace(0.0, 0.61, len(t)), y, None, y.shape[1:])
+
+
+# -- calls for many states at once ----------------------------------------------------------
+
+
+def read_only(x):
+    """A view of the array x that nobody can write into."""
+    view = x.view()
+    view.flags.writeable = False
+    return view
+
+
+def at_once(name, call, t, y, theta, shape, *more):
+    """call(t, y, theta, *more) for many states (*lead, *shape) at times t; ValueError if it does not take them so.
+
+    The answer for the last of them is compared with that for this state alone. If a clock of this shape could be
+    spread over the components of a state unseen, the first is compared too. A vjp's sum is that of these two.
+    """
+    states, lead = [read_only(x) for x in (y, *more)], t.shape[:t.ndim - len(shape) + 1]
+    rule = (f"{name} must answer several states at once, each at its own time, as it answers each alone (write "
+            f"t[..., None] beside y, y[..., 0] for y[0], axis=-1 in a sum): for t {t.shape} and y {y.shape}")
+    both = t.shape[-1:] == shape[-1:] or name == "vjp"
+    ends = [*dict.fromkeys([tuple(n - 1 for n in lead), *[(0,) * len(lead)] * both])] if t.size else []
+
+    def alone(factor=1.0):
+        ones = [(float(t[i].flat[0]) * factor, [x[i] * factor for x in states]) for i in ends]
+        return [as_arrays(call(time, one[0], theta, *one[1:])) for time, one in ones]
+
+    right_ones = alone()
+    try:
+        answer = call(t, states[0], theta, *states[1:])
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{rule} it raised {type(error).__name__}: {error}") from error
+    got = as_arrays(answer)
+    for i, right in zip(ends, right_ones):
+        if got[0].shape != lead + right[0].shape:
+            raise ValueError(f"{rule} the answer must have shape {lead + right[0].shape}, not {got[0].shape}")
+        check_alike(rule, got[0][i], right[0], lambda: alone(1.0 + 1e5 * precision(right[0]))[ends.index(i)][0])
+    if name == "vjp" and ends:
+        t_2, y_2, a_2 = (np.stack([x[i] for i in ends]) for x in (t, *states))
+        check_alike(rule, call(t_2, y_2, theta, a_2)[1], sum(right[1] for right in right_ones),
+                    lambda: sum(right[1] for right in alone(1.0 + 1e5 * precision(a_2))))
+    return answer
+
+
+def check_alike(rule, got, right, moved):
+    """ValueError if `got` is not `right`. How much rounding can do is seen from moved(), where all is a little off."""
+    difference = np.abs(got - right).max(initial=0.0)
+    if difference <= np.sqrt(precision(right)) * np.abs(right).max(initial=0.0) or np.array_equal(got, right, True):
+        return
+    if not difference <= np.abs(moved() - right).max():
+        i = np.unravel_index(np.argmax(np.nan_to_num(np.abs(got - right), nan=np.inf)), right.shape)
+        raise ValueError(f"{rule} an entry of the answer is {got[i]:.6g}, and alone {right[i]:.6g}")
+
+
+def precision(x):
+    """The unit of rounding of the numbers in x."""
+    return np.finfo(np.result_type(x, np.float32)).eps
+
+
+def as_arrays(answer):
+    """An answer as a list of new arrays: of a vjp two."""
+    return [np.array(part) for part in (answer if isinstance(answer, tuple) else (answer,))]
 
 
 # -- the keywords of a solve ----------------------------------------------------------------
@@ -722,11 +798,7 @@ def as_read_only(value):
     if isinstance(value, tuple):
         parts = [as_read_only(part) for part in value]
         return type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)
-    if not isinstance(value, np.ndarray):
-        return value
-    view = value.view()
-    view.flags.writeable = False
-    return view
+    return read_only(value) if isinstance(value, np.ndarray) else value
 
 
 def called(name, function, *arguments):

@@ -9,7 +9,7 @@ only those of one equation.
 
 import pytest
 
-from tests.book import ROOT, Source
+from tests.book import BY_NAME
 from tests.controls import Mistake
 
 BASE, PHYSICS, ACTIVATIONS, MLP = (f"fields/{name}.py" for name in ("base", "physics", "activations", "mlp"))
@@ -233,20 +233,20 @@ CONTROLS = {
              (DISCRETE, "return a + Y_bar", "return Y_bar", "a forgotten"),
              (DISCRETE, "I + Y_bar", "Y_bar", "a forgotten in all steps at once")],
     "18.4": [(DISCRETE, "b + k_bar_f_theta", "k_bar_f_theta", "the last stage alone"),
-             (DISCRETE, "b + f.vjp", "f.vjp", "what came from later steps forgotten"),
-             (DISCRETE, "f.vjp(T, Y, theta, k_bar", "f.vjp(T, Y, theta, 0 * k_bar + a_next.mean()", "a for k̄_i")],
+             (DISCRETE, "b + sum_k_bar", "sum_k_bar", "what came from later steps forgotten"),
+             (DISCRETE, "shape, k_bar)", "shape, 0 * k_bar + a_next.mean())", "a for k̄_i")],
     "18.5": [(DISCRETE, "k_bar + h * inside[i]", "k_bar", "what goes to the stages forgotten"),
              (DISCRETE, "at_ends.get(end, 0.0) + g", "at_ends.get(end, 0.0) + g * (not is_inside)",
               "what goes to y_n forgotten"),
              (DISCRETE, "weights_at(table, sigma)", "(0 * sigma + weights_at(table, 1.0))",
               "an output inside a step taken for its end"),
-             (DISCRETE, "h[n, 0] * rows[i]", "rows[i]", "h forgotten in all steps at once"),
+             (DISCRETE, "h[n, 0] * add[i]", "add[i]", "h forgotten in all steps at once"),
              (DISCRETE, "ends[inside] += g[ids[inside]]", "ends[inside] += 0.0", "what goes to y_n forgotten in a batch"),
              (DISCRETE, ":, None] * g[ids[inside]]", ":, None] * g[inside.nonzero()[0]]",
               "the cotangents of other trajectories")],
     "18.6": [(DISCRETE, " + added[n]", "", "what the outputs add forgotten"),
-             (DISCRETE, "a @ M[n]", "a @ M[0]", "the derivative of the first step for each"),
-             (DISCRETE, "a @ M[n]", "a @ M[n].swapaxes(-1, -2)", "the transpose of the derivative of a step")],
+             (DISCRETE, "a @ dy_next_dy[n]", "a @ dy_next_dy[0]", "the derivative of the first step for each"),
+             (DISCRETE, "a @ dy_next_dy[n]", "a @ dy_next_dy[n].swapaxes(-1, -2)", "the transpose of the derivative of a step")],
     "19.1": [(MEMORY, "self.states[::2]", "self.states[1::2]", "the wrong half dropped"),
              (MEMORY, "2 * self.spacing, self.states[", "3 * self.spacing, self.states[",
               "a spacing that is not theirs"),
@@ -423,10 +423,10 @@ CONTROLS = {
 
 def controls(table=CONTROLS):
     """A table as a list of `Mistake`s; UsageError names the rows whose fragment is not there just once."""
-    read, planted, wrong = {}, [], []
+    planted, wrong = [], []
     for number, rows in table.items():
         for module, fragment, replacement, what in rows:
-            source = read.setdefault(module, Source(ROOT / "minode" / module))
+            source = BY_NAME[f"minode/{module}"]
             lines = source.text.splitlines(keepends=True)
             places = [line for s in source.numbered_statements() if number in s.numbers
                       for line in s.lines for _ in range(lines[line - 1].count(fragment))]

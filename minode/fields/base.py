@@ -9,7 +9,7 @@ components. It returns the d components of the velocity. θ is an argument like 
 others: nothing is hidden inside an object, so we ask for a derivative in θ in the same
 way as for one in y.
 
-All first derivatives in this book are built from three partial derivatives of f,
+The first derivatives of a solve are built from three partial derivatives of f,
 
     f_y = ∂f/∂y  (d × d),   f_θ = ∂f/∂θ  (d × p),   f_t = ∂f/∂t  (d),
 
@@ -36,6 +36,9 @@ Three conventions hold from here on. States, tangents and cotangents are rows: y
 d = 2 and w = (1, 0) it holds the first column of f_y. A time t is a number, or an array with
 the shape of the batch if each trajectory has its own clock. And f must accept complex y and
 θ, because one of the ways to check a derivative is a step into the complex plane (chapter 22).
+
+Second derivatives of f come in where a first one already stands in what is differentiated: in
+Hessians (chapter 21), in the divergence that changes a density (26), and in the score (27).
 
 Next: four fields simple enough to differentiate by hand (chapter 2).
 """

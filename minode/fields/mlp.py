@@ -27,7 +27,7 @@ collect what multiplies dx_{l−1}, dW_l and db_l, last layer first:
     cotangent of W_l:  Σ δ_lᵀ x_{l−1},     of b_l:  Σ δ_l.               (4.4)
 
 The sums run over the batch. g₀ is [a · f_t, a f_y]. Neither mode ever forms f_y or f_θ. Each
-costs about as much as three evaluations of f in all, whatever d and p are.
+costs about as much as two to four evaluations of f in all, whatever d and p are.
 
 The matrices themselves are needed for implicit methods and for small systems (chapters 13
 and 18). They are (4.3) started from the d rows of I at once, instead of from a:

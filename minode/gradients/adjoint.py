@@ -53,20 +53,21 @@ changes faster than they do, dL/dθ can be wrong by any amount, and nobody notic
 
 The trap. Solving y backwards must meet the states it came from. This needs no reversible method, only an
 accurate solve. But a field that contracts going forwards (y' = −λy) expands going back, and errors grow like
-e^{λT}. Here y is reset at each output time, because it is known there. What comes out is an approximation of
+e^{λT}. Here y is reset at each output time, because it is known there. If the backward solve misses it by
+more than a twentieth of the largest state, that is a SolverError. What comes out is an approximation of
 the gradient of the ODE's solution, and not the gradient of the numbers that the forward solve printed. The
 two differ by O(h^p) (chapter 18).
 
 Next: the exact derivative of the steps (chapter 18).
 """
 
-from contextlib import contextmanager
-
 import numpy as np
 
-from ..inputs import as_field
+from ..inputs import as_field, at_once, read_only
 from ..solvers.solve import odeint, run
-from ..solvers.states import SolverError
+from ..solvers.states import Solution, SolverError
+
+LOST = 5e-2             # of the largest state, which the backward solve may miss
 
 
 def adjoint_rhs(f):
@@ -113,18 +114,34 @@ def solve_backwards(f, ys, t, theta, cotangents, b, y_at=None, **solver):
     rhs, a, cotangents, b = adjoint_rhs(f), np.zeros_like(ys[0]), cotangents.astype(ys.dtype), b.astype(ys.dtype)
 
     def rhs_of_a_and_b(t, state, theta):
-        _, da, db = rhs(t, (y_at(t), *state), theta)
+        _, da, db = rhs(t, (read_only(y_at(t)), *state), theta)
         return da, db
 
     for i in range(len(t) - 1, 0, -1):
         a = a + cotangents[i]                                                      # (17.4)
         back = [t[i], t[i - 1]]
+        try:
+            if y_at is None:
+                path_y, path_a, path_b = odeint(rhs, (ys[i], a, b), back, theta, **solver)
+            else:
+                path_a, path_b = odeint(rhs_of_a_and_b, (a, b), back, theta, **solver)
+        except SolverError as error:
+            raise SolverError(f"the backward solve from t = {t[i]} to {t[i - 1]} failed: {error}. gradient='discrete' "
+                              "takes back the steps of the forward solve", error.t, Solution(t, ys)) from error
         if y_at is None:
-            _, path_a, path_b = odeint(rhs, (ys[i], a, b), back, theta, **solver)
-        else:
-            path_a, path_b = odeint(rhs_of_a_and_b, (a, b), back, theta, **solver)
+            check_way(path_y[-1], ys, t, i - 1)
         a, b = path_a[-1], path_b[-1]
     return a, b
+
+
+def check_way(y, ys, t, i):
+    """SolverError if the backward solve comes to a state y at t_i that is not the one the forward solve left."""
+    missed = np.abs(y - ys[i]).max(initial=0.0)
+    if not missed <= LOST * np.abs(ys).max(initial=0.0):
+        raise SolverError(f"the backward solve comes to a state {missed:.1e} away from that of the forward solve at t = "
+                          f"{t[i]}: errors grew too much on the way back, and its gradient is wrong by as much. Take "
+                          "gradient='discrete' or 'interpolate', which do not solve y back, or more output times or "
+                          "smaller tolerances or steps", float(t[i]), Solution(t, ys))
 
 
 def backsolve(f, y0, t, theta, method, solver, backward):
@@ -132,8 +149,7 @@ def backsolve(f, y0, t, theta, method, solver, backward):
     solution = run(f, y0, t, theta, **solver).solution
 
     def back(cotangents, b):
-        with said_of_the_way_back(solution, "backsolve"):
-            return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b, **backward)
+        return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b, **backward)
     return solution, back
 
 
@@ -144,21 +160,9 @@ def interpolate(f, y0, t, theta, method, solver, backward):
     first, last = sorted(solution.t[[0, -1]])
 
     def back(cotangents, b):
-        with said_of_the_way_back(solution, "interpolate"):
-            return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b,
-                                   lambda t: y_at(np.clip(t, first, last)), **backward)  # the clock may round
+        return solve_backwards(f, solution.ys, solution.t, theta, cotangents, b,
+                               lambda t: y_at(np.clip(t, first, last)), **backward)      # the clock may round
     return solution, back
-
-
-@contextmanager
-def said_of_the_way_back(solution, gradient):
-    """A SolverError of the backward solve says that it is one, and carries the solution, that of the forward solve."""
-    try:
-        yield
-    except SolverError as error:
-        first, last = solution.t[[0, -1]].tolist()
-        raise SolverError(f"gradient={gradient!r} cannot solve backwards from t = {last} to {first}: {error}. "
-                          "gradient='discrete' takes back the steps of the forward solve", error.t, solution) from error
 
 
 def seminorm(error, scale):
@@ -174,7 +178,7 @@ def seminorm(error, scale):
 def time_gradient(f, ys, t, theta, cotangents, a0):
     """dL/dt_i, (N,), from the states, their cotangents (N, ..., d) and a(t₀⁺)."""
     clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
-    velocity = f(clock, ys, theta)
+    velocity = at_once("f", f, clock, ys, theta, ys.shape[1:])
     dL_dt = (cotangents * velocity).reshape(len(t), -1).sum(axis=1)                # (17.5)
     dL_dt[0] = -np.vdot(a0, velocity[0])                                           # (17.6)
     return dL_dt

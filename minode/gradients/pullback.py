@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import as_cotangent, as_loss_value, as_point, as_real, check_flag, check_loss, check_route
+from ..inputs import as_cotangent, as_loss_value, as_point, as_real, check_flag, check_loss, check_route, read_only
 from ..solvers.solve import KEYWORDS, find_method
 from ..solvers.states import SolverError
 from ..solvers.tableaus import Tableau
@@ -135,13 +135,6 @@ def gradient_in_times(f, solution, theta, dL_dys, a):
     dL_dt = np.zeros(len(dL_dys))
     dL_dt[is_seen] = time_gradient(f, solution.ys[is_seen], solution.t[is_seen], theta, dL_dys[is_seen], a)
     return dL_dt
-
-
-def read_only(ys):
-    """A view of ys that a loss cannot write into, because the way back still needs ys."""
-    shown = ys.view()
-    shown.flags.writeable = False
-    return shown
 
 
 def finite(gradients, solution):

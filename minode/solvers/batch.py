@@ -24,14 +24,15 @@ matrix for each stage after the first, and there are about as many passes as the
 trajectory has steps. No trajectory sees another, so the result is what solving each alone would give.
 
 f must be able to take a time per trajectory, `t` of shape (B,). It is called with fewer rows as
-trajectories arrive, and by dop853's `interpolate` with one row for each state.
+trajectories arrive, and by dop853's `interpolate` with one row for each state. Before the first step it is
+asked whether it answers a row of a batch, at a time of its own, as it answers the row alone.
 
 Next: equations to be solved in every step (chapter 13).
 """
 
 import numpy as np
 
-from ..inputs import as_rows_velocity, as_times_between, size_by
+from ..inputs import as_rows_velocity, as_times_between, check_rows_velocity, size_by
 from .adaptive import (LARGEST_E, SMALLEST_E, SMALLEST_E_PREV, Controller, error_size, first_step,
                        underflow)
 from .dense import all_increments, known_states, require_finite, weights_at
@@ -71,6 +72,7 @@ def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=No
     measure, q = row_norms(tolerances, d), tableau.error_order
     sign, no_further = (1.0, np.minimum) if end >= problem.t[0] else (-1.0, np.maximum)
     ids, t, y = np.arange(B), np.full(B, float(problem.t[0])), problem.y
+    check_rows_velocity(f, t, y, end)
     k = f(t, y)
     stats.n_f += 1
     check_initial_velocity(k, t)

@@ -18,7 +18,8 @@ and one single time is a solve of no steps.
 
 NumPy broadcasts. If f returns a number where the state is a vector, or (1, d) for (d,), NumPy would spread it over
 the state and give plausible nonsense. So each value of f must have the shape of the state, and must be real
-if the state is. It is copied too, because f may return the same array every time.
+if the state is. It is copied too, because f may return the same array every time. And f may not write into y or θ: it
+is given them read-only, and NumPy stops it where it tries.
 
 Next: the two methods of the source text, spelled out (chapter 6).
 """
@@ -133,11 +134,13 @@ def initial_value_problem(f, y0, t, theta=None):
     unflatten = partial(in_parts, cuts, shapes, is_tuple)
     def flat_f_of_tuple(t, y):
         stats.n_f += 1
+        y.setflags(write=False)
         parts = check_velocity(velocity(t, unflatten(y)), shapes, dtype, is_tuple)
         return np.concatenate([part.ravel().astype(dtype) for part in parts])      # (5.1)
 
     def flat_f(t, y, shape=shapes[0], is_flat=len(shapes[0]) == 1):
         stats.n_f += 1
+        y.setflags(write=False)
         value = velocity(t, y if is_flat else y.reshape(shape))
         if type(value) is not np.ndarray or value.shape != shape or value.dtype is not dtype:
             value = check_velocity((value,), shapes, dtype, is_tuple)[0].astype(dtype)

@@ -171,7 +171,7 @@ def test_the_way_is_chosen_by_the_size_of_the_jacobians(monkeypatch, name, more)
     if name == "pendulum" and more:                          # its vjp is made of the Jacobian, stage by stage
         assert set(seen) == {y0.shape}
     else:
-        assert seen[:1] == [(2, 40, *y0.shape)] * (1 - more)      # all stages of all steps in one call
+        assert ((2, 40, *y0.shape) in seen) == (more == 0)   # all stages of all steps in one call
     alone = pullback(f, y0[0], [0.0, 0.2], theta, y0[0], method="midpoint", step_size=0.005)
     assert relative_error(pulled.y0, np.tile(alone.y0, (rows, 1))) <= EXACT
     assert relative_error(pulled.theta, rows * alone.theta) <= EXACT

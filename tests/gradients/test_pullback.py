@@ -140,7 +140,7 @@ def test_a_cotangent_of_the_last_state_alone_may_leave_out_the_others():
 
 
 @pytest.mark.parametrize("gradient", ROUTES)
-def test_without_the_times_the_rest_is_the_same_and_f_is_called_once_less(gradient):
+def test_without_the_times_the_rest_is_the_same_and_f_is_called_less(gradient):
     f, theta, y0 = PROBLEMS["pendulum"]
     t, cotangent, calls = [0.0, 0.4, 1.0], np.array([1.0, -2.0]), []
 
@@ -152,7 +152,7 @@ def test_without_the_times_the_rest_is_the_same_and_f_is_called_once_less(gradie
     whole = pullback(Counted(), y0, t, theta, cotangent, **by(gradient, "rk4"))
     n = len(calls)
     rest = pullback(Counted(), y0, t, theta, cotangent, times=False, **by(gradient, "rk4"))
-    assert rest.t is None and whole.t.shape == (3,) and len(calls) - n == n - 1
+    assert rest.t is None and whole.t.shape == (3,) and len(calls) - n == n - 3      # both outputs, together and alone
     assert np.array_equal(rest.y0, whole.y0) and np.array_equal(rest.theta, whole.theta)
 
 
@@ -325,7 +325,7 @@ def test_an_overflow_in_the_time_gradient_alone_is_a_solver_error():
 @pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
 def test_a_backward_solve_that_fails_says_that_it_is_one_and_carries_the_forward_solution(gradient):
     f, theta, t, own = VanDerPol(), np.array([3.0]), [0.0, 5.0, 10.0], {"max_steps": 60} if gradient != "backsolve" else {}
-    with pytest.raises(SolverError, match=rf"^gradient='{gradient}' cannot solve backwards from t = 10.0 to 0.0: .* at t = "
+    with pytest.raises(SolverError, match=r"^the backward solve from t = 10.0 to 5.0 failed: .* at t = "
                                           r".*gradient='discrete' takes back the steps") as caught:
         pullback(f, [2.0, 0.0], t, theta, [1.0, 0.0], gradient=gradient, backward=own)
     error = caught.value

@@ -9,8 +9,9 @@ from minode import (MLP, Classifier, Layered, Linear, SolverError, VectorField, 
 from minode.gradients.checks import complex_step
 from minode.learning.classify import Affine, cross_entropy, log_sum_exp, residual_network
 from tests.gradients.problems import EXACT, ROUND_OFF, SLOPE, relative_error
-from tests.learning.threads import assert_threads_agree
 from tests.strategies import arrays, assert_agree, batches, clocks, complex_columns
+from tests.subclasses import Residual
+from tests.threads import assert_threads_agree
 
 BLOCK = MLP([3, 5, 3], ["tanh", "identity"])
 CLOCKED = MLP([4, 5, 3], ["softplus", "tanh"])
@@ -124,23 +125,6 @@ def test_layers_of_a_block_with_the_products_alone_have_the_same_gradient(rows):
                          for block in (BLOCK, ProductsAlone()))
     assert relative_error(products.y0, network.y0) <= EXACT
     assert relative_error(products.theta, network.theta) <= EXACT
-
-
-class Residual(MLP):
-    """NN(t, y) − y, a network with other methods than its own."""
-
-    def __call__(self, t, y, theta):
-        return super().__call__(t, y, theta) - y
-
-    def jacobian(self, t, y, theta):
-        return super().jacobian(t, y, theta) - np.eye(self.dim)
-
-    def jvp(self, t, y, theta, w, dtheta):
-        return super().jvp(t, y, theta, w, dtheta) - w
-
-    def vjp(self, t, y, theta, a):
-        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
-        return a_f_y - a, a_f_theta
 
 
 @pytest.mark.eq("25.1", "25.5", "25.6")

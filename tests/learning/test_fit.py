@@ -181,7 +181,7 @@ def test_a_counted_field_is_the_field_itself_but_for_counting():
     a = value_and_gradients(lambda ys: (np.sum(ys), np.ones_like(ys)), counted, STARTS, T, THETA, method="rk4")
     b = value_and_gradients(lambda ys: (np.sum(ys), np.ones_like(ys)), F, STARTS, T, THETA, method="rk4")
     assert a[0] == b[0] and all(np.array_equal(x, y) for x, y in zip(a[1], b[1]))
-    assert counted.n_f == 8 + 1                         # and one for dL/dt, all times at once
+    assert counted.n_f == 8 + 2                         # dL/dt: at all times at once, and at one
     assert counted.dim == 2 and np.array_equal(counted(0.0, STARTS, THETA), F(0.0, STARTS, THETA))
 
 
@@ -222,6 +222,15 @@ def interrupted_at(call, objective):
     return ask
 
 
+@pytest.fixture
+def heed_ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, even where a shell began this process with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heed_ctrl_c")
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("at", [0, 1, 5, 11])
 def test_interrupted_and_gone_on_with_is_uninterrupted_to_the_last_bit(name, at, tmp_path):
