@@ -304,6 +304,14 @@ def check_options(options, y, is_adaptive):
     return options._replace(rtol=rtol, atol=atol, max_steps=max_steps, step_size=step_size, first_step=first_step)
 
 
+def check_precision(options, y, method):
+    """ValueError if an implicit method could not tell errors as small as rtol and atol from the rounding of y."""
+    size, least = np.abs(y).max(), 1e3 * np.finfo(y.dtype).eps
+    if y.real.dtype == np.float32 and options.rtol < least and not options.atol >= least * size > 0:
+        raise ValueError(f"rtol must be at least {least:.1e} for {method.name} and a {y.dtype} y0, not {options.rtol}: "
+                         "smaller errors drown in its rounding; or hand in y0 as float64")
+
+
 def check_reversible(method, is_tableau, coupling):
     """The coupling of `reversible(method)`, if the method is an explicit table."""
     if not is_tableau or not method.is_explicit:

@@ -74,7 +74,9 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     of backsolve and interpolate (norm, first_step and progress are not handed on to it).
     `times=False` leaves out dL/dt_i, which takes a call of f on all the outputs that the loss sees;
     it is None then. ValueError or TypeError for unusable input,
-    SolverError if a solve fails. Griewank and Walther (2008); Sanz-Serna (2016) for
+    SolverError if a solve fails. An adaptive method chooses its steps for y alone. If y rests, they are as long as
+    the span, and the exact routes' derivative of such steps can be far from the solution's at every tolerance:
+    give step_size then, or gradient="backsolve" (figure 20). Griewank and Walther (2008); Sanz-Serna (2016) for
     discrete; Chen, Rubanova, Bettencourt and Duvenaud (2018) for backsolve. Equation (20.1).
 
     >>> from minode import Linear

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import (as_jacobian, as_options, as_progress, as_velocity, check_options, check_reversible,
-                      check_trajectories)
+from ..inputs import (as_jacobian, as_options, as_progress, as_velocity, check_options, check_precision,
+                      check_reversible, check_trajectories)
 from .adaptive import Controller, Tolerances, adaptive_steps
 from .batch import collect_trajectories, trajectory_interpolation, trajectory_steps
 from .dense import all_increments, dense_output, interpolation, require_finite, state_inside
@@ -53,7 +53,9 @@ def reversible(method, coupling=COUPLING):
 
     `method` is a name or a Tableau of explicit stages, `coupling` the c of (14.3), 0 < c ≤ 1.
     The steps are fixed, two evaluations of the method each, and `gradient="reversible"` undoes
-    them by (14.4). ValueError for another method or coupling. McCallum and Foster (2024).
+    them by (14.4). On a solution that decays by e^{−x} a step, the difference of the two copies grows by c eˣ: if it
+    decays by far, take a smaller coupling, or `method` itself. ValueError for another method or coupling.
+    McCallum and Foster (2024).
 
     >>> there = odeint(lambda t, y: y * np.cos(t), [1.0], [0.0, 0.1, 0.2], method=reversible("rk4"))
     >>> reversible("rk4").name, bool(abs(there[-1, 0] - np.exp(np.sin(0.2))) < 1e-6)
@@ -103,7 +105,8 @@ def solve(f, y0, t, theta=None, *, method="dopri5", rtol=1e-6, atol=1e-9, step_s
     f(t, y, theta) returns dy/dt in the shape of y: a `VectorField`, or any function. Without theta, f is
     f(t, y). y0 is an array (..., d) or a tuple of arrays. t (N,) is sorted, up or down; ys[i] is the
     state at t[i]. Between two steps it is (11.1), whose error nothing controls; for dopri5, tsit5 and
-    dop853 that is of order 4, 4 and 7. Keywords:
+    dop853 that is of order 4, 4 and 7. An implicit method ends a step at every t[i]; on a stiff problem the
+    states between its steps (`interpolate`) are rough, so put the times that matter into t. Keywords:
 
     method          a name in `minode.methods`, `reversible(name)`, or a Tableau ("dopri5")
     rtol, atol      error tolerances (10.2) of adaptive methods (1e-6, 1e-9)
@@ -152,6 +155,8 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     is_tableau = isinstance(method, Tableau)
     is_adaptive = is_tableau and method.b_hat is not None and options.step_size is None and grid is None
     options = check_options(options, problem.y, is_adaptive)
+    if is_adaptive and not method.is_explicit:
+        check_precision(options, problem.y, method)
     report = as_progress(options.progress, problem.t)
     if options.per_trajectory:
         check_trajectories(y0, method, is_adaptive and method.is_explicit)
