@@ -26,7 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import as_cotangent, as_loss_value, as_point, as_real, check_flag, check_loss, check_route
+from ..inputs import as_cotangent, as_loss_value, as_point, as_real, as_stops, as_times, check_flag, check_loss, check_route
+from ..solvers.legs import OneSided, chain, clock_of_outputs, legs
 from ..solvers.solve import KEYWORDS, find_method
 from ..solvers.states import SolverError
 from ..solvers.tableaus import Tableau
@@ -117,17 +118,37 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     dL_dys = as_real("dL_dys", dL_dys, solution.ys.shape)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         a, b = back(dL_dys, b)
-        dL_dt = gradient_in_times(f, solution, theta, dL_dys, a) if times else None
+        clock = clock_of_outputs(stops_in(f, solution.t, solver)[0], solution.t) if times else None
+        dL_dt = gradient_in_times(f, solution._replace(t=clock), theta, dL_dys, a) if times else None
         gradients = Gradients(y0=a + dL_dys[0], theta=b, t=dL_dt)                  # (20.1)
     return value, finite(gradients, solution)
 
 
 def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     """The solution by the route `gradient`, and its way back (cotangents, b) -> (a(t₀⁺), b(t₀))."""
-    method = find_method(solver.get("method", "dopri5"))
+    method, route, (between_stops, solver) = find_method(solver.get("method", "dopri5")), gradient, stops_in(f, t, solver)
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
                            find_method)
-    return ROUTES[gradient](f, y0, t, theta, method, solver, backward)
+    if not between_stops:
+        return ROUTES[route](f, y0, t, theta, method, solver, backward)
+
+    def solve_leg(leg, y):
+        return ROUTES[route](OneSided(f, leg.least, leg.most), y, leg.t, theta, method, solver, backward)
+    solution, ways_back = chain(between_stops, as_times(t), y0, solve_leg)
+
+    def back(cotangents, b):
+        a = np.zeros(y0.shape)
+        for leg, way_back in reversed(list(zip(between_stops, ways_back))):
+            g = np.where((leg.at >= 0).reshape(-1, *[1] * y0.ndim), cotangents[leg.at], 0.0)
+            g[-1] += a                                           # from the legs behind it
+            a, b = way_back(g, b)
+        return a, b
+    return solution, back
+
+
+def stops_in(f, t, solver):
+    """The legs of a solve along t between the stops in its keywords and those of f, and the keywords without."""
+    return legs(as_times(t), as_stops(solver.get("tstops"), f)), {k: v for k, v in solver.items() if k != "tstops"}
 
 
 def gradient_in_times(f, solution, theta, dL_dys, a):

@@ -49,7 +49,8 @@ implicit stages divide by, with γ = a_ss. So e is divided by it too (Hosea and 
 
     (I − hγ f_y) ẽ = e.                                                  (13.4)
 
-In kvaerno5 b̂ is a row of A. Then e is a difference of two Y_i, which have been divided already, and it stays as it is.
+In kvaerno5 b̂ is a row of A. Then e is a difference of two Y_i, which have been divided already, and we
+leave it as it is.
 
 Where a solution is slow, an L-stable method takes steps much longer than its polynomial (chapter 11) can follow. An
 adaptive implicit method therefore ends a step at every output time. A step cut short there does not shorten the next.
