@@ -60,7 +60,7 @@ from ..solvers.tableaus import Tableau
 from .discrete import Tape, backward_pass, run_on_tape
 from .faults import (Report, Row, check_axes_in_front, directions, faults, in_proportion, joined, largest,
                      size_of_terms, value_of_right_shape, vjp_of_right_shape)
-from .pullback import pullback
+from .pullback import pullback, stops_in
 from .tangent import solve_tangents
 
 U = np.finfo(np.float64).eps
@@ -227,13 +227,13 @@ def steps_of(first, solver):
     chooses_steps = getattr(first.method, "b_hat", None) is not None and solver.get("step_size") is None
     if not chooses_steps or solver.get("per_trajectory"):
         return solver
-    return {"method": first.method, "grid": [*(step[0] for step in first.tape), first.problem.t[-1]]}
+    return {"method": first.method, "grid": [*(s[0] for s in first.tape), first.problem.t[-1]], "tstops": solver.get("tstops")}
 
 
 def gradients_both_ways(f, y0, t, theta, cotangent, method, solver, steps):
     """[(dL/dy0, dL/dθ)] by `pullback`, and again step by step, as `pullback` does if f is large."""
     gradients = [pullback(f, y0, t, theta, cotangent, **solver)[:2]]
-    if isinstance(method, Tableau):
+    if isinstance(method, Tableau) and not stops_in(f, t, solver)[0]:
         tape = Tape(f, theta, method, may_choose_steps=False)
         run_on_tape(f, y0, t, theta, tape, **steps)
         a, b = backward_pass(f, theta, tape, method, t, cotangent, np.zeros(y0.shape), np.zeros(theta.shape))

@@ -34,7 +34,7 @@ Next: the same derivatives backwards (chapter 17).
 
 import numpy as np
 
-from ..inputs import as_field, as_point, as_real, check_pushforward, read_only
+from ..inputs import as_field, as_point, as_real, as_stops, check_pushforward, read_only
 from ..solvers.solve import KEYWORDS, find_method, run
 
 
@@ -82,5 +82,5 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
 
 def solve_tangents(f, y0, t, theta, w0, dtheta, tape=None, **keywords):
     """The `Run` of the pair (y, w) by (16.1, 16.2), from arrays that fit; `tape` and keywords are those of `run`."""
-    rhs, dtheta = tangent_rhs(f), read_only(dtheta)
+    rhs, dtheta, keywords["tstops"] = tangent_rhs(f), read_only(dtheta), as_stops(keywords.get("tstops"), f)
     return run(lambda t, state, theta: rhs(t, state, theta, dtheta), (y0, w0), t, theta, tape, **keywords)

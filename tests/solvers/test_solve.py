@@ -431,7 +431,9 @@ def test_a_line_is_drawn_where_stderr_is_a_terminal_and_nowhere_else(capsys, mon
 IMPLICIT = [name for name, method in methods.items() if not getattr(method, "is_explicit", True)]
 AGAIN = {"pickle": lambda solution: pickle.loads(pickle.dumps(solution)), "copy": copy.copy, "deepcopy": copy.deepcopy}
 KINDS = {name: {"method": name} for name in methods} | {
-    "rk4 in steps": {"method": "rk4", "step_size": 0.1}, "reversible(dopri5)": {"method": reversible("dopri5")},
+    "rk4 in steps": {"method": "rk4", "step_size": 0.1}, "a stop": {"tstops": [0.45]},
+    "a stop, trbdf2": {"method": "trbdf2", "tstops": [0.45]}, "a stop, dop853": {"method": "dop853", "tstops": [0.3]},
+    "a stop, own steps": {"per_trajectory": True, "tstops": [0.45]}, "reversible(dopri5)": {"method": reversible("dopri5")},
     **{f"{name}, own steps": {"method": name, "per_trajectory": True} for name in ("dopri5", "bosh3", "dop853")}}
 
 
@@ -441,7 +443,7 @@ KINDS = {name: {"method": name} for name in methods} | {
 def test_a_solution_of_any_kind_is_copied_and_pickled_with_its_interpolate(again, kind, span):
     def local(t, y):                                         # which cannot be pickled
         return np.reshape(np.cos(t), (-1, 1)) * y[..., ::-1] - y
-    own = {} if getattr(KINDS[kind]["method"], "name", KINDS[kind]["method"]) not in IMPLICIT else {
+    own = {} if getattr(KINDS[kind].get("method", "dopri5"), "name", KINDS[kind].get("method")) not in IMPLICIT else {
         "jacobian": lambda t, y: np.zeros((2, 2, 2)) + np.array([[-1.0, np.cos(t)], [np.cos(t), -1.0]])}
     y0 = np.array([[1.0, 0.5], [2.0, -1.0]])
     solution, t = solve(local, y0, span, **KINDS[kind], **own), np.linspace(span[0], span[-1], 7).reshape(7, 1)
