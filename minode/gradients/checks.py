@@ -54,14 +54,14 @@ Next: what the gradients are for (Part IV, chapter 23).
 
 import numpy as np
 
-from ..inputs import as_check_point, as_float64_point, as_times, has_second_derivatives
-from ..solvers.solve import run
+from ..inputs import as_check_point, as_float64_point, as_times, check_pushforward, has_second_derivatives
+from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import Tape, backward_pass, run_on_tape
 from .faults import (Report, Row, check_axes_in_front, directions, faults, in_proportion, joined, largest,
                      size_of_terms, value_of_right_shape, vjp_of_right_shape)
 from .pullback import pullback
-from .tangent import pushforward
+from .tangent import solve_tangents
 
 U = np.finfo(np.float64).eps
 EPSILON = U ** (1 / 3)                                                             # (22.2)
@@ -192,13 +192,14 @@ def check_gradients(f, y0, t, theta, **solver):
     ('pullback against pushforward', True)
     """
     (y0, theta), t = as_float64_point(f, y0, theta, "y0"), as_times(t)
+    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS)
     dy0, dtheta, a = directions(y0, theta, y0.shape)
     dy0, dtheta = in_proportion(dy0, y0), in_proportion(dtheta, theta)
     first = run(f, y0, t, theta, [], **solver)
     steps = steps_of(first, solver)
     check_axes_in_front(f, float(t[0]), y0, theta, f.dim)
     vjp_of_right_shape(f, float(t[0]), y0, theta, a)
-    ys, ws = pushforward(f, y0, t, theta, dy0, dtheta, **steps)
+    ys, ws = solve_tangents(f, y0, t, theta, dy0, dtheta, **steps).solution.ys
     cotangent = np.random.default_rng(1).normal(size=ys.shape)
     gradients = gradients_both_ways(f, y0, t, theta, cotangent, first.method, solver, steps)
     along_y0 = extrapolated_difference(lambda s: run(f, y0 + s * dy0, t, theta, **steps).solution.ys, 0.0, 1.0)

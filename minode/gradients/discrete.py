@@ -54,7 +54,7 @@ import numpy as np
 from ..fields.base import VectorField, generation
 from ..inputs import at_once, read_only
 from ..solvers.batch import all_row_increments
-from ..solvers.dense import dense_output, weights_at
+from ..solvers.dense import dense_output, is_in_step, weights_at
 from ..solvers.solve import run
 
 SMALL = 600             # entries of f_y in a state, a tenth of those of f_θ: above, all at once costs more than it saves
@@ -117,7 +117,7 @@ def output_cotangents(t, h, table, times, cotangents):
     at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # outputs that the loss sees
     is_seen[0] = False
     times, cotangents = times[is_seen], cotangents[is_seen]
-    n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # the step to each output
+    n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # as `is_in_step` says
     for n, time, g in zip(n_of.tolist(), times, cotangents):
         sigma = (time - t[n]) / h[n]
         is_inside = n >= 0 and sigma != 1.0
@@ -228,10 +228,10 @@ def discrete_trajectories(f, y0, t, theta, method, solver):
     at_once("vjp", f.vjp, np.linspace(*solution.t[[0, -1]], len(y0)), y0, theta, y0.shape[1:], np.ones(y0.shape))
 
     def back(cotangents, b):
-        a = np.zeros(y0.shape)
+        a, times, t_next = np.zeros(y0.shape), solution.t[1:, None], np.full(len(y0), solution.t[-1])
         for ids, t, h, y, hK in reversed(passes):            # each is a step of length 1 of (12.1)
-            sigma = (solution.t[1:, None] - t) / h
-            is_inside, is_end = (sigma > 0.0) & (sigma < 1.0), sigma == 1.0
+            sigma, is_end = (times - t) / h, times == t_next[ids]
+            is_inside, t_next[ids] = is_in_step(times, t, t_next[ids]) & ~is_end, t
             s = len(table.P) if is_inside.any() else method.used
             if is_inside.any():
                 hK = all_row_increments(lambda t, y: f(t, y, theta), table, t, h, y, hK)

@@ -39,11 +39,11 @@ import numpy as np
 
 from ..inputs import as_loss_value, as_point, as_real, as_twice, at_once, check_loss, check_second, read_only
 from ..solvers.dense import dense_output
-from ..solvers.solve import find_method, run
+from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import output_cotangents, reverse_step
 from .pullback import Gradients, finite
-from .tangent import tangent_rhs
+from .tangent import solve_tangents
 
 
 def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
@@ -66,7 +66,7 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     v_y0, v_theta = as_real("v_y0", v_y0, y0.shape), as_real("v_theta", v_theta, theta.shape)
     check_loss(loss, "loss(ys, ws) -> (L, dL_dys, its derivative along ws)")
     method = find_method(solver.get("method", "dopri5"))
-    check_second(method, isinstance(method, Tableau), solver)
+    check_second(method, isinstance(method, Tableau), solver, KEYWORDS)
     first = run(f, y0, t, theta, [], **solver)
     times, ys, ws, tape = states_and_tangents(f, first, y0, theta, v_y0, v_theta, method)
     _, dL_dys, dL_dys_dot = as_loss_value(loss(read_only(ys), read_only(ws)), "(L, dL_dys, its derivative along ws)")
@@ -83,9 +83,8 @@ def states_and_tangents(f, first, y0, theta, v_y0, v_theta, method):
     times, grid = first.problem.t, np.array([step[0] for step in first.tape] + [first.problem.t[-1]])
     if len(times) == 1:
         return times, y0[None], v_y0[None], []
-    rhs, tape = tangent_rhs(f), []
-    pair = run(lambda t, state, theta: rhs(t, state, theta, v_theta), (y0, v_y0), times, theta, tape, method=method,
-               grid=grid, max_steps=len(grid))
+    tape = []
+    pair = solve_tangents(f, y0, times, theta, v_y0, v_theta, tape, method=method, grid=grid, max_steps=len(grid))
     return times, *pair.solution.ys, tape
 
 

@@ -35,10 +35,9 @@ that of Σ_{i<j} ((f_y)_ij + (f_y)_ji) v_i v_j, whose terms are uncorrelated:
 
     var v · f_y v = Σ_{i<j} ((f_y)_ij + (f_y)_ji)².                      (26.4)
 
-K rows, each divided by √K, make it K times smaller. Draw the noise once per solve. If it changed
-between evaluations, the right-hand side would not be a function of (t, y), and the error control
-would see noise. This is FFJORD (Grathwohl et al. 2019). The path y does not depend on the noise, so
-the integral (26.2) is right on average as well.
+K rows, each divided by √K, make it K times smaller. Draw the noise once per solve. If it changed between
+evaluations, the right-hand side would not be a function of (t, y), and the error control would see noise. This
+is FFJORD (Grathwohl et al. 2019). The path y does not depend on it, so (26.2) is right on average as well.
 
 The augmented field. Put ℓ beside y and let it collect −tr f_y:
 
@@ -80,11 +79,12 @@ from ..fields.base import VectorField, rows
 from ..gradients.checks import complex_step
 from ..gradients.pullback import Gradients, value_and_gradients
 from ..inputs import (as_base_value, as_count, as_field, as_flow_point, as_generator, as_noise, as_point, as_times,
-                      as_twice, check_base, check_no_base)
+                      as_twice, check_base, check_no_base, on_arrays)
 from ..solvers.solve import odeint
 from .probes import beside, for_rows, is_network, repeated
 
 
+@on_arrays
 class Flow(VectorField):
     """The field (26.5) of the states [y, ℓ], (..., d + 1), for a field f.
 

@@ -12,9 +12,10 @@ this one. If all are, as they always are if t is a number, `rows` is `...`: all 
 import numpy as np
 
 from ..fields.base import VectorField
-from ..inputs import as_count, as_field
+from ..inputs import as_count, as_field, on_arrays
 
 
+@on_arrays
 class Layered(VectorField):
     """n layers of one block, each with a θ of its own, as a field: layer i acts while ⌊t⌋ = i (25.6).
 

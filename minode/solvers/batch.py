@@ -32,10 +32,10 @@ Next: equations to be solved in every step (chapter 13).
 
 import numpy as np
 
-from ..inputs import as_norm_value, as_rows_velocity, as_times_between, check_rows_velocity
+from ..inputs import as_rows_velocity, as_times_between, check_rows_velocity, size_by
 from .adaptive import (LARGEST_E, SMALLEST_E, SMALLEST_E_PREV, Controller, error_size, first_step,
                        underflow)
-from .dense import all_increments, require_finite, weights_at
+from .dense import all_increments, known_states, require_finite, weights_at
 from .explicit import explicit_step
 from .states import Solution, SolverError
 
@@ -55,7 +55,7 @@ def row_norms(tolerances, d):
     def measure(error, scale):
         error, scale = error.reshape(-1, d), scale.reshape(-1, d)
         if tolerances.norm is not None:
-            return np.array([as_norm_value(tolerances.norm(e, sc)) for e, sc in zip(error, scale)])
+            return np.array([size_by(tolerances.norm, e, sc) for e, sc in zip(error, scale)])
         r = np.abs(error) / scale
         return np.sqrt(np.sum(r * r, axis=1) / d)                                  # (12.2)
     return measure
@@ -200,11 +200,11 @@ def write_outputs(problem, dense, ys, n_done, sign, ids, t, h, y, t_new, y_new, 
         n_done[ids[j]] += 1
 
 
-def trajectory_interpolation(problem, dense, tape):
-    """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape."""
+def trajectory_interpolation(problem, dense, tape, ys):
+    """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape and ys."""
     B, d = problem.y.shape
     first, last = problem.t[[0, -1]].tolist()
-    sign = 1.0 if last >= first else -1.0
+    sign, ys = 1.0 if last >= first else -1.0, ys.copy()     # ys is the caller's
     if tape:
         ids, starts, h, y = (np.concatenate([entry[i] for entry in tape]) for i in range(4))
         hK = np.concatenate([entry[4] for entry in tape], axis=1)
@@ -221,6 +221,7 @@ def trajectory_interpolation(problem, dense, tape):
         np.add.at(problem.stats.n_f, ids[step], len(dense.P) - len(hK))
         clock = np.repeat(times.ravel(), B)
         flat = rows_inside(dense, (clock - starts[step]) / h[step], y[step], rows)
+        known_states(flat.reshape(times.size, B, d), sign * times.ravel(), sign * problem.t, ys)
         require_finite(flat, clock, ids[step])
         return flat.reshape(*times.shape, B, d).astype(problem.y.dtype, copy=False)
     return interpolate

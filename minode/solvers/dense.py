@@ -19,13 +19,19 @@ Any other method gets the cubic that has the right values and slopes at both end
 
 which is right through σ³ and wrong by a multiple of h⁴. Methods of order at most 4 keep their order between
 the steps, though the error there may be many times that at the steps (fehlberg45). Methods of higher
-order lose theirs: cash_karp, kvaerno5, radau5, gauss6 and reversible("dopri5"). The step-size control does
+order lose theirs: cash_karp, gauss6 and reversible("dopri5"). The step-size control does
 not see this error. The cubic needs f at both ends. An explicit method has the first; the second is the first
 stage of the next step, or one more call.
 
-The output times do not change the steps of an adaptive method: a solve for a hundred times and a
-solve for two take the same steps, and the other 98 states come from here. A method of fixed
-steps stops at each of them (chapter 9).
+If the problem is stiff, h k is large wherever y is a little off its slow path, and at σ = ½ the cubic multiplies it
+by 1/8: implicit Euler's step of y' = −10⁶ y from 1 would pass through −10⁵ on its way to 10⁻⁶. So L-stable methods
+(chapter 13) have weights of their own, and for y' = λy the state between exceeds that at the start by no more than a
+fiftieth. The price is some order: implicit_euler 1, trbdf2 and radau3 2, radau5 3, kvaerno5 4. And their steps may be so long that
+no polynomial follows the solution in them.
+
+The output times do not change the steps of an adaptive explicit method: a solve for a hundred times and a solve
+for two take the same steps, and the other 98 states come from here. Implicit methods, and methods of fixed steps
+(chapter 9), end a step at each of them.
 
 Next: a step size for each trajectory (chapter 12).
 """
@@ -103,6 +109,16 @@ def state_inside(dense, sigma, y, hK):
     return y + np.einsum("jm,jn->mn", weights_at(dense, sigma), hK)                # (11.1)
 
 
+def is_in_step(times, t, t_new):
+    """Which outputs belong to the step from t to t_new: those after its start, up to its end. One rule, for all.
+
+    `times` are compared with the ends themselves, never with t + h, and not by σ: both are rounded, and an output
+    close to the end of a step could be counted in two steps, or in none.
+    """
+    sign = np.sign(t_new - t)
+    return (sign * times > sign * t) & (sign * times <= sign * t_new)
+
+
 def require_finite(ys, t, ids=None):
     """SolverError at the first of the times t (m,) whose state between two steps, a row of ys, is not finite.
 
@@ -115,14 +131,26 @@ def require_finite(ys, t, ids=None):
         raise SolverError(f"{who}the state is not finite between the steps, at t = {t[m]}", float(t[m]))
 
 
-def interpolation(problem, dense, tape):
-    """interpolate(t), the state at any times in the span, from the steps (t, h, y, hK) on the tape.
+def known_states(flat, times, t, ys):
+    """Put the states ys that the solve returned for t into `flat`, the states at `times`, at the times that are in t.
+
+    So they agree to the last digit, and at the end of the last step with what the step computed. At the other
+    steps' ends they do anyway, because the next step starts there with σ = 0. t must increase.
+    """
+    i = t.searchsorted(times)
+    is_known = t[i] == times
+    if is_known.any():
+        flat[is_known] = ys[i[is_known]]
+
+
+def interpolation(problem, dense, tape, ys):
+    """interpolate(t), the state at any times in the span, from the steps (t, h, y, hK) on the tape and the outputs ys.
 
     Increments that only the dense output needs are computed when they are first used, and put on the tape.
     """
     first, last = problem.t[[0, -1]].tolist()
     sign = 1.0 if last >= first else -1.0
-    starts = sign * np.array([step[0] for step in tape])
+    starts, ends, ys = sign * np.array([step[0] for step in tape]), sign * problem.t, ys.copy()   # ys is the caller's
 
     def interpolate(t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, ...)."""
@@ -135,6 +163,7 @@ def interpolation(problem, dense, tape):
             hK = all_increments(problem.f, dense, t_n, h, y, hK)
             tape[n], here = (t_n, h, y, hK), step_of == n
             flat[here] = state_inside(dense, (times.ravel()[here] - t_n) / h, y, hK)
+        known_states(flat, sign * times.ravel(), ends, ys)
         require_finite(flat, times.ravel())
         return problem.unflatten(flat.reshape(*times.shape, problem.y.size))
     return interpolate

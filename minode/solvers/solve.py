@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..inputs import (as_jacobian, as_options, as_progress, as_velocity, check_options, check_reversible,
-                      check_trajectories)
+                      check_trajectories, with_keywords_of)
 from .adaptive import Controller, Tolerances, adaptive_steps
 from .batch import collect_trajectories, trajectory_interpolation, trajectory_steps
 from .dense import all_increments, dense_output, interpolation, require_finite, state_inside
@@ -96,8 +96,8 @@ def odeint(f, y0, t, theta=None, **options):
     return run(f, y0, t, theta, **as_options(Options, options)._asdict()).solution.ys
 
 
-def solve(f, y0, t, theta=None, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None, max_steps=100_000,
-          first_step=None, norm=None, per_trajectory=False, jacobian=None, progress=None):
+@with_keywords_of(Options)
+def solve(f, y0, t, theta=None, **options):
     """Solve y' = f(t, y, θ), y(t[0]) = y0, and return a `Solution`: .t, .ys, .stats, .interpolate.
 
     f(t, y, theta) returns dy/dt in the shape of y: a `VectorField`, or any function. Without theta, f is
@@ -125,9 +125,7 @@ def solve(f, y0, t, theta=None, *, method="dopri5", rtol=1e-6, atol=1e-9, step_s
     >>> solution.stats.n_f, solution.stats.n_accepted, solution.stats.n_rejected
     (92, 12, 3)
     """
-    done = run(f, y0, t, theta, [], method=method, rtol=rtol, atol=atol, step_size=step_size,
-               max_steps=max_steps, first_step=first_step, norm=norm, per_trajectory=per_trajectory,
-               jacobian=jacobian, progress=progress)
+    done = run(f, y0, t, theta, [], **as_options(Options, options)._asdict())
     return done.solution._replace(interpolate=done.interpolation())
 
 
@@ -162,24 +160,26 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     else:
         steps, dense = tableau_steps(f, y0, theta, problem, method, options, is_adaptive, grid, controller), \
             dense_output(method)
-    solution = collect(problem, steps, dense, tape, report)
-    return Run(problem, solution, method, tape, partial(interpolation, problem, dense, tape))
+    ys = collect(problem, steps, dense, tape, report)
+    solution = Solution(problem.t, problem.unflatten(ys), problem.stats)
+    return Run(problem, solution, method, tape, partial(interpolation, problem, dense, tape, ys))
 
 
 def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller):
     """The integration loop of a Runge–Kutta method: the step of chapter 9 or 13 in the loop of chapter 9 or 10."""
     norm = options.norm and (lambda error, scale: options.norm(problem.unflatten(error), problem.unflatten(scale)))
-    tolerances, smooth = Tolerances(options.rtol, options.atol, norm), None
+    tolerances, smooth, stops = Tolerances(options.rtol, options.atol, norm), None, None
     if tableau.is_explicit:
         step = partial(explicit_step, problem.f, tableau)
     else:
         jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau)
         is_solved = solved_to_tolerance(tolerances) if is_adaptive else SolvedToRoundOff(problem.y.real.dtype)
         stepper = ImplicitStepper(problem.f, jacobian, tableau, is_solved, predicts=is_adaptive)
-        step, smooth = stepper.step, stepper.smooth
+        step, stops = stepper.step, problem.t[1:].tolist()
+        smooth = None if tableau.b_hat in tableau.A else stepper.smooth            # chapter 13
     if is_adaptive:
         return adaptive_steps(problem, tableau, step, tolerances, controller, options.first_step, options.max_steps,
-                              smooth)
+                              smooth, stops)
     return fixed_steps(problem, tableau, step, grid, options.max_steps)
 
 
@@ -190,11 +190,12 @@ def run_trajectories(velocity, y0, problem, tableau, options, tape, controller, 
     tolerances, dense = Tolerances(options.rtol, options.atol, options.norm), dense_output(tableau)
     passes = trajectory_steps(problem, tableau, tolerances, controller, options.first_step, options.max_steps)
     solution = collect_trajectories(problem, passes, dense, tape, report)
-    return Run(problem, solution, tableau, tape, partial(trajectory_interpolation, problem, dense, tape))
+    interpolated = partial(trajectory_interpolation, problem, dense, tape, solution.ys)
+    return Run(problem, solution, tableau, tape, interpolated)
 
 
 def collect(problem, steps, dense, tape, report):
-    """Run the steps, and keep the states at the output times, and the steps on the tape."""
+    """Run the steps, put them on the tape, and return the flat states (N, n) at the output times."""
     times, sign = problem.t.tolist(), 1.0 if problem.t[-1] >= problem.t[0] else -1.0
     ys, n = np.empty((len(times), problem.y.size), problem.y.dtype), times.count(times[0])
     ys[:n] = problem.y
@@ -219,4 +220,4 @@ def collect(problem, steps, dense, tape, report):
         n = int(np.append(np.isfinite(ys[:n]).all(axis=1), False).argmin())     # the first that is not finite
         error.solution = Solution(problem.t[:n], problem.unflatten(ys[:n]), problem.stats)
         raise
-    return Solution(problem.t, problem.unflatten(ys), problem.stats)
+    return ys

@@ -31,7 +31,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from ..inputs import as_parts, as_times, as_velocity, check_velocity
+from ..inputs import as_parts, as_times, as_velocity, check_dim, check_order, check_velocity
 
 
 @dataclass
@@ -117,8 +117,10 @@ def initial_value_problem(f, y0, t, theta=None):
     """
     velocity, is_tuple = as_velocity("f", f, theta), isinstance(y0, tuple)
     parts, stats = as_parts(y0), Stats()
+    check_order(velocity, y0, t)
     shapes, dtype = [part.shape for part in parts], np.result_type(*parts)
     cuts = [0, *accumulate(part.size for part in parts)]
+    check_dim(f, theta, shapes)
     y = np.concatenate([part.ravel() for part in parts], dtype=dtype)              # (5.1)
 
     def unflatten(flat):

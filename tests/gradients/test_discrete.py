@@ -265,6 +265,21 @@ def test_trajectories_with_steps_of_their_own_have_gradients_of_their_own(method
     assert relative_error(whole.t, t_total, size) <= EXACT
 
 
+@pytest.mark.eq("18.5")
+@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("nudge", [-2.0, -1.0, 0.0, 1.0, 2.0])
+@pytest.mark.parametrize("own", [False, True], ids=["joint", "own steps"])
+def test_an_output_within_rounding_of_the_end_of_a_step_is_counted_once(own, nudge, sign):
+    t, theta = sign * np.array([-1.0, -0.1, 2.8e-17 * nudge, 1.0]), np.array([sign * 0.5])      # a step ends at 0
+    y0, cotangent = np.array([[1.0], [2.0]]), np.zeros((4, 2, 1))
+    cotangent[2] = 1.0                                                # L = y(t₂) of both: Σ R(θ) y₀, θ that of one step
+    options = {"first_step": 1.0, "rtol": 0.1, "atol": 0.1, "per_trajectory": own}
+    for route in ("discrete",) if own else ("discrete", "checkpoint"):
+        pulled = pullback(Linear(1), y0, t, theta, cotangent, gradient=route, **options)
+        a = run(Linear(1), y0[:1], t, theta, [], **options).solution.ys[2]
+        assert relative_error(pulled.y0, np.broadcast_to(a, (2, 1))) <= EXACT
+
+
 @pytest.mark.eq("17.1", "18.1", "18.2", "18.3", "18.4")
 @given(st.data(), solves(times=grids(longest=1.0)))
 def test_the_tangent_and_its_reverse_conserve_the_invariant_at_every_step(data, problem):

@@ -250,6 +250,19 @@ def test_cross_entropy_and_its_derivative_are_as_printed_and_as_the_complex_step
     assert_agree(dL_dz.ravel(), along, EXACT)
 
 
+@pytest.mark.eq("25.2", "25.3", "25.4")
+@pytest.mark.parametrize("shift", [0.0, 1000.0, -1000.0])
+@pytest.mark.parametrize("gap", [1.0, 30.0, 40.0, 600.0])
+def test_a_loss_near_0_and_its_derivative_have_all_their_digits(gap, shift):
+    z = np.array([[0.0, gap, -1.0]]) + shift                                     # p of the right class is 1 − e^{−gap} …
+    value, dL_dz = cross_entropy(z, [1])
+    rest = np.exp(-gap) + np.exp(-gap - 1)                                        # relative to it, of the others
+    assert abs(value - np.log1p(rest)) <= ROUND_OFF * value
+    expected = np.array([[np.exp(-gap), -rest, np.exp(-gap - 1)]]) / (1 + rest)
+    assert np.all(np.abs(dL_dz - expected) <= ROUND_OFF * np.abs(expected))
+    assert abs(log_sum_exp(z - gap - shift)[0, 0] - np.log1p(rest)) <= ROUND_OFF * np.log1p(rest)
+
+
 @pytest.mark.eq("25.3")
 @given(logits)
 def test_the_logarithm_of_the_sum_is_that_of_numbers_of_any_size(z):

@@ -53,6 +53,16 @@ def cumulative(t):
 # -- exact ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.eq("27.4", "27.8")
+@pytest.mark.parametrize("t", [0.0, 1e-8, 1.0, 20.0, 100.0])
+@pytest.mark.parametrize("log_s", [-5.0, 1e-9, 1e-5, 2.0])
+def test_the_last_changes_of_a_density_that_is_almost_normal_have_all_their_digits(t, log_s):
+    f, y = DiffusedMixture(1, 1), np.array([0.7])                     # about 0: only v moves, and f_t = y v'/v² … of u = −y/v
+    got = f.time_derivative(t, y, np.array([0.3, 0.0, log_s]))
+    v, rate = np.exp(-2 * t + 2 * log_s) - np.expm1(-2 * t), -2 * np.exp(-2 * t) * np.expm1(2 * log_s)
+    assert abs(got[0] + y[0] * rate / v**2) <= ROUND_OFF * abs(got[0])
+
+
 @pytest.mark.eq("27.5")
 @given(st.data(), mixtures())
 def test_the_density_is_that_of_the_mixture(data, mixture):
