@@ -379,6 +379,14 @@ def as_times_between(first, last, t):
     return times
 
 
+def as_stops(tstops, f):
+    """The times `tstops` and those at which the field f itself says that it jumps, (m,), in any order."""
+    stops = as_real("tstops", () if tstops is None else tstops).astype(np.float64)
+    if stops.ndim != 1:
+        raise ValueError(f"tstops must be a list of times, of one axis, not of shape {stops.shape}")
+    return np.concatenate([stops, getattr(f, "tstops", ())])
+
+
 def as_rows_velocity(f):
     """f(t, y) of times (m,) and states (m, d), which it may not write into; its values checked and copied."""
     def velocity(t, y):
@@ -507,6 +515,15 @@ def check_options(options, y, is_adaptive):
             raise ValueError("first_step is for adaptive methods; give step_size to one of fixed steps")
         first_step = as_positive("first_step", first_step)
     return options._replace(rtol=rtol, atol=atol, max_steps=max_steps, step_size=step_size, first_step=first_step)
+
+
+def check_precision(options, y, method, is_adaptive):
+    """ValueError if an implicit method could not tell errors as small as rtol and atol from the rounding of y."""
+    size, least = np.abs(y).max(), 1e3 * np.finfo(y.dtype).eps
+    is_implicit = is_adaptive and not method.is_explicit
+    if is_implicit and y.real.dtype == np.float32 and options.rtol < least and not options.atol >= least * size > 0:
+        raise ValueError(f"rtol must be at least {least:.1e} for {method.name} and a {y.dtype} y0, not {options.rtol}: "
+                         "smaller errors drown in its rounding; or hand in y0 as float64")
 
 
 def check_reversible(method, is_tableau, coupling):
@@ -656,6 +673,8 @@ def check_backward(backward, gradient, solves_backwards, method, keywords, find_
 
 def check_second(method, is_tableau, solver, keywords):
     check_keywords(solver, keywords)
+    if solver.get("tstops") is not None:
+        raise ValueError("hessian_vector_product takes no tstops: call it for each of the legs between them")
     if not is_tableau or not method.is_explicit or solver.get("per_trajectory"):
         raise ValueError("hessian_vector_product takes an explicit Runge–Kutta method with joint steps, "
                          f"not {method.name!r}")

@@ -106,7 +106,7 @@ WRONG = {
     "odeint_euler": (lambda: odeint_euler(decay, "two", T), TypeError, "y0 must be an array of numbers, not 'two'"),
     "odeint_rk4": (lambda: odeint_rk4(decay, Y0, 1.0), ValueError, "t must be a 1-D array of at least one time"),
     "odeint": (lambda: odeint(decay, Y0, T, rtool=1e-3), TypeError,
-               "unknown keyword 'rtool'; known: method, rtol, atol, .* progress$"),
+               "unknown keyword 'rtool'; known: method, rtol, atol, .* progress, tstops$"),
     "odeint of a field": (lambda: odeint(Linear(2), Y0, T), TypeError, r"a VectorField and wants its θ too"),
     "solve": (lambda: solve(decay, Y0, T, method="ode45"), ValueError, "unknown method 'ode45'; known: euler, "),
     "solve.interpolate": (lambda: solve(decay, Y0, T).interpolate(2.0), ValueError, "t must lie between 0.0 and 1.0"),

@@ -54,13 +54,13 @@ Next: what the gradients are for (Part IV, chapter 23).
 
 import numpy as np
 
-from ..inputs import as_check_point, as_float64_point, as_times, check_pushforward, has_second_derivatives
+from ..inputs import as_check_point, as_float64_point, as_stops, as_times, check_pushforward, has_second_derivatives
 from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import Tape, backward_pass, run_on_tape
 from .faults import (Report, Row, check_axes_in_front, directions, faults, in_proportion, joined, largest,
                      size_of_terms, value_of_right_shape, vjp_of_right_shape)
-from .pullback import pullback
+from .pullback import pullback, stops_in
 from .tangent import solve_tangents
 
 U = np.finfo(np.float64).eps
@@ -196,7 +196,7 @@ def check_gradients(f, y0, t, theta, **solver):
     dy0, dtheta, a = directions(y0, theta, y0.shape)
     dy0, dtheta = in_proportion(dy0, y0), in_proportion(dtheta, theta)
     first = run(f, y0, t, theta, [], **solver)
-    steps = steps_of(first, solver)
+    steps = steps_of(first, solver) | {"tstops": as_stops(solver.get("tstops"), f)}
     check_axes_in_front(f, float(t[0]), y0, theta, f.dim)
     vjp_of_right_shape(f, float(t[0]), y0, theta, a)
     ys, ws = solve_tangents(f, y0, t, theta, dy0, dtheta, **steps).solution.ys
@@ -233,7 +233,7 @@ def steps_of(first, solver):
 def gradients_both_ways(f, y0, t, theta, cotangent, method, solver, steps):
     """[(dL/dy0, dL/dθ)] by `pullback`, and again step by step, as `pullback` does if f is large."""
     gradients = [pullback(f, y0, t, theta, cotangent, **solver)[:2]]
-    if isinstance(method, Tableau):
+    if isinstance(method, Tableau) and not stops_in(f, t, solver)[0]:
         tape = Tape(f, theta, method, may_choose_steps=False)
         run_on_tape(f, y0, t, theta, tape, **steps)
         a, b = backward_pass(f, theta, tape, method, t, cotangent, np.zeros(y0.shape), np.zeros(theta.shape))

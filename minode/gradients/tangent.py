@@ -34,7 +34,7 @@ Next: the same derivatives backwards (chapter 17).
 
 import numpy as np
 
-from ..inputs import as_field, as_point, as_real, check_pushforward, read_only
+from ..inputs import as_field, as_point, as_real, as_stops, check_pushforward, read_only
 from ..solvers.solve import KEYWORDS, find_method, run
 
 
@@ -77,6 +77,7 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS)
     w0 = np.zeros_like(y0) if dy0 is None else as_real("dy0", dy0, y0.shape).astype(y0.dtype)
     dtheta = np.zeros_like(theta) if dtheta is None else as_real("dtheta", dtheta, theta.shape)
+    solver = solver | {"tstops": as_stops(solver.get("tstops"), f)}
     return solve_tangents(f, y0, t, theta, w0, dtheta, **solver).solution.ys
 
 

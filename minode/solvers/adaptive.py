@@ -43,9 +43,9 @@ If ‖y₀/sc‖ or ‖f₀/sc‖ is below 1e-5, h₀ is 1e-6. If f₀ and d₂ 
 is not finite at the trial state, d₂ is left out. No step is longer than the span.
 
 A step never passes the end of the span, except by the rounding of t + c_i h, and the last one
-meets it exactly. An implicit method meets every output time so (chapter 13). If y_new or E is infinite or NaN, E counts as 1e10, so the step is rejected
-and tried again with a fifth of its length. When a step shrinks to ten spacings of
-floating-point numbers at t, the solve stops with a SolverError.
+meets it exactly. An implicit method meets every output time so (chapter 13). If y_new or E is infinite
+or NaN, E counts as 1e10, so the step is rejected and tried again with a fifth of its length. When a step
+shrinks to ten spacings of floating-point numbers at t, the solve stops with a SolverError.
 
 Next: states between the ends of a step (chapter 11).
 """

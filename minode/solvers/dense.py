@@ -23,11 +23,11 @@ order lose theirs: cash_karp, gauss6 and reversible("dopri5"). The step-size con
 not see this error. The cubic needs f at both ends. An explicit method has the first; the second is the first
 stage of the next step, or one more call.
 
-If the problem is stiff, h k is large wherever y is a little off its slow path, and at σ = ½ the cubic multiplies it
-by 1/8: implicit Euler's step of y' = −10⁶ y from 1 would pass through −10⁵ on its way to 10⁻⁶. So L-stable methods
-(chapter 13) have weights of their own, and for y' = λy the state between exceeds that at the start by no more than a
-fiftieth. The price is some order: implicit_euler 1, trbdf2 and radau3 2, radau5 3, kvaerno5 4. And their steps may be so long that
-no polynomial follows the solution in them.
+If the problem is stiff, h k is large wherever y is a little off its slow path, and at σ = ½ the cubic
+multiplies it by 1/8: implicit Euler's step of y' = −10⁶ y from 1 would pass through −10⁵ on its way to 10⁻⁶.
+So L-stable methods (chapter 13) have weights of their own, and for y' = λy the state between exceeds that at
+the start by no more than a fiftieth. The price is some order: implicit_euler 1, trbdf2 and radau3 2,
+radau5 3, kvaerno5 4. And their steps may be so long that no polynomial follows the solution in them.
 
 The output times do not change the steps of an adaptive explicit method: a solve for a hundred times and a solve
 for two take the same steps, and the other 98 states come from here. Implicit methods, and methods of fixed steps

@@ -36,9 +36,8 @@ saves calls of f, and its error estimate rejects a wrong solution.
 If A falls into blocks, each block's stages are solved once those before them are
 known: a diagonally implicit method (trbdf2, kvaerno5) solves d equations a stage, a fully
 implicit one s d equations once; an explicit stage is a block with a_ii = 0 and no equation.
-Every trajectory of a batch has its own matrix and all are solved in one call. (The third
-stage of kvaerno5 lies at t + 1.23 h, so its last step evaluates f after the end of the span. If f does not exist
-there, as a table of data does not, take trbdf2, whose stages lie in the step.)
+Every trajectory of a batch has its own matrix and all are solved in one call. (The third stage of kvaerno5
+lies at t + 1.23 h, in its last step after the end of the span. If f does not exist there, take trbdf2.)
 
 The unknowns are the increments and not, as is more usual, Y_i − y. The increments are then known to
 the precision of the solve. To compute h f from a stiff Y_i afterwards would multiply the
@@ -49,7 +48,8 @@ implicit stages divide by, with γ = a_ss. So e is divided by it too (Hosea and 
 
     (I − hγ f_y) ẽ = e.                                                  (13.4)
 
-In kvaerno5 b̂ is a row of A. Then e is a difference of two Y_i, which have been divided already, and it stays as it is.
+In kvaerno5 b̂ is a row of A. Then e is a difference of two Y_i, which have been divided already, and we
+leave it as it is.
 
 Where a solution is slow, an L-stable method takes steps much longer than its polynomial (chapter 11) can follow. An
 adaptive implicit method therefore ends a step at every output time. A step cut short there does not shorten the next.
@@ -228,15 +228,16 @@ class ImplicitStepper:
 
 
 class SolvedToRoundOff:
-    """For fixed steps: Newton's method stops when a correction is round-off, or near it shrinks no more."""
+    """For fixed steps: stop when a correction is round-off of the largest Y so far, or near it shrinks no more."""
 
     def __init__(self, dtype):
-        self.limits, self.last = np.finfo(dtype), np.inf
+        self.limits, self.last, self.largest = np.finfo(dtype), np.inf, 0.0
 
     def __call__(self, delta, Y):
-        size = np.abs(delta).max() / max(np.abs(Y).max(), self.limits.tiny)
+        self.largest = max(self.largest, np.abs(Y).max())
+        size = np.abs(delta).max() / max(self.largest, self.limits.tiny)
         is_solved = size <= 4 * self.limits.eps or self.last <= size < NEAR_ROUND_OFF * self.limits.eps
-        self.last = np.inf if is_solved else size
+        self.last, self.largest = (np.inf, 0.0) if is_solved else (size, self.largest)
         return bool(is_solved)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Gradients, Linear, LotkaVolterra, SolverError, odeint, pullback, pushforward, reversible, value_and_gradients
+from minode import Gradients, Linear, LotkaVolterra, SolverError, methods, odeint, pullback, pushforward, reversible, value_and_gradients
 from minode.gradients.discrete import is_small
 from tests.gradients.problems import (EXACT, PROBLEMS, ROUND_OFF, ForcedPendulum, Silent,
                                       complex_step_gradients, relative_error, repeated_grids, solves)
@@ -315,3 +315,37 @@ def test_a_way_back_that_overflows_is_a_solver_error_with_the_states_and_never_n
 def test_an_overflow_in_the_time_gradient_alone_is_a_solver_error():
     with pytest.raises(SolverError, match="the gradient is no longer finite"):
         pullback(Linear(1), [10.0], [0.0, 1e-300], [1.0], [1e308], method="euler")
+
+
+def test_what_the_limits_are_and_what_helps_is_in_the_help():
+    assert 'step_size then, or gradient="backsolve"' in pullback.__doc__ and "If y rests" in pullback.__doc__
+    assert "take a smaller coupling" in reversible.__doc__
+    for limit, remedy in (("bosh3's error estimate is 0", "give first_step, or take dopri5"),
+                          ("0.23 h after the end", "take trbdf2"), ("A reversible method amplifies", "smaller coupling")):
+        assert limit in type(methods).__doc__ and remedy in type(methods).__doc__
+
+
+@pytest.mark.parametrize("remedy", [{"gradient": "backsolve"}, {"gradient": "interpolate"}, {"step_size": 0.01}])
+def test_the_gradient_of_a_state_at_rest_is_right_with_the_remedy_that_the_help_names(remedy):
+    f, y0, theta = LotkaVolterra(), np.array([0.0, 0.0]), np.array([1.0, 1.0, 2.0, 1.0])     # at rest: prey e^t, predators e^−2t
+    exact = np.array([np.exp(4.0), np.exp(-8.0)])
+    rest = pullback(f, y0, [0.0, 4.0], theta, [1.0, 1.0], rtol=1e-8, atol=1e-8).y0
+    assert abs(rest[0] / exact[0] - 1) > 0.01
+    helped = pullback(f, y0, [0.0, 4.0], theta, [1.0, 1.0], rtol=1e-8, atol=1e-8, **remedy).y0
+    assert np.abs(helped - exact).max() <= 1e-6 * exact[0]
+
+
+def test_a_decay_by_a_reversible_method_is_right_with_the_remedy_that_the_help_names():
+    def y_1(method):
+        return odeint(lambda t, y: -20 * y, [1.0], [0.0, 1.0], method=method, step_size=0.005)[-1, 0]
+    assert abs(y_1(reversible("rk4"))) > 1 and abs(y_1(reversible("rk4", 0.9)) - np.exp(-20)) < 1e-8
+    assert abs(y_1("rk4") / np.exp(-20) - 1) < 1e-4
+
+
+def test_a_decay_from_a_first_step_that_bosh3_cannot_judge_is_right_with_the_remedy_that_the_help_names():
+    tau = 1e-9
+
+    def error(**options):
+        return abs(odeint(lambda t, y: -y / tau, [1.0], [0.0, 3 * tau], **options)[-1, 0] / np.exp(-3) - 1)
+    assert error(method="bosh3") > 0.05
+    assert error(method="bosh3", first_step=0.01 * tau) < 1e-4 and error(method="dopri5") < 1e-4

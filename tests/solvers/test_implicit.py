@@ -472,3 +472,18 @@ def test_without_a_jacobian_that_fits_nothing_is_begun(method, y0, f_y, message)
         raise AssertionError("f was called before the arguments were checked")
     with pytest.raises(ValueError, match=message):
         odeint(never, y0, [0.0, 1.0], method=method, jacobian=f_y)
+
+
+@pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
+@pytest.mark.parametrize("y0", [np.ones(1, np.float32), np.zeros(1, np.float32), np.ones(1, np.complex64)])
+def test_errors_that_drown_in_the_rounding_of_float32_are_not_asked_for(name, y0):
+    def solve_it(y0, **tolerances):
+        return solve(lambda t, y: y.dtype.type(-1000) * (y - y.dtype.type(np.cos(t))), y0, [0.0, 2.0], method=name,
+                     jacobian=lambda t, y: np.full((1, 1), -1000, y.dtype), **tolerances)
+    message = rf"rtol must be at least 1\.2e-04 for {name} and a {y0.dtype} y0, not 1e-06: .* y0 as float64"
+    with pytest.raises(ValueError, match=message):
+        solve_it(y0)
+    assert solve_it(y0, rtol=1e-3, atol=1e-5).stats.n_steps < 100
+    assert solve_it(y0.astype(np.result_type(y0, np.float64))).stats.n_steps < 300
+    if y0.all():
+        assert solve_it(y0, atol=1e-3).stats.n_steps < 100               # a tolerance is enough
