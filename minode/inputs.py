@@ -609,10 +609,10 @@ def line_on_stderr(fraction):
 # -- derivatives of a solve -----------------------------------------------------------------
 
 
-def check_pushforward(method, solver, keywords, w0):
+def check_pushforward(method, solver, keywords, w0=None):
     """ValueError or TypeError if y and its tangent cannot be solved as one state by this method and keywords."""
     check_keywords(solver, keywords)
-    if not w0.all():
+    if w0 is not None and not w0.all():
         check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one")
     if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
         raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "

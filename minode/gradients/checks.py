@@ -54,7 +54,7 @@ Next: what the gradients are for (Part IV, chapter 23).
 
 import numpy as np
 
-from ..inputs import as_check_point, as_float64_point, as_times, check_pushforward, has_second_derivatives
+from ..inputs import as_check_point, as_float64_point, as_stops, as_times, check_pushforward, has_second_derivatives
 from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import Tape, backward_pass, run_on_tape
@@ -192,11 +192,11 @@ def check_gradients(f, y0, t, theta, **solver):
     ('pullback against pushforward', True)
     """
     (y0, theta), t = as_float64_point(f, y0, theta, "y0"), as_times(t)
+    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS)
     dy0, dtheta, a = directions(y0, theta, y0.shape)
-    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, dy0)
     dy0, dtheta = in_proportion(dy0, y0), in_proportion(dtheta, theta)
     first = run(f, y0, t, theta, [], **solver)
-    steps = steps_of(first, solver)
+    steps = steps_of(first, solver) | {"tstops": as_stops(solver.get("tstops"), f)}
     check_axes_in_front(f, float(t[0]), y0, theta, f.dim)
     vjp_of_right_shape(f, float(t[0]), y0, theta, a)
     ys, ws = solve_tangents(f, y0, t, theta, dy0, dtheta, **steps).solution.ys
@@ -227,7 +227,7 @@ def steps_of(first, solver):
     chooses_steps = getattr(first.method, "b_hat", None) is not None and solver.get("step_size") is None
     if not chooses_steps or solver.get("per_trajectory"):
         return solver
-    return {"method": first.method, "grid": [*(s[0] for s in first.tape), first.problem.t[-1]], "tstops": solver.get("tstops")}
+    return {"method": first.method, "grid": [*(step[0] for step in first.tape), first.problem.t[-1]]}
 
 
 def gradients_both_ways(f, y0, t, theta, cotangent, method, solver, steps):
