@@ -294,7 +294,8 @@ def check_order(velocity, y0, t):
                "solve(f, y0, t). For a state of two numbers write a list, or let f take and return a tuple of two")
     y, times = tuple(np.array(float(part)) for part in y0), as_real("t", t)
     try:
-        answer = velocity(float(times.flat[0]), y) if times.size else y
+        with np.errstate(all="ignore"):
+            answer = velocity(float(times.flat[0]), y) if times.size else y
     except (AttributeError, IndexError, TypeError, ValueError) as error:      # of an f that is made for an array
         raise TypeError(message) from error
     returns_y = answer is y and times.size <= 2              # as lambda t, y: y does by accident
@@ -570,7 +571,8 @@ def as_jacobian(jacobian, f, y0, theta, problem, tableau):
             raise TypeError("jacobian returned complex values for a real state; make y0 complex to solve it so")
         f_y = f_y.astype(np.result_type(f_y, problem.y))     # whole numbers as floats, complex if y is
         return f_y.reshape(-1, shape[-1], shape[-1])
-    flat_jacobian(float(problem.t[0]), problem.y)            # before any work, whether it has the right shape
+    with np.errstate(all="ignore"):
+        flat_jacobian(float(problem.t[0]), problem.y)        # before any work, whether it has the right shape
     return flat_jacobian
 
 
@@ -742,6 +744,12 @@ def as_step(theta, gradient, state, n_parts, **numbers):
         if number == 0.0 and name == "epsilon":
             raise ValueError("epsilon must be positive, not 0: a component that never moved would be 0/0")
     return theta, gradient
+
+
+def as_new_theta(theta, squares=0.0):
+    """The θ after a step; ValueError if it, or an average of squares of gradients, is infinite or NaN."""
+    as_real("gradient**2", squares)
+    return as_real("the new theta", theta)
 
 
 def as_parameters(theta):

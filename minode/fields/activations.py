@@ -94,7 +94,8 @@ def tanh_curvature(z, x):
 
 
 def sigmoid(z):
-    z = np.maximum(z, -87.0 if z.real.dtype == np.float32 else -708.0)
+    largest = 87.0 if z.real.dtype == np.float32 else 708.0
+    z = np.minimum(np.maximum(z, -largest), largest)         # no overflow, and no underflow
     return 1.0 / (1.0 + np.exp(-z))                                                # (3.1)
 
 
@@ -108,7 +109,8 @@ def sigmoid_curvature(z, x):
 
 def softplus(z):
     positive = z.real > 0.0
-    return np.where(positive, z, 0.0) + np.log1p(np.exp(np.where(positive, -z, z)))  # (3.1)
+    least = -87.0 if z.real.dtype == np.float32 else -708.0  # no underflow
+    return np.where(positive, z, 0.0) + np.log1p(np.exp(np.maximum(np.where(positive, -z, z), least)))  # (3.1)
 
 
 def softplus_slope(z, x):

@@ -117,7 +117,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     solution, back = solve_and_way_back(f, y0, t, theta, gradient, backward, solver)
     value, dL_dys = as_loss_value(loss(read_only(solution.ys)), "(L, dL_dys)")
     dL_dys = as_real("dL_dys", dL_dys, solution.ys.shape)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
+    with np.errstate(all="ignore"):    # an overflow is a SolverError
         a, b = back(dL_dys, b)
         clock = clock_of_outputs(stops_in(f, solution.t, solver)[0], solution.t) if times else None
         dL_dt = gradient_in_times(f, solution._replace(t=clock), theta, dL_dys, a) if times else None
@@ -131,11 +131,13 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
                            find_method)
     if not between_stops:
-        return ROUTES[route](f, y0, t, theta, method, solver, backward)
+        with np.errstate(all="ignore"):                      # also of the first calls of f's products
+            return ROUTES[route](f, y0, t, theta, method, solver, backward)
 
     def solve_leg(leg, y):
         return ROUTES[route](OneSided(f, leg.least, leg.most), y, leg.t, theta, method, solver, backward)
-    solution, ways_back = chain(between_stops, as_times(t), y0, solve_leg)
+    with np.errstate(all="ignore"):
+        solution, ways_back = chain(between_stops, as_times(t), y0, solve_leg)
 
     def back(cotangents, b):
         a = np.zeros(y0.shape)

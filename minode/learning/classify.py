@@ -110,7 +110,8 @@ def log_sum_exp(z):
     """
     m = z.real.argmax(axis=-1)[..., None]                                          # (25.3)
     M = np.take_along_axis(z.real, m, axis=-1)                                     # (25.3)
-    terms = np.exp(z - M)
+    with np.errstate(under="ignore"):
+        terms = np.exp(z - M)
     of_m = np.take_along_axis(terms, m, axis=-1)             # 1, for real z
     np.put_along_axis(terms, m, of_m - 1.0, axis=-1)
     return M + np.log1p(terms.sum(axis=-1, keepdims=True))                         # (25.3)
@@ -127,11 +128,12 @@ def cross_entropy(z, labels):
     """
     z = as_real_or_complex("z", z)
     B, right = len(z), as_labels(labels, z.shape)
-    z = z - z.real.max(axis=-1, keepdims=True)               # which changes no p
-    log_p = z - log_sum_exp(z)                                                     # (25.2)
-    value = -np.mean(log_p[np.arange(B), right])                                   # (25.2)
-    is_right = np.arange(z.shape[1]) == np.array(right)[:, None]
-    return value, np.where(is_right, np.expm1(log_p), np.exp(log_p)) / B           # (25.4)
+    with np.errstate(all="ignore"):                          # exp may underflow; L is infinite if z is near it
+        z = z - z.real.max(axis=-1, keepdims=True)           # which changes no p
+        log_p = z - log_sum_exp(z)                                                 # (25.2)
+        value = -np.mean(log_p[np.arange(B), right])                               # (25.2)
+        is_right = np.arange(z.shape[1]) == np.array(right)[:, None]
+        return value, np.where(is_right, np.expm1(log_p), np.exp(log_p)) / B       # (25.4)
 
 
 def residual_network(block, y, thetas):
@@ -185,9 +187,10 @@ class Classifier:
         """z (B, n_out) for x (B, n_in), by (25.1)."""
         x = as_images(x, self.dim)
         theta_in, theta_f, theta_out = self.split(as_real_or_complex("theta", theta))
-        y0 = self.inward(0.0, x, theta_in)                                         # (25.1)
-        ys = odeint(self.field, y0, self.t, theta_f, **self.solver)                # (25.1)
-        return self.outward(0.0, ys[-1], theta_out)                                # (25.1)
+        with np.errstate(all="ignore"):                      # an overflow is refused as z
+            y0 = self.inward(0.0, x, theta_in)                                     # (25.1)
+            ys = odeint(self.field, y0, self.t, theta_f, **self.solver)            # (25.1)
+            return as_real_or_complex("z", self.outward(0.0, ys[-1], theta_out))   # (25.1)
 
     def value_and_gradient(self, x, labels, theta, gradient="discrete"):
         """The loss (25.2) of a batch, x (B, n_in) and labels (B,), and dL/dθ (p,) by the route `gradient`."""
@@ -195,13 +198,14 @@ class Classifier:
         labels = as_labels(labels, (len(x), self.dim_out))
         theta_in, theta_f, theta_out = self.split(theta)
 
-        y0 = self.inward(0.0, x, theta_in)                                         # (25.1)
-        y_T, back = self.flow(y0, theta_f, gradient)                               # (25.1)
-        z = self.outward(0.0, y_T, theta_out)                                      # (25.1)
-        value, dL_dz = cross_entropy(z, labels)
-        dL_dy_T, dL_dtheta_out = self.outward.vjp(0.0, y_T, theta_out, dL_dz)      # (25.5)
-        dL_dy0, dL_dtheta_f = back(dL_dy_T)
-        _, dL_dtheta_in = self.inward.vjp(0.0, x, theta_in, dL_dy0)                # (25.5)
+        with np.errstate(all="ignore"):                      # an overflow is refused as z, or is a SolverError
+            y0 = self.inward(0.0, x, theta_in)                                     # (25.1)
+            y_T, back = self.flow(y0, theta_f, gradient)                           # (25.1)
+            z = self.outward(0.0, y_T, theta_out)                                  # (25.1)
+            value, dL_dz = cross_entropy(z, labels)
+            dL_dy_T, dL_dtheta_out = self.outward.vjp(0.0, y_T, theta_out, dL_dz)  # (25.5)
+            dL_dy0, dL_dtheta_f = back(dL_dy_T)
+            _, dL_dtheta_in = self.inward.vjp(0.0, x, theta_in, dL_dy0)            # (25.5)
         return value, np.concatenate([dL_dtheta_in, dL_dtheta_f, dL_dtheta_out])
 
     def flow(self, y0, theta_f, gradient):
@@ -211,7 +215,6 @@ class Classifier:
         def back(dL_dy_T):
             dL_dys = np.zeros_like(solution.ys)
             dL_dys[-1] = dL_dy_T
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
-                a, b = route_back(dL_dys, np.zeros(theta_f.shape))
+            a, b = route_back(dL_dys, np.zeros(theta_f.shape))
             return finite((a + dL_dys[0], b), solution)
         return solution.ys[-1], back

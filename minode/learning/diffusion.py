@@ -128,12 +128,14 @@ class DiffusedMixture(Mixture):
         s = sum_k(r * u)                                                           # (27.6)
         return v, l, r, u, s
 
+    @np.errstate(under="ignore")
     def log_density(self, t, y, theta):
         """log p(t, y) of (27.5): y is (..., d), the answer (...)."""
         t, y, theta = map(as_real_or_complex, ("t", "y", "theta"), (t, y, theta))
         _, l, _, _, _ = self.at(t, *as_arguments(self, y, theta))
         return (log_sum_exp(l) - log_sum_exp(theta[:self.components]))[..., 0]     # (27.5)
 
+    @np.errstate(under="ignore")
     def score(self, t, y, theta):
         """s = ∇ log p (27.6), (..., d)."""
         return self.at(t, *as_arguments(self, y, theta))[-1][..., 0, :]
@@ -152,6 +154,7 @@ class DiffusedMixture(Mixture):
         """The Jacobian of the score in y, (..., d, d): to move y is to move every m_k the other way."""
         return -self.score_derivatives(t, y, theta)[0].sum(axis=-3)                # (27.8)
 
+    @np.errstate(under="ignore")
     def density_rate(self, t, y, theta):
         """∂p/∂t (...) by the Fokker–Planck equation (27.2)."""
         t, y, theta = map(as_real_or_complex, ("t", "y", "theta"), (t, y, theta))
@@ -161,12 +164,15 @@ class DiffusedMixture(Mixture):
         laplacian_p = p * div_s + p * np.sum(s * s, axis=-1)
         return -div_p_g + laplacian_p                                              # (27.2)
 
+    @np.errstate(under="ignore")
     def __call__(self, t, y, theta):
         return self.drift(t, y) - self.score(t, y, theta)                          # (27.3)
 
+    @np.errstate(under="ignore")
     def jacobian(self, t, y, theta):
         return -np.eye(self.dim) - self.score_jacobian(t, y, theta)
 
+    @np.errstate(under="ignore")
     def time_derivative(self, t, y, theta):
         along_m, along_v, _ = self.score_derivatives(t, y, theta)
         (m, _), t, log_s = self.normals(t, theta), np.asarray(t)[..., None], theta[-self.components:]
@@ -178,12 +184,14 @@ class DiffusedMixture(Mixture):
         t, log_s = np.asarray(t)[..., None, None], theta[-self.components:, None]
         return np.exp(-t), 2 * np.exp(-2 * t) * np.exp(2 * log_s)                  # (27.8)
 
+    @np.errstate(under="ignore")
     def param_jacobian(self, t, y, theta):
         along_m, along_v, along_log_w = self.score_derivatives(t, y, theta)
         m_mu, v_log_s = (x[..., None] for x in self.chain(t, theta))
         blocks = along_log_w, m_mu * along_m, v_log_s * along_v                    # (27.8)
         return -np.concatenate([np.moveaxis(x, -3, -2).reshape(*y.shape, -1) for x in blocks], axis=-1)
 
+    @np.errstate(under="ignore")
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
         (v, _, r, u, s), (m_mu, v_log_s), d = self.at(t, y, theta), self.chain(t, theta), self.dim
         log_w_dot, mu_dot, log_s_dot = (x.reshape(self.components, -1) for x in self.unpack(dtheta))
@@ -210,6 +218,7 @@ class DiffusedMixture(Mixture):
         by_theta = np.concatenate([x.reshape(*y.shape[:-1], -1) for x in blocks], axis=-1)
         return by_m.sum(axis=-2), -by_theta.reshape(-1, self.n_params).sum(axis=0)
 
+    @np.errstate(under="ignore")
     def draw(self, n, t, theta, rng):
         """n points (n, d) from p(t, ·) itself, with a NumPy Generator: a component each, then a normal."""
         t, theta = as_real("t", t, ()), as_real("theta", theta, (self.n_params,))
@@ -234,6 +243,7 @@ def euler_maruyama(g, y0, t, rng):
     ys = np.empty((len(times), *y.shape))
     ys[0] = y
     for n, h in enumerate(np.diff(times)):
-        drift = as_real("g(t, y)", g(times[n], ys[n].copy()), y.shape)             # (27.9)
-        ys[n + 1] = ys[n] + h * drift + np.sqrt(2 * h) * rng.normal(size=y.shape)  # (27.9)
-    return ys
+        with np.errstate(all="ignore"):
+            drift = as_real("g(t, y)", g(times[n], ys[n].copy()), y.shape)         # (27.9)
+            ys[n + 1] = ys[n] + h * drift + np.sqrt(2 * h) * rng.normal(size=y.shape)  # (27.9)
+    return as_real("y at the end of the path", ys)

@@ -105,12 +105,13 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
             before = calls(counter)
             L, g = as_loss_and_gradient(called("objective", objective, theta, draw(k)), theta)
             n_f = calls(counter) - before
-            P, dP_dtheta = decay(theta, weight_decay)
-            L, g = as_loss("the loss", L + P), g + dP_dtheta
+            with np.errstate(all="ignore"):                  # what is infinite is refused
+                P, dP_dtheta = decay(theta, weight_decay)
+                L, g = as_loss("the loss", L + P), g + dP_dtheta
+                norm = np.linalg.norm(g)
             check_divergence(L, run.rows[0][0] if k > 0 else L, give_up)
 
             # One step of chapter 23.
-            norm = np.linalg.norm(g)
             if largest_gradient is not None:
                 g = clip(g, largest_gradient)
             eta = learning_rate(k) if callable(learning_rate) else learning_rate

@@ -35,34 +35,34 @@ that of Σ_{i<j} ((f_y)_ij + (f_y)_ji) v_i v_j, whose terms are uncorrelated:
 
     var v · f_y v = Σ_{i<j} ((f_y)_ij + (f_y)_ji)².                      (26.4)
 
-K rows, each divided by √K, make it K times smaller. Draw the noise once per solve. If it changed between
-evaluations, the right-hand side would not be a function of (t, y), and the error control would see noise. This
-is FFJORD (Grathwohl et al. 2019). The path y does not depend on it, so (26.2) is right on average as well.
+K rows, each divided by √K, make it K times smaller (FFJORD, Grathwohl et al. 2019). Draw the noise once per solve.
+If it changed between evaluations, the right-hand side would not be a function of (t, y), and the error control
+would see noise. The path y does not depend on it, so (26.2) is right on average as well.
 
 The augmented field. Put ℓ beside y and let it collect −tr f_y:
 
     d/dt [y, ℓ] = [f(t, y, θ), −Σ_r v_r · f_y v_r].                      (26.5)
 
-This is a field like any other, with d + 1 components. Its derivatives need those of q = v · f_y v. Let
-D_v be the derivative as y moves along v. Then q = D_v (v · f), and as second derivatives commute,
+This is a field like any other, with d + 1 components. Its derivatives need those of q = v · f_y v. Let D_v be
+the derivative as y moves along v. Then q = D_v (v · f), and as second derivatives commute,
 
     ∂q/∂y = D_v (v f_y),     ∂q/∂θ = D_v (v f_θ).                        (26.6)
 
 In words: take the products (1.3) with the cotangent v, and see how they change as y moves along v.
 That is `vjp_derivative` of chapter 1. Along any other direction q changes by v · (the change of v f_y).
 
-A network needs one pass forwards and one backwards. Forwards, the tangents dx_{l,r} of (4.2) that
-start from the v_r go through the layers beside x_l. Backwards, weigh f with a, and the sum of the q
-with c. Let g_l, δ_l, γ_{l,r}, η_{l,r} be the cotangents of x_l, z_l, dx_{l,r}, dz_{l,r}. They begin with
-g_m = a and γ_{m,r} = c v_r. Since dx_{l,r} = σ_l'(z_l) ⊙ dz_{l,r} depends on z_l as well,
+A network needs one pass forwards and one backwards. Forwards, the tangents dx_{l,r} of (4.2) that start from the
+v_r go through the layers beside x_l. Backwards, weigh f with a, and the sum of the q with c. Let g_l, δ_l, γ_{l,r},
+η_{l,r} be the cotangents of x_l, z_l, dx_{l,r}, dz_{l,r}. They begin with g_m = a and γ_{m,r} = c v_r. Since
+dx_{l,r} = σ_l'(z_l) ⊙ dz_{l,r} depends on z_l as well,
 
     δ_l = g_l ⊙ σ_l' + σ_l'' ⊙ Σ_r γ_{l,r} ⊙ dz_{l,r},     g_{l−1} = δ_l W_l,
     to W_l:  Σ δ_lᵀ x_{l−1},     to b_l:  Σ δ_l,                         (26.7)
     η_{l,r} = γ_{l,r} ⊙ σ_l',     γ_{l−1,r} = η_{l,r} W_l,
     to W_l besides:  Σ_r Σ η_{l,r}ᵀ dx_{l−1,r}.                          (26.8)
 
-x, z, g, δ are (..., n_l), and dx, dz, γ, η are (R, ..., n_l). No Jacobian is formed. The trace has a
-derivative only if f has two. That of a network with relu jumps, and (26.6) does not see the jumps.
+x, z, g, δ are (..., n_l), and dx, dz, γ, η are (R, ..., n_l). No Jacobian is formed. The trace has a derivative
+only if f has two. That of a network with relu jumps, and (26.6) does not see the jumps.
 
 Likelihood. Let the density at t₀ be the standard normal N. Carry data x from T back to z, with ℓ(T) = 0.
 Then ℓ(t₀) is (26.2). Training makes the mean of −log p(x) small (figures 36, 37 and 39), in nats:
@@ -178,7 +178,8 @@ class Flow(VectorField):
 
 def standard_normal(z):
     """log N(z) of (26.9): z is (..., d), the answer (...)."""
-    return -0.5 * np.sum(z * z, axis=-1) - 0.5 * z.shape[-1] * np.log(2 * np.pi)   # (26.9)
+    with np.errstate(all="ignore"):                          # far out it is −∞
+        return -0.5 * np.sum(z * z, axis=-1) - 0.5 * z.shape[-1] * np.log(2 * np.pi)  # (26.9)
 
 
 def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
@@ -237,8 +238,7 @@ def sample(f, n, t, theta, rng, **solver):
     """
     z, theta = as_point(f, np.ones((as_count("n", n), as_field(f).dim)), theta)
     odeint(f, z, as_times(t)[:1], theta, **solver)                         # no steps: nothing is drawn for bad input
-    z = as_generator(rng).normal(size=z.shape)
-    return odeint(f, z, t, theta, **solver)[-1]
+    return odeint(f, as_generator(rng).normal(size=z.shape), t, theta, **solver)[-1]
 
 
 def noise_variance(f_y):

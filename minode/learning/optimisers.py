@@ -59,7 +59,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import as_step
+from ..inputs import as_new_theta, as_step
 
 
 class Momentum(NamedTuple):
@@ -89,8 +89,10 @@ def sgd(theta, gradient, state, learning_rate, momentum=0.9):
     """
     theta, gradient = as_step(theta, gradient, state, 1, learning_rate=learning_rate, momentum=momentum)
     v = np.zeros_like(theta) if state is None else state[0]
-    v = momentum * v + gradient                                                    # (23.1)
-    return theta - learning_rate * v, Momentum(v)                                  # (23.1)
+    with np.errstate(all="ignore"):
+        v = momentum * v + gradient                                                # (23.1)
+        theta = theta - learning_rate * v                                          # (23.1)
+    return as_new_theta(theta), Momentum(v)
 
 
 def one_minus_power(beta, n):
@@ -117,10 +119,12 @@ def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=
                               beta2=beta2, epsilon=epsilon)
     m, v, k = (np.zeros_like(theta), np.zeros_like(theta), 0) if state is None else state
     k = int(k)
-    m = beta1 * m + (1 - beta1) * gradient                                         # (23.2)
-    v = beta2 * v + (1 - beta2) * gradient**2                                      # (23.2)
-    m_hat, v_hat = m / one_minus_power(beta1, k + 1), v / one_minus_power(beta2, k + 1)  # (23.3)
-    return theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), Moments(m, v, k + 1)  # (23.4)
+    with np.errstate(all="ignore"):
+        m = beta1 * m + (1 - beta1) * gradient                                     # (23.2)
+        v = beta2 * v + (1 - beta2) * gradient**2                                  # (23.2)
+        m_hat, v_hat = m / one_minus_power(beta1, k + 1), v / one_minus_power(beta2, k + 1)  # (23.3)
+        theta = theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)         # (23.4)
+    return as_new_theta(theta, v), Moments(m, v, k + 1)
 
 
 def clip(gradient, max_norm):
@@ -130,8 +134,9 @@ def clip(gradient, max_norm):
     (array([0.6, 0.8]), array([0.3, 0.4]))
     """
     size = np.abs(gradient).max(initial=0.0)               # divide by it first, and no square overflows
-    norm = size * np.linalg.norm(gradient / size) if size else 0.0
-    return gradient * (max_norm / norm) if norm > max_norm else gradient           # (23.5)
+    with np.errstate(all="ignore"):
+        norm = size * np.linalg.norm(gradient / size) if size else 0.0
+        return gradient * (max_norm / norm) if norm > max_norm else gradient       # (23.5)
 
 
 def cosine(step, rate, n_steps, warm_up=0):

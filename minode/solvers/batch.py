@@ -163,7 +163,7 @@ def collect_trajectories(problem, passes, dense, tape, report):
     ys[:start] = problem.y
     n_done = np.full(B, start)                               # of each trajectory's outputs
     try:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             for ids, accepted, t, h, y, t_new, y_new, hK in passes if start < len(t_out) else ():
                 if tape is not None:
                     tape.append((ids[accepted], t[accepted], h[accepted], y[accepted], hK[:, accepted]))
@@ -219,7 +219,8 @@ class TrajectoryInterpolation:
         complete = {}
         if hasattr(self, "steps"):
             *steps, hK = self.steps
-            complete = {"steps": [*steps, all_row_increments(self.f, self.dense, *steps, hK)]}
+            with np.errstate(all="ignore"):
+                complete = {"steps": [*steps, all_row_increments(self.f, self.dense, *steps, hK)]}
             np.add.at(self.stats.n_f, self.ids, len(self.dense.P) - len(hK))
         return self.__dict__ | complete | {"f": None}
 

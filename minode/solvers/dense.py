@@ -157,7 +157,8 @@ class Interpolation:
         self.starts = self.sign * np.array([step[0] for step in tape])
 
     def __getstate__(self):
-        return self.__dict__ | {"f": None, "tape": [self.step(n) for n in range(len(self.tape))]}
+        with np.errstate(all="ignore"):
+            return self.__dict__ | {"f": None, "tape": [self.step(n) for n in range(len(self.tape))]}
 
     def step(self, n):
         """(t, h, y, hK) of step n, with all increments (r, n)."""

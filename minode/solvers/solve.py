@@ -225,7 +225,7 @@ def collect(problem, steps, dense, tape, report):
     ys, n = np.empty((len(times), problem.y.size), problem.y.dtype), times.count(times[0])
     ys[:n] = problem.y
     try:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             for t, h, y, t_new, y_new, hK in steps:
                 inside = n
                 while n < len(times) and sign * (times[n] - t_new) < 0:
