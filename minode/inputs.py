@@ -585,18 +585,35 @@ def as_progress(progress, t):
     return lambda reached: show(float(np.min(np.abs(reached - t[0]))) / abs(t[-1] - t[0]))
 
 
+def is_terminal(stream):
+    """Whether a stream is one; without a console Python has none."""
+    return stream is not None and stream.isatty()
+
+
+def in_letters_of(stream, text):
+    """The text, spelt with the letters that the stream has, as far as it can be."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        return text.replace("θ", "theta").replace("Δ", "d").encode(encoding, "replace").decode(encoding)
+
+
 def line_on_stderr(fraction):
     """Draw the fraction over the last one, if stderr is a terminal."""
-    if sys.stderr.isatty():
+    if is_terminal(sys.stderr):
         print(f"\rsolving: {fraction:6.1%}", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)
 
 
 # -- derivatives of a solve -----------------------------------------------------------------
 
 
-def check_pushforward(method, solver, keywords):
+def check_pushforward(method, solver, keywords, w0):
     """ValueError or TypeError if y and its tangent cannot be solved as one state by this method and keywords."""
     check_keywords(solver, keywords)
+    if not w0.all():
+        check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one")
     if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
         raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "
                          f"with joint steps; got {method.name!r}")
@@ -652,7 +669,17 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
     if not solves_backwards:
         return {}
     own = {name: value for name, value in solver.items() if name not in ("method", "norm", "first_step", "progress")}
-    return own | {"method": method} | (backward or {})
+    back = own | {"method": method} | (backward or {})
+    check_absolute(back, find_method(back["method"]), f"gradient={gradient!r}, whose backward solve begins with b = 0",
+                   "backward=dict(atol=1e-9)")
+    return back
+
+
+def check_absolute(solver, method, what, remedy):
+    """ValueError if atol is 0 in an adaptive solve of a state with a part of the package's own that begins at 0."""
+    is_adaptive = getattr(method, "b_hat", None) is not None and solver.get("step_size") is None
+    if is_adaptive and np.ndim(solver.get("atol", 1)) == 0 and solver.get("atol", 1) == 0:
+        raise ValueError(f"atol must be positive for {what}: give {remedy}")
 
 
 def check_backward(backward, gradient, solves_backwards, method, keywords, find_method):
@@ -771,7 +798,7 @@ def check_data(data, batch_size, seed):
             raise ValueError(f"batch_size = {batch_size} is for data in arrays")
         return
     if is_masked(data):
-        raise TypeError("data must be plain arrays, not masked ones: leave out the rows with numbers that are not there")
+        raise TypeError("data must be plain arrays, not masked ones: leave out rows whose numbers are not there")
     arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
     if not arrays or min(array.ndim for array in arrays) == 0:
         raise TypeError(f"data must be an array, a tuple of arrays or data(rng), not {data!r}")
@@ -790,11 +817,7 @@ def as_read_only(value):
     if isinstance(value, tuple):
         parts = [as_read_only(part) for part in value]
         return type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)
-    if not isinstance(value, np.ndarray):
-        return value
-    view = value.view()
-    view.flags.writeable = False
-    return view
+    return read_only(value) if isinstance(value, np.ndarray) else value
 
 
 def called(name, function, *arguments):
@@ -924,7 +947,7 @@ def as_noise_shape(n_probes, shape):
     return as_count("n_probes", n_probes), *(as_count("each of shape", n) for n in shape)
 
 
-def as_flow_point(f, y, theta, noise, solver):
+def as_flow_point(f, y, theta, noise, solver, find_method):
     """y and theta as arrays that fit the field f, if noise and the keywords of the solve fit y."""
     if noise is not None:
         noise = as_noise(noise, as_field(f).dim)
@@ -932,6 +955,8 @@ def as_flow_point(f, y, theta, noise, solver):
     if noise is not None and noise.shape[1:] != y.shape:
         raise ValueError(f"noise must have shape (K, *y.shape), here (K, {', '.join(map(str, y.shape))}), "
                          f"not {noise.shape}")
+    method = solver.get("method", "dopri5")
+    check_absolute(solver, find_method(method), "a log density, which begins at 0", "a small one")
     if noise is not None and solver.get("per_trajectory"):
         raise ValueError("noise needs joint steps, not per_trajectory: each row of it belongs to a row of y")
     return y, theta

@@ -108,10 +108,10 @@ def invariant(a, w, b, dtheta):
 def solve_backwards(f, ys, t, theta, cotangents, b, y_at=None, **solver):
     """Integrate [y, a, b] from the last time back to the first; with `y_at(t)` given, only [a, b].
 
-    ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,). Returns a(t₀⁺), which the loss on y(t₀) itself is not
-    yet added to, and b(t₀).
+    ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,), all in the precision of ys. Returns a(t₀⁺), which the
+    loss on y(t₀) itself is not yet added to, and b(t₀).
     """
-    rhs, a = adjoint_rhs(f), np.zeros_like(ys[0])
+    rhs, a, cotangents, b = adjoint_rhs(f), np.zeros_like(ys[0]), cotangents.astype(ys.dtype), b.astype(ys.dtype)
 
     def rhs_of_a_and_b(t, state, theta):
         _, da, db = rhs(t, (read_only(y_at(t)), *state), theta)
@@ -120,11 +120,16 @@ def solve_backwards(f, ys, t, theta, cotangents, b, y_at=None, **solver):
     for i in range(len(t) - 1, 0, -1):
         a = a + cotangents[i]                                                      # (17.4)
         back = [t[i], t[i - 1]]
+        try:
+            if y_at is None:
+                path_y, path_a, path_b = odeint(rhs, (ys[i], a, b), back, theta, **solver)
+            else:
+                path_a, path_b = odeint(rhs_of_a_and_b, (a, b), back, theta, **solver)
+        except SolverError as error:
+            raise SolverError(f"the backward solve from t = {t[i]} to {t[i - 1]} failed: {error}. gradient='discrete' "
+                              "takes back the steps of the forward solve", error.t, Solution(t, ys)) from error
         if y_at is None:
-            path_y, path_a, path_b = odeint(rhs, (ys[i], a, b), back, theta, **solver)
             check_way(path_y[-1], ys, t, i - 1)
-        else:
-            path_a, path_b = odeint(rhs_of_a_and_b, (a, b), back, theta, **solver)
         a, b = path_a[-1], path_b[-1]
     return a, b
 

@@ -192,8 +192,8 @@ def check_gradients(f, y0, t, theta, **solver):
     ('pullback against pushforward', True)
     """
     (y0, theta), t = as_float64_point(f, y0, theta, "y0"), as_times(t)
-    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS)
     dy0, dtheta, a = directions(y0, theta, y0.shape)
+    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, dy0)
     dy0, dtheta = in_proportion(dy0, y0), in_proportion(dtheta, theta)
     first = run(f, y0, t, theta, [], **solver)
     steps = steps_of(first, solver) | {"tstops": as_stops(solver.get("tstops"), f)}

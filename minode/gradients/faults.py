@@ -5,11 +5,13 @@ The checks of chapter 22 see that a derivative is wrong, and a reader wants to k
 disagree, it is also compared with what the usual mistakes would give.
 """
 
+import sys
 from typing import NamedTuple
 
 import numpy as np
 
 from ..fields.base import rows
+from ..inputs import in_letters_of
 
 NEGLIGIBLE = 1e-9       # of the largest component: a smaller one is moved in units of 1
 SMALLEST_UNIT = 1e-6    # of the largest component
@@ -31,10 +33,11 @@ class Report(tuple):
     """The rows of a check; its `str` is a table."""
 
     def __str__(self):
-        width = max(len(row.what) for row in self)
+        rows = [row._replace(what=in_letters_of(sys.stdout, row.what)) for row in self]       # it is for print()
+        width = max(len(row.what) for row in rows)
         lines = [f"{'what':<{width}}  largest error  tolerance  ok"]
         lines += [f"{row.what:<{width}}  {row.error:13.1e}  {row.tolerance:9.1e}  {'yes' if row.ok else 'NO'}"
-                  for row in self]
+                  for row in rows]
         return "\n".join(lines)
 
     def require_ok(self, why):

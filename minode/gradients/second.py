@@ -43,7 +43,7 @@ from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import output_cotangents, reverse_step
 from .pullback import Gradients, finite
-from .tangent import solve_tangents
+from .tangent import tangent_rhs
 
 
 def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
@@ -83,8 +83,9 @@ def states_and_tangents(f, first, y0, theta, v_y0, v_theta, method):
     times, grid = first.problem.t, np.array([step[0] for step in first.tape] + [first.problem.t[-1]])
     if len(times) == 1:
         return times, y0[None], v_y0[None], []
-    tape = []
-    pair = solve_tangents(f, y0, times, theta, v_y0, v_theta, tape, method=method, grid=grid, max_steps=len(grid))
+    rhs, tape = tangent_rhs(f), []
+    pair = run(lambda t, state, theta: rhs(t, state, theta, v_theta), (y0, v_y0), times, theta, tape, method=method,
+               grid=grid, max_steps=len(grid))
     return times, *pair.solution.ys, tape
 
 

@@ -80,7 +80,7 @@ from ..gradients.checks import complex_step
 from ..gradients.pullback import Gradients, value_and_gradients
 from ..inputs import (as_base_value, as_count, as_field, as_flow_point, as_generator, as_noise, as_point, as_times,
                       as_twice, check_base, check_no_base, on_arrays)
-from ..solvers.solve import odeint
+from ..solvers.solve import find_method, odeint
 from .probes import beside, for_rows, is_network, repeated
 
 
@@ -194,7 +194,7 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
     0.1621229...
     """
     check_base(base)
-    y, theta = as_flow_point(f, y, theta, noise, solver)
+    y, theta = as_flow_point(f, y, theta, noise, solver, find_method)
     end = odeint(Flow(f, noise), beside(y, 0), as_times(t)[::-1], theta, **solver)[-1]  # (26.2)
     z, log_det = end[..., :-1], end[..., -1]                                       # (26.2)
     log_p_z = as_base_value(base(z), log_det.shape)
@@ -220,7 +220,7 @@ def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
         return np.mean(log_det - standard_normal(z)), dL_dys                       # (26.9)
 
     check_no_base(solver)
-    y, theta = as_flow_point(as_twice(f), y, theta, noise, solver)
+    y, theta = as_flow_point(as_twice(f), y, theta, noise, solver, find_method)
     value, found = value_and_gradients(loss, Flow(f, noise), beside(y, 0), as_times(t)[::-1], theta, **solver)
     return value, Gradients(found.y0[..., :-1], found.theta, found.t if found.t is None else found.t[::-1])
 

@@ -200,28 +200,43 @@ def write_outputs(problem, dense, ys, n_done, sign, ids, t, h, y, t_new, y_new, 
         n_done[ids[j]] += 1
 
 
-def trajectory_interpolation(problem, dense, tape, ys):
-    """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape and ys."""
-    B, d = problem.y.shape
-    first, last = problem.t[[0, -1]].tolist()
-    sign, ys = 1.0 if last >= first else -1.0, ys.copy()     # ys is the caller's
-    if tape:
-        ids, starts, h, y = (np.concatenate([entry[i] for entry in tape]) for i in range(4))
-        hK = np.concatenate([entry[4] for entry in tape], axis=1)
-        of_trajectory = [np.flatnonzero(ids == r) for r in range(B)]             # its steps, in order
+class TrajectoryInterpolation:
+    """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape and ys.
 
-    def interpolate(t):
+    When it is copied or pickled, the increments that only the dense output needs are computed for all steps.
+    """
+
+    def __init__(self, problem, dense, tape, ys):
+        self.f, self.stats, self.dense = problem.f, problem.stats, dense
+        self.t, self.ys = problem.t.copy(), ys.copy()        # those of the solution are the caller's
+        self.sign = 1.0 if self.t[-1] >= self.t[0] else -1.0
+        if len(tape):
+            self.ids, *self.steps = (np.concatenate([entry[i] for entry in tape]) for i in range(4))
+            self.steps.append(np.concatenate([entry[4] for entry in tape], axis=1))
+            self.of_trajectory = [np.flatnonzero(self.ids == r) for r in range(ys.shape[1])]  # its steps, in order
+
+    def __getstate__(self):
+        complete = {}
+        if hasattr(self, "steps"):
+            *steps, hK = self.steps
+            complete = {"steps": [*steps, all_row_increments(self.f, self.dense, *steps, hK)]}
+            np.add.at(self.stats.n_f, self.ids, len(self.dense.P) - len(hK))
+        return self.__dict__ | complete | {"f": None}
+
+    def __call__(self, t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, B, d)."""
-        times = as_times_between(first, last, t)
-        if not tape:
-            return np.broadcast_to(problem.y, (*times.shape, B, d)).copy()
-        step = np.stack([steps[np.searchsorted(sign * starts[steps], sign * times.ravel(), "right") - 1]
-                         for steps in of_trajectory], axis=1).ravel()
-        rows = all_row_increments(problem.f, dense, starts[step], h[step], y[step], hK[:, step])
-        np.add.at(problem.stats.n_f, ids[step], len(dense.P) - len(hK))
-        clock = np.repeat(times.ravel(), B)
-        flat = rows_inside(dense, (clock - starts[step]) / h[step], y[step], rows)
-        known_states(flat.reshape(times.size, B, d), sign * times.ravel(), sign * problem.t, ys)
-        require_finite(flat, clock, ids[step])
-        return flat.reshape(*times.shape, B, d).astype(problem.y.dtype, copy=False)
-    return interpolate
+        times, (_, B, d) = as_times_between(self.t[0], self.t[-1], t), self.ys.shape
+        if not hasattr(self, "steps"):
+            return np.broadcast_to(self.ys[0], (*times.shape, B, d)).copy()
+        starts = self.sign * self.steps[0]
+        step = np.stack([steps[np.searchsorted(starts[steps], self.sign * times.ravel(), "right") - 1]
+                         for steps in self.of_trajectory], axis=1).ravel()
+        start, h, y, hK = (part[..., step, :] if part.ndim > 1 else part[step] for part in self.steps)
+        clock, ids = np.repeat(times.ravel(), B), self.ids[step]
+        with np.errstate(all="ignore"):                      # an overflow is a SolverError
+            rows = all_row_increments(self.f, self.dense, start, h, y, hK)
+            np.add.at(self.stats.n_f, ids, len(self.dense.P) - len(hK))
+            flat = rows_inside(self.dense, (clock - start) / h, y, rows)
+        known_states(flat.reshape(times.size, B, d), self.sign * times.ravel(), self.sign * self.t, self.ys)
+        require_finite(flat, clock, ids)
+        return flat.reshape(*times.shape, B, d).astype(self.ys.dtype, copy=False)

@@ -143,27 +143,38 @@ def known_states(flat, times, t, ys):
         flat[is_known] = ys[i[is_known]]
 
 
-def interpolation(problem, dense, tape, ys):
+class Interpolation:
     """interpolate(t), the state at any times in the span, from the steps (t, h, y, hK) on the tape and the outputs ys.
 
-    Increments that only the dense output needs are computed when they are first used, and put on the tape.
+    Increments that only the dense output needs are computed when they are first used, and put on the tape; when this
+    is copied or pickled, all are. The copy therefore needs no f, which might be no function that can be pickled.
     """
-    first, last = problem.t[[0, -1]].tolist()
-    sign = 1.0 if last >= first else -1.0
-    starts, ends, ys = sign * np.array([step[0] for step in tape]), sign * problem.t, ys.copy()   # ys is the caller's
 
-    def interpolate(t):
+    def __init__(self, problem, dense, tape, ys):
+        self.f, self.unflatten, self.dense, self.tape = problem.f, problem.unflatten, dense, tape
+        self.t, self.ys = problem.t.copy(), ys.copy()        # those of the solution are the caller's
+        self.sign = 1.0 if self.t[-1] >= self.t[0] else -1.0
+        self.starts = self.sign * np.array([step[0] for step in tape])
+
+    def __getstate__(self):
+        return self.__dict__ | {"f": None, "tape": [self.step(n) for n in range(len(self.tape))]}
+
+    def step(self, n):
+        """(t, h, y, hK) of step n, with all increments (r, n)."""
+        t, h, y, hK = self.tape[n]
+        self.tape[n] = t, h, y, all_increments(self.f, self.dense, t, h, y, hK)
+        return self.tape[n]
+
+    def __call__(self, t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, ...)."""
-        times = as_times_between(first, last, t)
-        flat = np.empty((times.size, problem.y.size), problem.y.dtype)
-        flat[:] = problem.y
-        step_of = starts.searchsorted(sign * times.ravel(), side="right") - 1
-        for n in sorted(set(step_of.tolist())) if tape else ():
-            t_n, h, y, hK = tape[n]
-            hK = all_increments(problem.f, dense, t_n, h, y, hK)
-            tape[n], here = (t_n, h, y, hK), step_of == n
-            flat[here] = state_inside(dense, (times.ravel()[here] - t_n) / h, y, hK)
-        known_states(flat, sign * times.ravel(), ends, ys)
-        require_finite(flat, times.ravel())
-        return problem.unflatten(flat.reshape(*times.shape, problem.y.size))
-    return interpolate
+        times = as_times_between(self.t[0], self.t[-1], t)
+        flat, clock = np.empty((times.size, self.ys.shape[1]), self.ys.dtype), times.ravel()
+        flat[:] = self.ys[0]
+        step_of = self.starts.searchsorted(self.sign * clock, side="right") - 1
+        with np.errstate(all="ignore"):                      # an overflow is a SolverError
+            for n in sorted(set(step_of.tolist())) if self.tape else ():
+                (t_n, h, y, hK), here = self.step(n), step_of == n
+                flat[here] = state_inside(self.dense, (clock[here] - t_n) / h, y, hK)
+        known_states(flat, self.sign * clock, self.sign * self.t, self.ys)
+        require_finite(flat, clock)
+        return self.unflatten(flat.reshape(*times.shape, flat.shape[1]))

@@ -118,18 +118,20 @@ def clock_of_outputs(legs, t):
     return clock
 
 
-def interpolation_along(legs, pieces):
+class InterpolationAlong:
     """interpolate(t) of the whole from those of the legs. At a stop it is the state there, the same from both sides."""
-    ends, sign = np.array([leg.t[-1] for leg in legs]), np.sign(legs[0].t[-1] - legs[0].t[0])
 
-    def interpolate(t):
+    def __init__(self, legs, pieces):
+        self.legs, self.pieces = legs, pieces
+
+    def __call__(self, t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, ...)."""
-        times = as_times_between(legs[0].t[0], legs[-1].t[-1], t)
+        first, last = self.legs[0].t[0], self.legs[-1].t[-1]
+        times, ends, sign = as_times_between(first, last, t), np.array([leg.t[-1] for leg in self.legs]), np.sign(last - first)
         flat, of = times.ravel(), (sign * ends).searchsorted(sign * times.ravel())
-        parts = [piece(flat[of == n]) for n, piece in enumerate(pieces)]
+        parts = [piece(flat[of == n]) for n, piece in enumerate(self.pieces)]
         order = np.argsort(np.argsort(of, kind="stable"), kind="stable")
 
         def put_together(parts):
             return np.concatenate(parts)[order].reshape(*times.shape, *parts[0].shape[1:])
         return tuple(map(put_together, zip(*parts))) if isinstance(parts[0], tuple) else put_together(parts)
-    return interpolate

@@ -28,11 +28,11 @@ import numpy as np
 from ..inputs import (as_jacobian, as_options, as_progress, as_stops, as_velocity, check_options, check_precision,
                       check_reversible, check_trajectories, with_keywords_of)
 from .adaptive import Controller, Tolerances, adaptive_steps
-from .batch import collect_trajectories, trajectory_interpolation, trajectory_steps
-from .dense import all_increments, dense_output, interpolation, is_in_step, require_finite, state_inside
+from .batch import TrajectoryInterpolation, collect_trajectories, trajectory_steps
+from .dense import Interpolation, all_increments, dense_output, is_in_step, require_finite, state_inside
 from .explicit import Grid, explicit_step, fixed_steps
 from .implicit import IMPLICIT, ImplicitStepper, SolvedToRoundOff, solved_to_tolerance
-from .legs import OneSided, chain, interpolation_along, legs
+from .legs import InterpolationAlong, OneSided, chain, legs
 from .methods import EXPLICIT, Methods
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
 from .states import Problem, Solution, SolverError, Stats, initial_value_problem
@@ -172,7 +172,7 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     dense = dense_output(method) if is_tableau else TWO_ENDS
     ys = collect(problem, steps, dense, tape, report)
     solution = Solution(problem.t, problem.unflatten(ys), problem.stats)
-    return Run(problem, solution, method, tape, partial(interpolation, problem, dense, tape, ys))
+    return Run(problem, solution, method, tape, partial(Interpolation, problem, dense, tape, ys))
 
 
 def run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, method, options, report):
@@ -187,7 +187,7 @@ def run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, metho
     solution, runs = chain(between_stops, problem.t, y0, solve_leg)
     if tape is not None:
         tape += [step for done in runs for step in done.tape]
-    return Run(problem, solution, method, tape, lambda: interpolation_along(
+    return Run(problem, solution, method, tape, lambda: InterpolationAlong(
         between_stops, [done.interpolation() for done in runs]))
 
 
@@ -216,7 +216,7 @@ def run_trajectories(velocity, y0, problem, tableau, options, tape, controller, 
     tolerances, dense = Tolerances(options.rtol, options.atol, options.norm), dense_output(tableau)
     passes = trajectory_steps(problem, tableau, tolerances, controller, options.first_step, options.max_steps)
     solution = collect_trajectories(problem, passes, dense, tape, report)
-    return Run(problem, solution, tableau, tape, partial(trajectory_interpolation, problem, dense, tape, solution.ys))
+    return Run(problem, solution, tableau, tape, partial(TrajectoryInterpolation, problem, dense, tape, solution.ys))
 
 
 def collect(problem, steps, dense, tape, report):

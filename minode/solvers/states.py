@@ -26,6 +26,7 @@ Next: the two methods of the source text, spelled out (chapter 6).
 
 import cmath
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any, Callable, NamedTuple
 
@@ -55,7 +56,8 @@ class Solution(NamedTuple):
     an array of times (M,) the states (M, ...), by (11.1); ValueError outside, SolverError if
     that is infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and
     n_rejected of them, n_jac calls of jacobian; each is an array (B,) under per_trajectory. In a
-    `SolverError` t and ys hold the times that were reached, and there is no `interpolate`.
+    `SolverError` t and ys hold the times that were reached, and there is no `interpolate`. All of it can
+    be copied and pickled, whatever f is.
 
     >>> from minode import solve
     >>> solution = solve(lambda t, y: -y, [1.0, 2.0], [0.0, 0.5, 1.0], method="rk4")
@@ -108,6 +110,12 @@ class Problem(NamedTuple):
     stats: Stats
 
 
+def in_parts(cuts, shapes, is_tuple, flat):
+    """The array, or the tuple of arrays, that was laid out as `flat` (..., n)."""
+    arrays = [flat[..., i:j].reshape(flat.shape[:-1] + shape) for i, j, shape in zip(cuts, cuts[1:], shapes)]
+    return tuple(arrays) if is_tuple else arrays[0]
+
+
 def initial_value_problem(f, y0, t, theta=None):
     """The `Problem` of f(t, y), or of f(t, y, theta), from y0 at t[0], laid out flat (5.1).
 
@@ -123,10 +131,7 @@ def initial_value_problem(f, y0, t, theta=None):
     check_dim(f, theta, shapes)
     y = np.concatenate([part.ravel() for part in parts], dtype=dtype)              # (5.1)
 
-    def unflatten(flat):
-        arrays = [flat[..., i:j].reshape(flat.shape[:-1] + shape) for i, j, shape in zip(cuts, cuts[1:], shapes)]
-        return tuple(arrays) if is_tuple else arrays[0]
-
+    unflatten = partial(in_parts, cuts, shapes, is_tuple)
     def flat_f_of_tuple(t, y):
         stats.n_f += 1
         y.setflags(write=False)
