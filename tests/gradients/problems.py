@@ -12,6 +12,7 @@ from hypothesis import assume, strategies as st
 from scipy.integrate import solve_ivp
 
 from minode import MLP, Tableau, VectorField, methods
+from minode.gradients.checks import central_difference, extrapolated
 from minode.solvers.solve import run
 from tests.strategies import arrays, batches, grids, mlps
 
@@ -132,6 +133,11 @@ def relative_error(got, expected, size=0.0):
     """The largest difference over the largest entry, or over `size` where that is larger."""
     scale = max(np.max(np.abs(expected), initial=0.0), size)
     return np.max(np.abs(got - expected), initial=0.0) / (scale or 1.0)
+
+
+def extrapolated_difference(g, x, v, epsilon):
+    """The derivative of g at x along v by (22.6), from (22.1) with ε and ε/2."""
+    return extrapolated(*(central_difference(g, x, v, step) for step in (epsilon, epsilon / 2)), r=2, q=2)
 
 
 def observed_order(error, n):
