@@ -75,21 +75,22 @@ def ask_all(f, arguments):
 
 
 def check_alone(f, arguments):
-    """The value of f, if f keeps to the contract at the states given and is finite there."""
+    """The value of f, if f keeps to the contract at the states given, and all that it answers is finite there."""
     first = ask_all(f, arguments)
     value, = first["__call__"]
     if value.dtype == np.float32:
         raise AssertionError("f(t, y, theta) must be in float64 where t, y and theta are, but is rounded to float32")
-    if not np.isfinite(value).all():
-        raise AssertionError(f"f(t, y, theta) must be finite where it is checked, not {value}")
     for name, answers in ask_all(f, arguments).items():
         for one, other in zip(first[name], answers):
-            size = np.abs(one).max(initial=0.0, where=np.isfinite(one))
-            if not np.allclose(one, other, 0.0, TWICE * size, equal_nan=True):
-                i = np.unravel_index(np.argmax(np.nan_to_num(np.abs(one - other), nan=np.inf)), one.shape)
+            if not np.isfinite(one).all():
+                i = np.unravel_index(np.argmin(np.isfinite(one)), one.shape)
+                raise AssertionError(f"{title(name)} must be finite where it is checked, but entry "
+                                     f"({', '.join(map(str, map(int, i)))}) is {one[i]}")
+            if not np.allclose(one, other, 0.0, TWICE * np.abs(one).max(initial=0.0)):
+                i = np.unravel_index(np.argmax(np.abs(one - other)), one.shape)
                 raise AssertionError(
                     f"{title(name)} must answer alike when it is called twice with the same arguments, not "
-                    f"{one[i]:.12g} and then {other[i]:.12g}: is it random (draw the noise once), or does it remember the last call?")
+                    f"{one[i]:.12g} and then {other[i]:.12g}: is it random (draw noise once), or does it remember?")
     return value.astype(float)
 
 

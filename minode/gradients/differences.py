@@ -10,24 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-RATIO = 4.0                           # each step of a ladder is this many times smaller than the one before
+RATIO = 8.0                           # each step of a ladder is this many times smaller than the one before
 FINEST = 2.0**-40                     # the last step, of the size of x: it leaves x 12 of its 52 bits
 SMALLEST_SCALE = 2.0**-20             # over which f may vary about x = 0, if no component of x is smaller
 NUDGED = 0.999
-SLIGHT = 1e-4                         # of the slopes: at a kink they differ by more
 AT_ONCE = 10_000                      # numbers of f times parameters
-SHORTEST = 2.0**-26                   # of x: g bends over no shorter distance
-FEWEST = 5                            # steps that tell how g changes
 NOTHING = 1e-60                       # is taken for 0
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AssertionError, RuntimeError)
-
-
-class Estimate(NamedTuple):
-    """A derivative by differences, its error bar, and the step that it was found with; all (..., d)."""
-
-    value: np.ndarray
-    bar: np.ndarray
-    epsilon: np.ndarray
 
 
 class Partials(NamedTuple):
@@ -133,6 +122,12 @@ def samples_of_time(f, t, y, theta, centre):
     return samples(lambda t: f(t, y, theta), t, ladder(t), centre)
 
 
+def nudged(x):
+    """x, each component moved by a thousandth of its size. A zero has that of the largest one, or 1 if that is more."""
+    unit = min(np.abs(x).max(initial=0.0) or 1.0, 1.0)
+    return np.where(x == 0, (1 - NUDGED) * unit, NUDGED * x)
+
+
 def sizes_at(f, t, y, theta, centre):
     """The `Sizes` at a point. A term that cancels in f shows as one of the numbers in it moves.
 
@@ -140,9 +135,9 @@ def sizes_at(f, t, y, theta, centre):
     large as x ∂f/∂x for the numbers x in them, here by differences of a thousandth.
     """
     g, size = guarded(f, centre.shape), np.abs(centre)
-    points = [(NUDGED * t, y, theta)]
-    points += [(t, np.where(np.arange(y.shape[-1]) == j, NUDGED, 1.0) * y, theta) for j in range(y.shape[-1])]
-    points += [(t, y, np.where(np.arange(theta.size) == j, NUDGED, 1.0) * theta) for j in np.flatnonzero(theta)]
+    points = [(nudged(np.asarray(t))[()], y, theta)]
+    points += [(t, np.where(np.arange(y.shape[-1]) == j, nudged(y), y), theta) for j in range(y.shape[-1])]
+    points += [(t, y, np.where(np.arange(theta.size) == j, nudged(theta), theta)) for j in range(theta.size)]
     with np.errstate(all="ignore"):
         for point in points:
             size = size + np.nan_to_num(np.abs(g(*point) - centre), posinf=0.0) / (1 - NUDGED)
@@ -159,50 +154,6 @@ def point_of_check(f, t, y, theta):
             "dtheta": rng.normal(size=theta.shape) * size_of(theta), "a": rng.normal(size=shape)}
 
 
-def chosen(values, bars, epsilon):
-    """The `Estimate` with the smallest bar along the first axis, 0 if none of the bars is finite."""
-    best = np.argmin(bars, axis=0)[None]
-    value, bar, epsilon = (np.take_along_axis(x, best, 0)[0] for x in (values, bars, epsilon))
-    return Estimate(np.where(bar < np.inf, value, 0.0), bar, epsilon)
-
-
-def from_the_finest(function, x):
-    """The running maximum or minimum of x along its steps, begun at the last and smallest one."""
-    return function.accumulate(x[::-1])[::-1]
-
-
-def at_kink(right, left, best, trust):
-    """The best estimate, and at a kink one between both sides: there they are sure of themselves, and differ."""
-    apart, size = np.abs(right.value - left.value), np.abs(right.value) + np.abs(left.value)
-    is_kink = apart > trust * (right.bar + left.bar) + SLIGHT * size
-    bar = apart / 2 / trust + np.maximum(right.bar, left.bar)
-    return Estimate(np.where(is_kink, (right.value + left.value) / 2, best.value),
-                    np.where(is_kink, bar, best.bar), best.epsilon)
-
-
-def rounding_of(g, uS, largest):
-    """How far g is rounded, and at which steps it is too coarse to change at all (K, ...).
-
-    g is rounded by uS, or by its smallest change that is seen, if a smaller step changes nothing, and if this is
-    at most `largest`. If it is more, g is flat here, and jumps or bends elsewhere. Too coarse if enough other
-    steps are left.
-    """
-    change = np.maximum(np.abs(g.right - g.centre), np.abs(g.left - g.centre))
-    is_still = (change == 0) & (g.to_right > 0)
-    smallest = np.where(change > 0, change, np.inf).min(axis=0)
-    is_coarse = is_still.any(axis=0) & (smallest < largest)
-    is_seen = (change > 0).sum(axis=0) >= FEWEST
-    return np.where(is_coarse, np.maximum(smallest, uS), uS), is_coarse & is_seen & is_still
-
-
-def curvature(g, x, epsilon, least):
-    """The largest |g''| that the samples show at steps up to ε, by second differences of more than `least`."""
-    with np.errstate(all="ignore"):
-        change = np.abs(g.right + g.left - 2 * g.centre)
-        counts = (change > least) & (SHORTEST * x <= g.to_right) & (g.to_right <= epsilon)
-        return np.where(counts, change / (g.to_right * g.to_left), 0.0).max(axis=0)
-
-
 def moves(y, theta):
     """Directions (Δy, Δθ) and the steps along them: y moves, and then θ, each component in proportion to its size.
 
@@ -214,10 +165,10 @@ def moves(y, theta):
         v, size = rng.normal(size=x.shape), np.abs(x)
         largest = size.max(initial=0.0) or 1.0
         is_small = size < SMALLEST_SCALE * largest
-        for part, n in ((v * size, 11), (np.where(is_small, v * min(largest, 1.0), 0.0), 24)):
+        for part, n in ((v * size, 14), (np.where(is_small, v * min(largest, 1.0), 0.0), 24)):
             if part.any():
                 both = (part, 0 * theta) if k == 0 else (0 * y, part)
-                found.append((*both, 8.0 ** -np.arange(2.0, n + 1)))
+                found.append((*both, RATIO ** -np.arange(2.0, n + 1)))
     return found
 
 
@@ -238,7 +189,7 @@ def second_differences(f, t, y, theta, w, dtheta, a, f_y, f_theta, sizes, along)
     by_y, by_theta = (np.abs(a)[..., None] * np.abs(matrix) for matrix in (f_y, f_theta))
     size = joined([by_y.sum(axis=-2), by_theta.sum(axis=tuple(range(a.ndim)))])
     x, centre = joined([sizes.y, sizes.theta]), joined(f.vjp(t, y, theta, a))
-    size = size + np.max(size * x) / x                # a small entry is rounded like the largest one
+    size = 100 * (size + np.max(size * x) / x)        # a small entry is rounded like the largest one
     return [(joined(f.vjp_derivative(t, y, theta, a, w, dtheta)),
              *along(lambda s: joined(f.vjp(t, y + s * w, theta + s * dtheta, a)), centre, size, steps))
             for w, dtheta, steps in moves(y, theta)]

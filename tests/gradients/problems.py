@@ -20,6 +20,7 @@ EPS = np.finfo(np.float64).eps
 EXACT = 1e-12             # relative to the largest entry: some 4500 roundings, whatever the step size
 ROUND_OFF = 500 * EPS     # relative to the terms of a sum of a few hundred products
 SLOPE = 0.1               # an order measured on finite grids is this near to the whole number
+DIFFERENCE_TOLERANCE = 50 * EPS ** (2 / 3)   # of (22.1) with (22.2), for a function that varies over a distance of one
 REFERENCE = 1e-10         # global error of DOP853 at rtol 1e-12 over the short spans used here
 
 EXPLICIT = [m for m in methods.values() if isinstance(m, Tableau) and m.is_explicit]

@@ -14,7 +14,7 @@ from minode.gradients.checks import complex_step
 from minode.learning.flows import (Flow, log_prob, negative_log_likelihood, noise_variance, sample,
                                    standard_normal)
 from minode.learning.probes import rademacher
-from tests.gradients.problems import EXACT, SLOPE, complex_step_gradients, relative_error
+from tests.gradients.problems import EXACT, SLOPE, complex_step_gradients, extrapolated_difference, relative_error
 from tests.learning.threads import assert_threads_agree
 from tests.strategies import (SMOOTH, arrays, assert_agree, batches, clocks, complex_columns, grids, mlps,
                               physics)
