@@ -286,7 +286,7 @@ CONTROLS = {
     "22.3": [(CHECKS, "np.imag", "np.real", "the real part"), (CHECKS, "1j *", "-1j *", "a sign")],
     "22.4": [(CHECKS, "abs(np.vdot(a, f_dot) - np.vdot(a_f_y, w) - np.vdot(a_f_theta, dtheta))", "0.0",
               "a check that sees no mistake"), (CHECKS, " - np.vdot(a_f_theta, dtheta)", "", "Δθ forgotten")],
-    "22.5": [(CHECKS, "abs(np.vdot(cotangent, ws) - np.vdot(dL_dy0, dy0) - np.vdot(dL_dtheta, dtheta))", "0.0",
+    "22.5": [(CHECKS, "np.vdot(cotangent, ws) - np.vdot(dL_dy0, dy0) - np.vdot(dL_dtheta, dtheta)", "0.0",
               "a check that sees no mistake"),
              (CHECKS, "np.vdot(cotangent, ws)", "np.vdot(cotangent, 0 * ws + 1)", "a tangent of ones"),
              (CHECKS, " - np.vdot(dL_dtheta, dtheta)", "", "Δθ forgotten")],
