@@ -3,7 +3,7 @@
 Each figure is computed and drawn in a process of its own, which hands back the
 finished picture. This process alone writes files, and only whole ones: a picture
 goes to a temporary file in the same folder, which then takes the place of the old
-one in a single step. Ctrl-C may therefore come at any time.
+one in a single step (minode/learning/records.py). Ctrl-C may therefore come at any time.
 """
 
 import argparse
@@ -16,6 +16,9 @@ import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+
+from minode.__main__ import any_terminal
+from minode.learning.records import write_whole
 
 from . import discover, number_and_title, picture
 
@@ -52,8 +55,9 @@ def main(arguments=None):
         name for name, module in figures.items() if not getattr(module, "ON_REQUEST", False)]
     try:
         options.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=options.out).close()
     except OSError as error:
-        parser.error(f"--out must be a folder: {error}")
+        parser.error(f"--out must be a folder that can be written to: {error}")
     slowest_first = sorted(names, key=lambda name: -figures[name].SECONDS)
     return draw(slowest_first, options.out, min(options.jobs, len(names)))
 
@@ -80,7 +84,12 @@ def draw(names, out, jobs):
             error = future.exception()
             if error is None:
                 png, seconds = future.result()
-                write(out / f"{name}.png", png)
+                try:
+                    write(out / f"{name}.png", png)
+                except OSError as problem:
+                    failed.append(name)
+                    print(f"[{len(drawn) + len(failed)}/{len(names)}] {name}: FAILED, {problem}", flush=True)
+                    continue
                 drawn.append(name)
                 print(f"[{len(drawn) + len(failed)}/{len(names)}] {name}: {seconds:.1f} s, "
                       f"{len(png) / 1000:.0f} kB", flush=True)
@@ -119,16 +128,10 @@ def submit(names, jobs):
 
 def write(path, content):
     """Put a file in place whole: written beside it under another name, then moved over it."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, lambda file: file.write(content))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with any_terminal():
+        code = main()
+    sys.exit(code)

@@ -21,7 +21,7 @@ carry the same numbers are those equations.
          12  A step size for each trajectory            batch
          13  Implicit methods                           implicit
          14  Reversible methods                         reversible
-         15  One function for every solve               solve
+         15  One function for every solve               solve, legs
     III. Its derivatives                            gradients/
          16  The tangent system                         tangent
          17  The adjoint system                         adjoint

@@ -6,30 +6,60 @@ the book works with it, or raises a ValueError or TypeError that names the argum
 should have been. All of this happens before any work is done.
 """
 
+import functools
+import inspect
+import numbers
 import operator
 import os
+import reprlib
 import sys
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from .fields.base import VectorField
+from .fields.base import VectorField, array_like
 
 
 # -- numbers and arrays ---------------------------------------------------------------------
 
 
-def as_real_or_complex(name, value):
-    """`value` as a finite floating array: float32, float64 and complex stay, everything else becomes float64."""
+def is_masked(value):
+    """Whether a masked array, or a list of them, lacks a number: NumPy would put there what is under the mask."""
+    if isinstance(value, (list, tuple)):
+        return any(is_masked(part) for part in value if not isinstance(part, (float, int, str)))
+    return isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
+
+
+def as_numbers(name, value):
+    """`value` as an array of numbers that may be infinite or NaN; Fractions become floats, other dtypes stay."""
+    if is_masked(value):
+        raise TypeError(f"{name} must be a plain array, not a masked one, for some of its numbers are not there")
     try:
         array = np.asarray(value)
-        if array.dtype.kind not in "biufc":
-            raise TypeError
-        if array.dtype.kind != "c" and array.dtype != np.float32:
+        if array.dtype.kind == "O" and all(isinstance(number, numbers.Real) for number in array.flat):
             array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be an array of numbers, not {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        array = None
+    if array is None or array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must be an array of numbers, not {reprlib.repr(value)}")
+    return array
+
+
+def as_floats(name, value):
+    """`value` as a floating array: float32, float64, complex64 and complex128 stay, the rest becomes float64."""
+    array = as_numbers(name, value)
+    if array.dtype.kind == "c":
+        return array if array.dtype.itemsize <= 16 else array.astype(np.complex128)
+    if array.dtype == np.float32 or array.dtype == np.float64:
+        return array
+    with np.errstate(all="ignore"):
+        return array.astype(np.float64)
+
+
+def as_real_or_complex(name, value):
+    """`value` as a finite floating array: float32, float64 and complex stay, everything else becomes float64."""
+    array = as_floats(name, value)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, but holds NaN or infinity: {array}")
     return array
@@ -118,12 +148,12 @@ def as_point(f, y0, theta, name="y0"):
     y0, theta = as_real(name, y0), as_real("theta", theta, (as_field(f).n_params,))
     if y0.ndim == 0 or y0.shape[-1] != f.dim:
         raise ValueError(f"{name} must have shape (..., {f.dim}) for this field, not {y0.shape}")
-    return y0, theta
+    return read_only(y0), read_only(theta)
 
 
 def as_states(y, f):
     """`y` as an array (..., d) of states of the field f; whole numbers become float64."""
-    y = np.asarray(y)
+    y = as_numbers("y", y)
     y = y.astype(np.float64) if y.dtype.kind in "biu" else y
     if y.shape[-1:] != (f.dim,):
         raise ValueError(f"y must have shape (..., {f.dim}) for {f!r}, not {y.shape}")
@@ -131,22 +161,70 @@ def as_states(y, f):
 
 
 def as_clock(t, y):
-    """The time t as an array in the precision of the states y, complex if t is."""
-    return np.asarray(t, np.result_type(y, 1j) if np.iscomplexobj(t) else y.dtype)
+    """The time t, a number or of the batch's shape, as an array in the precision of the states y, complex if t is."""
+    t = as_numbers("t", t)
+    if t.shape not in ((), y.shape[:-1]):
+        raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {t.shape}")
+    return t.astype(np.result_type(y, 1j) if t.dtype.kind == "c" else y.dtype)
 
 
 def as_theta(theta, f):
     """`theta` as an array (p,) of parameters of the field f."""
-    if np.shape(theta) != (f.n_params,):
-        raise ValueError(f"theta must have shape ({f.n_params},) for {f!r}, not {np.shape(theta)}")
-    return np.asarray(theta)
+    theta = as_numbers("theta", theta)
+    if theta.shape != (f.n_params,):
+        raise ValueError(f"theta must have shape ({f.n_params},) for {f!r}, not {theta.shape}")
+    return theta
 
 
-def check_point(f, y, theta):
-    """ValueError if y is not (..., d), or theta not (p,), for the field f."""
-    if np.shape(y)[-1:] != (f.dim,) or np.shape(theta) != (f.n_params,):
+def as_arguments(f, y, theta):
+    """y (..., d) and theta (p,) as arrays, where f is evaluated: in a solve they are, and pass at once."""
+    if type(y) is np.ndarray and type(theta) is np.ndarray:
+        if y.shape[-1:] == (f.dim,) and theta.shape == (f.n_params,):
+            return y, theta
+    y, theta = (as_floats(name, x) for name, x in (("y", y), ("theta", theta)))
+    if y.shape[-1:] != (f.dim,) or theta.shape != (f.n_params,):
         raise ValueError(f"y and theta must have shapes (..., {f.dim}) and ({f.n_params},), "
-                         f"not {np.shape(y)} and {np.shape(theta)}")
+                         f"not {y.shape} and {theta.shape}")
+    return y, theta
+
+
+def on_arrays(kind):
+    """A decorator of fields: what a class writes takes lists as well as arrays, and refuses what does not fit."""
+    def at_point(method):
+        return lambda self, t, y, theta: method(self, t, *as_arguments(self, y, theta))
+
+    def vjp(method):
+        def vjp(self, t, y, theta, a):
+            y, theta = as_arguments(self, y, theta)
+            return method(self, t, y, theta, as_factor("a", a, y.shape))
+        return vjp
+
+    def jvp(method):
+        def jvp(self, t, y, theta, w, dtheta):
+            y, theta = as_arguments(self, y, theta)
+            return method(self, t, y, theta, as_factor("w", w, y.shape), as_factor("dtheta", dtheta, theta.shape))
+        return jvp
+
+    def vjp_derivative(method):
+        def vjp_derivative(self, t, y, theta, a, w, dtheta):
+            y, theta = as_arguments(self, y, theta)
+            a, w = as_factor("a", a, y.shape), as_factor("w", w, y.shape)
+            return method(self, t, y, theta, a, w, as_factor("dtheta", dtheta, theta.shape))
+        return vjp_derivative
+
+    points = dict.fromkeys(("__call__", "jacobian", "param_jacobian", "time_derivative", "value_and_vjp"), at_point)
+    for name, wrap in {**points, "vjp": vjp, "jvp": jvp, "vjp_derivative": vjp_derivative}.items():
+        method = vars(kind).get(name, getattr(VectorField, name))
+        if method is not getattr(VectorField, name):
+            setattr(kind, name, functools.wraps(method)(wrap(method)))
+    return kind
+
+
+def as_factor(name, x, shape):
+    """The tangent or cotangent x, that a Jacobian is multiplied with, as an array of this shape."""
+    if type(x) is np.ndarray and x.shape == shape:
+        return x
+    return array_like(name, as_floats(name, x), shape)
 
 
 def as_architecture(widths, names, known):
@@ -183,13 +261,21 @@ def as_velocity(name, f, theta=None):
         raise TypeError(f"{name} must be callable as {name}{arguments}, not {got}")
     if theta is None:
         if hasattr(f, "param_jacobian"):
-            raise TypeError(f"{name} must be callable as {name}(t, y), but it is a VectorField and wants "
-                            "its θ too: hand in theta after t")
+            raise TypeError(f"{name} must be callable as {name}(t, y), but it is a VectorField and wants its θ too: "
+                            f"hand in theta after t, or, where none is taken, lambda t, y: {name}(t, y, theta)")
         return f
     theta = as_real_or_complex("theta", theta)
     if hasattr(f, "n_params"):
         theta = as_theta(theta, f)
+    theta = read_only(theta)
     return lambda t, y: f(t, y, theta)
+
+
+def check_dim(f, theta, shapes):
+    """ValueError if f is a field and y0 no array of its states."""
+    if theta is not None and hasattr(f, "param_jacobian") and (len(shapes) > 1 or shapes[0][-1:] != (f.dim,)):
+        got = shapes[0] if len(shapes) == 1 else f"a tuple of shapes {shapes}"
+        raise ValueError(f"y0 must have shape (..., {f.dim}) for {f!r}, not {got}")
 
 
 def as_parts(y0):
@@ -200,24 +286,50 @@ def as_parts(y0):
     return parts
 
 
+def check_order(velocity, y0, t):
+    """TypeError if the state y0 of two numbers is the span of times of SciPy's solve_ivp(f, (t0, t1), y0)."""
+    if not (isinstance(y0, tuple) and len(y0) == 2 and all(type(part) in (int, float, np.float64) for part in y0)):
+        return
+    message = (f"y0 = {y0!r} and t = {reprlib.repr(t)}: is this SciPy's order, solve_ivp(f, (t0, t1), y0)? Here it is "
+               "solve(f, y0, t). For a state of two numbers write a list, or let f take and return a tuple of two")
+    y, times = tuple(np.array(float(part)) for part in y0), as_real("t", t)
+    try:
+        answer = velocity(float(times.flat[0]), y) if times.size else y
+    except (AttributeError, IndexError, TypeError, ValueError) as error:      # of an f that is made for an array
+        raise TypeError(message) from error
+    returns_y = answer is y and times.size <= 2              # as lambda t, y: y does by accident
+    if not isinstance(answer, tuple) or len(answer) != 2 or returns_y:
+        raise TypeError(message)
+
+
 def check_velocity(values, shapes, dtype, is_tuple):
     """The values of f as arrays, if they have the shapes of the state, and are real for a real state."""
     if is_tuple and not (isinstance(values, tuple) and len(values) == len(shapes)):
         got = f"a tuple of {len(values)}" if isinstance(values, tuple) else type(values).__name__
         raise TypeError(f"f must return a tuple of {len(shapes)} arrays like y0, not {got}")
+    arrays = []
     for part, shape in zip(values, shapes):
-        if part is None or np.shape(part) != shape:
-            got = "None" if part is None else np.shape(part)
-            raise ValueError(f"f must return the shape of y, {shape}, not {got}")
-        if np.iscomplexobj(part) and dtype.kind != "c":
+        if part is None:
+            raise ValueError(f"f must return the shape of y, {shape}, not None")
+        part = as_numbers("what f returns", part)
+        if part.shape != shape:
+            raise ValueError(f"f must return the shape of y, {shape}, not {part.shape}")
+        if part.dtype.kind == "c" and dtype.kind != "c":
             raise TypeError("f returned complex values for a real state; make y0 complex to solve it so")
-    return [np.asarray(part) for part in values]
+        arrays.append(part)
+    return arrays
 
 
-def as_norm_value(value):
-    """What a norm of the reader's returned, as a float: infinite or NaN if the error is."""
-    if np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
+def size_by(norm, error, scale):
+    """norm(error, scale) of the reader's own norm, as a float: infinite or NaN if the error is."""
+    try:
+        value = norm(error, scale)
+    except (TypeError, ValueError) as problem:               # np.linalg.norm, for one, has no place for a scale
+        raise TypeError(f"norm must be callable as norm(error, scale) -> float, but says: {problem}") from problem
+    if is_masked(value) or np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
         raise TypeError(f"norm must return a real number, not {value!r}")
+    if value < 0:
+        raise ValueError(f"norm must return a number that is not negative, not {value!r}: every step would pass")
     return float(value)
 
 
@@ -251,6 +363,8 @@ def as_rows(tableau):
 def as_row(row):
     """A row of a table as a tuple: fractions if they are exact, floats if they are not."""
     try:
+        if is_masked(row):
+            raise TypeError
         entries = row.split() if isinstance(row, str) else row
         return tuple(float(x) if isinstance(x, float) else Fraction(x) for x in entries)
     except (TypeError, ValueError, ZeroDivisionError):
@@ -265,12 +379,95 @@ def as_times_between(first, last, t):
     return times
 
 
+def as_stops(tstops, f):
+    """The times `tstops` and those at which the field f itself says that it jumps, (m,), in any order."""
+    stops = as_real("tstops", () if tstops is None else tstops).astype(np.float64)
+    if stops.ndim != 1:
+        raise ValueError(f"tstops must be a list of times, of one axis, not of shape {stops.shape}")
+    return np.concatenate([stops, getattr(f, "tstops", ())])
+
+
 def as_rows_velocity(f):
-    """f(t, y) of times (m,) and states (m, d), its values checked and copied."""
+    """f(t, y) of times (m,) and states (m, d), which it may not write into; its values checked and copied."""
     def velocity(t, y):
-        value, = check_velocity((f(t, y),), [y.shape], y.dtype, False)
+        value, = check_velocity((f(read_only(t), read_only(y)),), [y.shape], y.dtype, False)
         return np.array(value, y.dtype)
     return velocity
+
+
+def check_rows_velocity(f, t, y, end):
+    """ValueError if f does not answer a batch y (B, d), a time (B,) for each, as it answers each row alone.
+
+    At t all times are equal, so the rows are asked at times between t and the end of the solve.
+    """
+    def call(t, y, theta):
+        return f(np.reshape(t, (-1,)), y.reshape(-1, y.shape[-1])).reshape(y.shape)
+
+    with np.errstate(all="ignore"):
+        at_once("f", call, t + (end - t) * np.linspace(0.0, 0.61, len(t)), y, None, y.shape[1:])
+
+
+# -- calls for many states at once ----------------------------------------------------------
+
+
+def read_only(x):
+    """A view of the array x that nobody can write into."""
+    view = x.view()
+    view.flags.writeable = False
+    return view
+
+
+def at_once(name, call, t, y, theta, shape, *more):
+    """call(t, y, theta, *more) for many states (*lead, *shape) at times t; ValueError if it does not take them so.
+
+    The answer for the last of them is compared with that for this state alone. If a clock of this shape could be
+    spread over the components of a state unseen, the first is compared too. A vjp's sum is that of these two.
+    """
+    states, lead = [read_only(x) for x in (y, *more)], t.shape[:t.ndim - len(shape) + 1]
+    rule = (f"{name} must answer several states at once, each at its own time, as it answers each alone (write "
+            f"t[..., None] beside y, y[..., 0] for y[0], axis=-1 in a sum): for t {t.shape} and y {y.shape}")
+    both = t.shape[-1:] == shape[-1:] or name == "vjp"
+    ends = [*dict.fromkeys([tuple(n - 1 for n in lead), *[(0,) * len(lead)] * both])] if t.size else []
+
+    def alone(factor=1.0):
+        ones = [(float(t[i].flat[0]) * factor, [x[i] * factor for x in states]) for i in ends]
+        return [as_arrays(call(time, one[0], theta, *one[1:])) for time, one in ones]
+
+    right_ones = alone()
+    try:
+        answer = call(t, states[0], theta, *states[1:])
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{rule} it raised {type(error).__name__}: {error}") from error
+    got = as_arrays(answer)
+    for i, right in zip(ends, right_ones):
+        if got[0].shape != lead + right[0].shape:
+            raise ValueError(f"{rule} the answer must have shape {lead + right[0].shape}, not {got[0].shape}")
+        check_alike(rule, got[0][i], right[0], lambda: alone(1.0 + 1e5 * precision(right[0]))[ends.index(i)][0])
+    if name == "vjp" and ends:
+        t_2, y_2, a_2 = (np.stack([x[i] for i in ends]) for x in (t, *states))
+        check_alike(rule, call(t_2, y_2, theta, a_2)[1], sum(right[1] for right in right_ones),
+                    lambda: sum(right[1] for right in alone(1.0 + 1e5 * precision(a_2))))
+    return answer
+
+
+def check_alike(rule, got, right, moved):
+    """ValueError if `got` is not `right`. How much rounding can do is seen from moved(), where all is a little off."""
+    difference = np.abs(got - right).max(initial=0.0)
+    if difference <= np.sqrt(precision(right)) * np.abs(right).max(initial=0.0) or np.array_equal(got, right, True):
+        return
+    if not difference <= np.abs(moved() - right).max():
+        i = np.unravel_index(np.argmax(np.nan_to_num(np.abs(got - right), nan=np.inf)), right.shape)
+        raise ValueError(f"{rule} an entry of the answer is {got[i]:.6g}, and alone {right[i]:.6g}")
+
+
+def precision(x):
+    """The unit of rounding of the numbers in x."""
+    return np.finfo(np.result_type(x, np.float32)).eps
+
+
+def as_arrays(answer):
+    """An answer as a list of new arrays: of a vjp two."""
+    return [np.array(part) for part in (answer if isinstance(answer, tuple) else (answer,))]
 
 
 # -- the keywords of a solve ----------------------------------------------------------------
@@ -278,10 +475,26 @@ def as_rows_velocity(f):
 
 def as_options(kind, keywords):
     """The keywords of `solve` as a record of this kind, or a TypeError with the list of those that there are."""
-    for name in keywords:
-        if name not in kind._fields:
-            raise TypeError(f"unknown keyword {name!r}; known: {', '.join(kind._fields)}")
+    check_keywords(keywords, kind._fields)
     return kind(**keywords)
+
+
+def with_keywords_of(kind):
+    """For a function(..., **options): `help` shows the fields of this record, with their defaults, for options."""
+    def with_keywords(function):
+        signature, keyword = inspect.signature(function), inspect.Parameter.KEYWORD_ONLY
+        own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
+        more = [inspect.Parameter(name, keyword, default=default) for name, default in kind._field_defaults.items()]
+        function.__signature__ = signature.replace(parameters=own + more)
+        return function
+    return with_keywords
+
+
+def check_keywords(keywords, known):
+    """TypeError if one of these is no keyword of `solve`."""
+    for name in keywords:
+        if name not in known:
+            raise TypeError(f"unknown keyword {name!r}; known: {', '.join(known)}")
 
 
 def check_options(options, y, is_adaptive):
@@ -302,6 +515,15 @@ def check_options(options, y, is_adaptive):
             raise ValueError("first_step is for adaptive methods; give step_size to one of fixed steps")
         first_step = as_positive("first_step", first_step)
     return options._replace(rtol=rtol, atol=atol, max_steps=max_steps, step_size=step_size, first_step=first_step)
+
+
+def check_precision(options, y, method, is_adaptive):
+    """ValueError if an implicit method could not tell errors as small as rtol and atol from the rounding of y."""
+    size, least = np.abs(y).max(), 1e3 * np.finfo(y.dtype).eps
+    is_implicit = is_adaptive and not method.is_explicit
+    if is_implicit and y.real.dtype == np.float32 and options.rtol < least and not options.atol >= least * size > 0:
+        raise ValueError(f"rtol must be at least {least:.1e} for {method.name} and a {y.dtype} y0, not {options.rtol}: "
+                         "smaller errors drown in its rounding; or hand in y0 as float64")
 
 
 def check_reversible(method, is_tableau, coupling):
@@ -341,7 +563,7 @@ def as_jacobian(jacobian, f, y0, theta, problem, tableau):
 
     def flat_jacobian(t, y):
         stats.n_jac += 1
-        f_y = np.array(jacobian(t, y.reshape(shape)))
+        f_y = np.array(as_numbers("what jacobian returns", jacobian(t, y.reshape(shape))))
         if f_y.shape != expected:
             raise ValueError(f"jacobian must return shape {expected}, not {f_y.shape}")
         if np.iscomplexobj(f_y) and problem.y.dtype.kind != "c":
@@ -363,17 +585,35 @@ def as_progress(progress, t):
     return lambda reached: show(float(np.min(np.abs(reached - t[0]))) / abs(t[-1] - t[0]))
 
 
+def is_terminal(stream):
+    """Whether a stream is one; without a console Python has none."""
+    return stream is not None and stream.isatty()
+
+
+def in_letters_of(stream, text):
+    """The text, spelt with the letters that the stream has, as far as it can be."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        return text.replace("θ", "theta").replace("Δ", "d").encode(encoding, "replace").decode(encoding)
+
+
 def line_on_stderr(fraction):
     """Draw the fraction over the last one, if stderr is a terminal."""
-    if sys.stderr.isatty():
+    if is_terminal(sys.stderr):
         print(f"\rsolving: {fraction:6.1%}", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)
 
 
 # -- derivatives of a solve -----------------------------------------------------------------
 
 
-def check_pushforward(method, solver):
-    """ValueError if y and its tangent cannot be solved as one state by this method."""
+def check_pushforward(method, solver, keywords, w0):
+    """ValueError or TypeError if y and its tangent cannot be solved as one state by this method and keywords."""
+    check_keywords(solver, keywords)
+    if not w0.all():
+        check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one")
     if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
         raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "
                          f"with joint steps; got {method.name!r}")
@@ -409,7 +649,8 @@ def as_loss_value(answer, expected):
 
 def check_route(gradient, routes, method, is_tableau, solver, backward, keywords, find_method):
     """The options of the backward solve, {} if there is none; ValueError if no such way leads back through this method."""
-    if gradient not in routes:
+    check_keywords(solver, keywords)
+    if not isinstance(gradient, str) or gradient not in routes:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(routes)}")
     if is_tableau and not method.is_explicit:
         raise ValueError(f"there are no gradients through {method.name}: "
@@ -428,7 +669,17 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
     if not solves_backwards:
         return {}
     own = {name: value for name, value in solver.items() if name not in ("method", "norm", "first_step", "progress")}
-    return own | {"method": method} | (backward or {})
+    back = own | {"method": method} | (backward or {})
+    check_absolute(back, find_method(back["method"]), f"gradient={gradient!r}, whose backward solve begins with b = 0",
+                   "backward=dict(atol=1e-9)")
+    return back
+
+
+def check_absolute(solver, method, what, remedy):
+    """ValueError if atol is 0 in an adaptive solve of a state with a part of the package's own that begins at 0."""
+    is_adaptive = getattr(method, "b_hat", None) is not None and solver.get("step_size") is None
+    if is_adaptive and np.ndim(solver.get("atol", 1)) == 0 and solver.get("atol", 1) == 0:
+        raise ValueError(f"atol must be positive for {what}: give {remedy}")
 
 
 def check_backward(backward, gradient, solves_backwards, method, keywords, find_method):
@@ -447,7 +698,10 @@ def check_backward(backward, gradient, solves_backwards, method, keywords, find_
                          f"reversible methods with joint steps, not {got}")
 
 
-def check_second(method, is_tableau, solver):
+def check_second(method, is_tableau, solver, keywords):
+    check_keywords(solver, keywords)
+    if solver.get("tstops") is not None:
+        raise ValueError("hessian_vector_product takes no tstops: call it for each of the legs between them")
     if not is_tableau or not method.is_explicit or solver.get("per_trajectory"):
         raise ValueError("hessian_vector_product takes an explicit Runge–Kutta method with joint steps, "
                          f"not {method.name!r}")
@@ -543,6 +797,8 @@ def check_data(data, batch_size, seed):
         if batch_size is not None:
             raise ValueError(f"batch_size = {batch_size} is for data in arrays")
         return
+    if is_masked(data):
+        raise TypeError("data must be plain arrays, not masked ones: leave out rows whose numbers are not there")
     arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
     if not arrays or min(array.ndim for array in arrays) == 0:
         raise TypeError(f"data must be an array, a tuple of arrays or data(rng), not {data!r}")
@@ -556,10 +812,31 @@ def check_data(data, batch_size, seed):
             raise ValueError(f"data must be finite, but holds NaN or infinity in rows {rows}")
 
 
-def as_loss(what, value):
-    """A loss as a float; TypeError if it is no number, ArithmeticError if it is infinite or NaN."""
-    if np.shape(value) or np.asarray(value).dtype.kind not in "biuf":
-        raise TypeError(f"{what} must be a number, not {type(value).__name__} {np.shape(value)}")
+def as_read_only(value):
+    """Arrays, or a tuple with some, that cannot be written into, because the fit needs them as they are."""
+    if isinstance(value, tuple):
+        parts = [as_read_only(part) for part in value]
+        return type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)
+    return read_only(value) if isinstance(value, np.ndarray) else value
+
+
+def called(name, function, *arguments):
+    """function(*arguments), which cannot write into them; ValueError that names it if it tries."""
+    try:
+        return function(*as_read_only(arguments))
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise ValueError(f"{name} must not change what it is given in place, for the fit still needs it: "
+                         "theta = theta - step makes a new array, and theta.copy() one to write into") from error
+
+
+def as_loss(what, value, by=None):
+    """A loss as a float; TypeError if it is no number, ArithmeticError if it is infinite or NaN. `by` returned it."""
+    is_number = not isinstance(value, (tuple, list)) and not is_masked(value) and not np.shape(value)
+    if not is_number or np.asarray(value).dtype.kind not in "biuf":
+        got = f"a tuple of {len(value)}" if isinstance(value, tuple) else f"{type(value).__name__} {np.shape(value)}"
+        raise TypeError(f"{what}{f', what {by} returns,' if by else ''} must be a number, not {got}")
     if not np.isfinite(float(value)):
         raise ArithmeticError(f"{what} is {value}")
     return float(value)
@@ -574,13 +851,39 @@ def as_loss_and_gradient(answer, theta):
 def as_theta_and_state(answer, theta):
     """What an optimiser returned at theta (p,): the θ after its step (p,), and its state."""
     new, state = as_pair("optimiser", "the new θ and its state", answer)
-    return as_real("the θ after a step", new, theta.shape), state
+    return as_real("the θ after a step", new, theta.shape).astype(np.float64), state
 
 
 def check_divergence(loss, first, factor):
     """ArithmeticError if a loss is more than so many times 1 + |the first one|."""
     if loss > factor * (1 + abs(first)):
         raise ArithmeticError(f"the loss diverges: it is {loss:.3g} and was {first:.3g} at first")
+
+
+def check_fit(fit, n_params=None):
+    """ValueError or TypeError if a part of a `Fit` is none, or if two of them contradict each other."""
+    theta = as_real("theta", fit.theta, None if n_params is None else (n_params,))
+    last = as_real("last", fit.last, theta.shape)
+    for name in ("steps", "best_step"):
+        n = getattr(fit, name)
+        if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 0:
+            raise ValueError(f"{name} must be a number of steps, not {n!r}")
+    if fit.best_step > fit.steps:
+        raise ValueError(f"best_step = {fit.best_step} is after the last of {fit.steps} steps")
+    if fit.best_step == fit.steps and not np.array_equal(theta, last):
+        raise ValueError(f"theta, found after best_step = {fit.best_step} of {fit.steps} steps, must be last")
+    for name, column in fit.history._asdict().items():
+        column = as_numbers(f"history.{name}", column)
+        if column.shape != (fit.steps,) or column.dtype.kind == "c":
+            raise ValueError(f"history.{name} must be a real number for each of {fit.steps} steps, "
+                             f"not {column.dtype} {column.shape}")
+    for name in ("loss", "average"):
+        number = getattr(fit, name)
+        if not isinstance(number, numbers.Real) or number != number:
+            raise ValueError(f"{name} must be a number, not {number!r}")
+    for name in ("stopped", "optimiser"):
+        if not isinstance(getattr(fit, name), str):
+            raise TypeError(f"{name} must be a str, not {getattr(fit, name)!r}")
 
 
 def as_owner(field):
@@ -604,6 +907,8 @@ def as_path(path):
 
 def as_labels(labels, shape):
     """The labels as an array, if they are classes of the rows of logits of this shape (B, K)."""
+    if is_masked(labels):
+        raise TypeError("labels must be a plain array, not a masked one, for some of its numbers are not there")
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu" or len(shape) != 2 or labels.shape != shape[:1] or not labels.size:
         raise ValueError(f"labels must be a whole number for each row of z {shape}, not {labels.dtype} {labels.shape}")
@@ -642,7 +947,7 @@ def as_noise_shape(n_probes, shape):
     return as_count("n_probes", n_probes), *(as_count("each of shape", n) for n in shape)
 
 
-def as_flow_point(f, y, theta, noise, solver):
+def as_flow_point(f, y, theta, noise, solver, find_method):
     """y and theta as arrays that fit the field f, if noise and the keywords of the solve fit y."""
     if noise is not None:
         noise = as_noise(noise, as_field(f).dim)
@@ -650,6 +955,8 @@ def as_flow_point(f, y, theta, noise, solver):
     if noise is not None and noise.shape[1:] != y.shape:
         raise ValueError(f"noise must have shape (K, *y.shape), here (K, {', '.join(map(str, y.shape))}), "
                          f"not {noise.shape}")
+    method = solver.get("method", "dopri5")
+    check_absolute(solver, find_method(method), "a log density, which begins at 0", "a small one")
     if noise is not None and solver.get("per_trajectory"):
         raise ValueError("noise needs joint steps, not per_trajectory: each row of it belongs to a row of y")
     return y, theta
@@ -669,7 +976,7 @@ def check_no_base(solver):
 
 def as_base_value(log_p, shape):
     """What a base density returned, if it is a number for each point."""
-    log_p = np.asarray(log_p)
+    log_p = as_numbers("base(z)", log_p)
     if log_p.shape != shape:
         raise ValueError(f"base(z) must have shape {shape}, not {log_p.shape}")
     if np.isnan(log_p).any():

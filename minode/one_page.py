@@ -89,19 +89,19 @@ def adjoint_rhs(t, state, theta):
 def discrete_gradient(ys, t, theta, dL_dys):
     """The exact dL/dy0 and dL/dθ for the states ys of `odeint_rk4` (in general: chapter 18).
 
-    The cotangent of k_i has a term for each use of k_i; vjp turns it into those of Y_i and θ."""
+    The cotangent of k_i has a term for each use of k_i; vjp gives that of Y_i and what is added to b."""
     a, b = dL_dys[-1], np.zeros_like(theta)
     for n in reversed(range(len(t) - 1)):
         y, t0, h = ys[n], t[n], t[n + 1] - t[n]
-        Y2 = y + h / 2 * f(t0, y, theta)                                     # the stages once more
+        Y2 = y + h / 2 * f(t0, y, theta)                                       # the stages once more
         Y3 = y + h / 2 * f(t0 + h / 2, Y2, theta)
         Y4 = y + h * f(t0 + h / 2, Y3, theta)
-        Y4_bar, b4 = vjp(t0 + h, Y4, theta, h / 6 * a)                       # k4: in the mean
-        Y3_bar, b3 = vjp(t0 + h / 2, Y3, theta, h / 3 * a + h * Y4_bar)      # k3: also in Y4
-        Y2_bar, b2 = vjp(t0 + h / 2, Y2, theta, h / 3 * a + h / 2 * Y3_bar)  # k2: also in Y3
-        Y1_bar, b1 = vjp(t0, y, theta, h / 6 * a + h / 2 * Y2_bar)           # k1: also in Y2
-        a = a + Y1_bar + Y2_bar + Y3_bar + Y4_bar + dL_dys[n]                # y: in all, and in L
-        b = b + b1 + b2 + b3 + b4
+        Y4_bar, add4 = vjp(t0 + h, Y4, theta, h / 6 * a)                       # k4: in the mean
+        Y3_bar, add3 = vjp(t0 + h / 2, Y3, theta, h / 3 * a + h * Y4_bar)      # k3: also in Y4
+        Y2_bar, add2 = vjp(t0 + h / 2, Y2, theta, h / 3 * a + h / 2 * Y3_bar)  # k2: also in Y3
+        Y1_bar, add1 = vjp(t0, y, theta, h / 6 * a + h / 2 * Y2_bar)           # k1: also in Y2
+        a = a + Y1_bar + Y2_bar + Y3_bar + Y4_bar + dL_dys[n]                  # y: in all, and in L
+        b = b + add1 + add2 + add3 + add4                                      # θ: in all four k
     return a, b
 
 def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):

@@ -20,12 +20,14 @@ from tests.book import ROOT
 
 ALL_CONTROLS = "the negative controls"
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
+TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density"))        # they train the same
+CLAIMED = set()            # what this process has claimed
 AHEAD = {}                 # the second process and the folder of what it has computed, while there is one
 
 
 def result(name):
     """compute() of a figure, or what pytest said of the negative controls."""
-    if not AHEAD or claim(AHEAD["folder"], name):
+    if not AHEAD or name in CLAIMED or claim(AHEAD["folder"], name):
         return compute(name)
     done = AHEAD["folder"] / f"{name}.pickle"
     while not done.exists() and AHEAD["process"].is_alive():
@@ -46,11 +48,13 @@ def planting(*arguments):
 
 
 def claim(folder, name):
-    """Whether this process is the first to want it."""
+    """Whether this process is the first to want it, or what goes together with it."""
+    group = next((names for names in TOGETHER if name in names), (name,))
     try:
-        (folder / f"{name}.claimed").touch(exist_ok=False)
+        (folder / f"{group[0]}.claimed").touch(exist_ok=False)
     except FileExistsError:
         return False
+    CLAIMED.update(group)
     return True
 
 
@@ -58,17 +62,21 @@ def work_ahead(names, folder):
     """Compute what nobody has claimed, and leave it in the folder, each file whole."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))                  # and end a pytest that is running
     for name in names:
-        if claim(folder, name):
+        if name in CLAIMED or claim(folder, name):
             part = folder / f"{name}.part"
             part.write_bytes(pickle.dumps(compute(name)))
             part.rename(folder / f"{name}.pickle")
 
 
 def slow_figures():
-    """The names of the slow figures, slowest first."""
+    """The names of the slow figures, slowest first, and each with what goes together with it."""
     seconds = {name: module.SECONDS for name, module in discover().items()
                if module.SECONDS >= SLOW and not getattr(module, "ON_REQUEST", False)}
-    return sorted(seconds, key=seconds.get, reverse=True)
+    names = sorted(seconds, key=seconds.get, reverse=True)
+
+    def place(name):
+        return min(names.index(other) for group in (*TOGETHER, (name,)) if name in group for other in group)
+    return sorted(names, key=place)
 
 
 def start_ahead(names):

@@ -10,6 +10,7 @@ import io
 import math
 import re
 import tokenize
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,14 +52,17 @@ class Source:
         self.is_outside = self.docstring.startswith("Appendix. ")
         self.defines = DEFINITION.findall(self.docstring)
 
+    @cache
     def code_numbers(self):
-        """(line, number) for every number in a comment that ends a line of code."""
+        """[(line, number)] for every number in a comment that ends a line of code."""
+        found = []
         for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
             if token.type == tokenize.COMMENT and CODE_COMMENT.match(token.string):
                 assert token.line[:token.start[1]].strip(), f"{self.name}:{token.start[0]}: a number, no code"
-                for number in re.findall(NUMBER, token.string):
-                    yield token.start[0], number
+                found += [(token.start[0], number) for number in re.findall(NUMBER, token.string)]
+        return found
 
+    @cache
     def numbered_statements(self):
         """The statements (`Numbered`) that carry a number on one of their lines, in the order of the text."""
         statements = [node for node in ast.walk(self.tree) if isinstance(node, ast.stmt)]
@@ -102,7 +106,8 @@ class Source:
     def marked_numbers(self):
         """(line, number) for every argument of a pytest.mark.eq(...)."""
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.eq":
+            called = node.func if isinstance(node, ast.Call) else None
+            if getattr(called, "attr", "") == "eq" and ast.unparse(called) == "pytest.mark.eq":
                 yield from ((node.lineno, ast.literal_eval(argument)) for argument in node.args)
 
     def imports(self):
@@ -117,6 +122,7 @@ class Source:
                 yield from ((node.lineno, module, alias.name) for alias in node.names)
 
 
+@cache
 def sources(folder):
     return [Source(path) for path in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -132,6 +138,7 @@ def in_order(numbers):
 
 
 BOOK = sources("minode")
+BY_NAME = {source.name: source for source in BOOK}
 CHAPTERS = {source.chapter: source for source in BOOK if source.chapter is not None}
 DEFINED = {number: source for source in BOOK for number in source.defines}
 

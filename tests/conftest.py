@@ -1,5 +1,6 @@
 """`--eq 8.2` runs one equation's tests; hypothesis is deterministic unless asked to be thorough."""
 
+import gc
 import os
 
 import hypothesis
@@ -28,6 +29,14 @@ def pytest_collection_finish(session):
     if draws_all and not config.pluginmanager.hasplugin("tests.controls") and not config.option.collectonly:
         plants_all = any("test_every_negative_control_is_seen" in node for node in nodes)
         config.add_cleanup(start_ahead([ALL_CONTROLS] * plants_all + slow_figures()))
+
+
+@pytest.fixture
+def young():
+    """A garbage collection looks at what the test has made alone, not at 5,000 tests and all they import."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -31,6 +31,7 @@ from typing import NamedTuple
 import hypothesis
 import numpy as np
 import pytest
+from _pytest.config import apply_warning_filters
 from _pytest.runner import runtestprotocol
 
 PATIENCE = 60.0                 # seconds a single test may take before the mistake counts as seen
@@ -262,10 +263,11 @@ def first_to_fail(session, mistake, items, spent):
 
 
 def fails(session, item):
-    """Whether one test fails, as pytest runs it: fixtures, capture, warnings as errors."""
+    """Whether one test fails, as pytest runs it: fixtures, capture, those warnings as errors that setup.cfg names."""
     try:
         with warnings.catch_warnings(), patience():
-            warnings.simplefilter("error")
+            warnings.simplefilter("ignore")
+            apply_warning_filters(session.config.getini("filterwarnings"), [])
             for found_later in (ResourceWarning, pytest.PytestUnraisableExceptionWarning):
                 warnings.simplefilter("ignore", found_later)       # by the garbage collector, in any test
             return any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))

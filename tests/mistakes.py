@@ -9,7 +9,7 @@ only those of one equation.
 
 import pytest
 
-from tests.book import ROOT, Source
+from tests.book import BY_NAME
 from tests.controls import Mistake
 
 BASE, PHYSICS, ACTIVATIONS, MLP = (f"fields/{name}.py" for name in ("base", "physics", "activations", "mlp"))
@@ -233,20 +233,20 @@ CONTROLS = {
              (DISCRETE, "return a + Y_bar", "return Y_bar", "a forgotten"),
              (DISCRETE, "I + Y_bar", "Y_bar", "a forgotten in all steps at once")],
     "18.4": [(DISCRETE, "b + k_bar_f_theta", "k_bar_f_theta", "the last stage alone"),
-             (DISCRETE, "b + f.vjp", "f.vjp", "what came from later steps forgotten"),
-             (DISCRETE, "f.vjp(T, Y, theta, k_bar", "f.vjp(T, Y, theta, 0 * k_bar + a_next.mean()", "a for k̄_i")],
+             (DISCRETE, "b + sum_k_bar", "sum_k_bar", "what came from later steps forgotten"),
+             (DISCRETE, "shape, k_bar)", "shape, 0 * k_bar + a_next.mean())", "a for k̄_i")],
     "18.5": [(DISCRETE, "k_bar + h * inside[i]", "k_bar", "what goes to the stages forgotten"),
              (DISCRETE, "at_ends.get(end, 0.0) + g", "at_ends.get(end, 0.0) + g * (not is_inside)",
               "what goes to y_n forgotten"),
              (DISCRETE, "weights_at(table, sigma)", "(0 * sigma + weights_at(table, 1.0))",
               "an output inside a step taken for its end"),
-             (DISCRETE, "h[n, 0] * rows[i]", "rows[i]", "h forgotten in all steps at once"),
+             (DISCRETE, "h[n, 0] * add[i]", "add[i]", "h forgotten in all steps at once"),
              (DISCRETE, "ends[inside] += g[ids[inside]]", "ends[inside] += 0.0", "what goes to y_n forgotten in a batch"),
              (DISCRETE, ":, None] * g[ids[inside]]", ":, None] * g[inside.nonzero()[0]]",
               "the cotangents of other trajectories")],
     "18.6": [(DISCRETE, " + added[n]", "", "what the outputs add forgotten"),
-             (DISCRETE, "a @ M[n]", "a @ M[0]", "the derivative of the first step for each"),
-             (DISCRETE, "a @ M[n]", "a @ M[n].swapaxes(-1, -2)", "the transpose of the derivative of a step")],
+             (DISCRETE, "a @ dy_next_dy[n]", "a @ dy_next_dy[0]", "the derivative of the first step for each"),
+             (DISCRETE, "a @ dy_next_dy[n]", "a @ dy_next_dy[n].swapaxes(-1, -2)", "the transpose of the derivative of a step")],
     "19.1": [(MEMORY, "self.states[::2]", "self.states[1::2]", "the wrong half dropped"),
              (MEMORY, "2 * self.spacing, self.states[", "3 * self.spacing, self.states[",
               "a spacing that is not theirs"),
@@ -309,15 +309,16 @@ CONTROLS = {
     "23.2": [(OPTIMISERS, "(1 - beta1) * gradient", "gradient", "a sum of the gradients for their mean"),
              (OPTIMISERS, "(1 - beta2) * gradient**2", "(1 - beta1) * gradient**2", "β₁ for β₂"),
              (OPTIMISERS, "beta2 * v", "beta2 * v**2", "the square of what is squares already")],
-    "23.3": [(OPTIMISERS, "m / (1 - beta1**(k + 1))", "m", "m̂ = m"),
-             (OPTIMISERS, "v / (1 - beta2**(k + 1))", "v", "v̂ = v"),
-             (OPTIMISERS, "v / (1 - beta2**(k + 1))", "v / (1 - beta2)**(k + 1)", "(1 − β)^k for 1 − β^k")],
+    "23.3": [(OPTIMISERS, "m / one_minus_power(beta1, k + 1)", "m", "m̂ = m"),
+             (OPTIMISERS, "v / one_minus_power(beta2, k + 1)", "v", "v̂ = v"),
+             (OPTIMISERS, "-math.expm1(n * math.log(beta))", "(1 - beta)**n", "(1 − β)^k for 1 − β^k"),
+             (OPTIMISERS, "-math.expm1(n * math.log(beta))", "1 - beta**n", "digits lost near β = 1")],
     "23.4": [(OPTIMISERS, "(np.sqrt(v_hat) + epsilon)", "np.sqrt(v_hat + epsilon)", "ε under the root"),
              (OPTIMISERS, "theta - learning_rate", "theta + learning_rate", "uphill")],
     "23.5": [(OPTIMISERS, "max_norm / norm", "max_norm / norm**2", "too short"),
              (OPTIMISERS, "if norm > max_norm", "if norm < max_norm", "the short ones clipped")],
     "23.6": [(OPTIMISERS, "(step + 1) / warm_up", "step / warm_up", "a first step of no length"),
-             (OPTIMISERS, "math.pi * step / n_steps", "2 * math.pi * step / n_steps", "down and up again"),
+             (OPTIMISERS, "math.pi / 2 *", "math.pi *", "up and down again"),
              (OPTIMISERS, "rate * rise", "rate", "no rise")],
     "23.7": [(OPTIMISERS, "step // every", "step / every", "a ramp for steps")],
     "24.1": [(FIT, "[seed, e]", "[seed, 0]", "one order for all epochs"),
@@ -340,11 +341,12 @@ CONTROLS = {
              (CLASSIFY, "np.mean(log_p[np.arange(B), right])", "np.sum(log_p[np.arange(B), right])",
               "the sum for the mean"),
              (CLASSIFY, "z - log_sum_exp(z)", "z", "the sum of all classes forgotten")],
-    "25.3": [(CLASSIFY, "z.real.max(axis=-1, keepdims=True)", "0.0 * z.real.max(axis=-1, keepdims=True)",
+    "25.3": [(CLASSIFY, "np.take_along_axis(z.real, m, axis=-1)", "0.0 * np.take_along_axis(z.real, m, axis=-1)",
               "the largest left in"),
-             (CLASSIFY, "M + np.log(", "np.log(", "M not put back")],
-    "25.4": [(CLASSIFY, "(np.exp(log_p) - is_right)", "(np.exp(log_p) + is_right)", "a sign"),
-             (CLASSIFY, "(np.exp(log_p) - is_right) / B", "(np.exp(log_p) - is_right)", "the sum for the mean")],
+             (CLASSIFY, "M + np.log1p(", "np.log1p(", "M not put back")],
+    "25.4": [(CLASSIFY, "np.expm1(log_p), ", "1 - np.exp(log_p), ", "a sign"),
+             (CLASSIFY, "np.expm1(log_p), ", "np.exp(log_p) - 1, ", "digits lost near p = 1"),
+             (CLASSIFY, " / B  ", "  ", "the sum for the mean")],
     "25.5": [(CLASSIFY, "rows_a.T @ rows_y", "rows_a[:1].T @ rows_y[:1]", "the first of the batch alone"),
              (CLASSIFY, "rows_a.sum(axis=0)", "rows_a.mean(axis=0)", "the mean over the batch for the sum"),
              (CLASSIFY, "to_b = a @ W,", "to_b = a @ np.abs(W),", "signs lost"),
@@ -393,8 +395,10 @@ CONTROLS = {
              (DIFFUSION, "+ laplacian_p", "+ 0.5 * laplacian_p", "half the diffusion")],
     "27.3": [(DIFFUSION, "self.drift(t, y) - self", "self.drift(t, y) + self", "the sign of the score"),
              (DIFFUSION, "self.drift(t, y) - self.score", "self.drift(t, y) - 0.5 * self.score", "half the score")],
-    "27.4": [(DIFFUSION, "-m, 2 - 2 * v", "-m, 2 - v", "the variance of half the drift"),
-             (DIFFUSION, "-m, 2", "m, 2", "means that run away")],
+    "27.4": [(DIFFUSION, "-np.expm1(2 * log_s)", "-np.expm1(log_s)", "s for s²"),
+             (DIFFUSION, "-m, 2", "m, 2", "means that run away"),
+             (DIFFUSION, "-np.expm1(2 * log_s)", "(np.exp(2 * t) - np.exp(2 * t) * (1 - np.exp(-2 * t) * (1 - np.exp(2 * log_s))))",
+              "digits lost at the end")],
     "27.5": [(DIFFUSION, "- np.expm1(-2 * t)", "- np.expm1(-t)", "e⁻ᵗ for e⁻²ᵗ"),
              (DIFFUSION, "- np.expm1(-2 * t)", "+ 1 - np.exp(-2 * t)", "digits lost at the start"),
              (DIFFUSION, "np.exp(-t)[..., None] * mu", "mu", "means that stay"),
@@ -430,10 +434,10 @@ CONTROLS = {
 
 def controls(table=CONTROLS):
     """A table as a list of `Mistake`s; UsageError names the rows whose fragment is not there just once."""
-    read, planted, wrong = {}, [], []
+    planted, wrong = [], []
     for number, rows in table.items():
         for module, fragment, replacement, what in rows:
-            source = read.setdefault(module, Source(ROOT / "minode" / module))
+            source = BY_NAME[f"minode/{module}"]
             lines = source.text.splitlines(keepends=True)
             places = [line for s in source.numbered_statements() if number in s.numbers
                       for line in s.lines for _ in range(lines[line - 1].count(fragment))]

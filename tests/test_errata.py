@@ -152,7 +152,7 @@ def test_erratum_7_the_times_have_gradients_too_and_a_at_t0_is_read_before_the_l
     assert abs(added_too_early - moved[0]) > CLEARLY * abs(moved[0])
 
 
-def test_erratum_8_the_model_runs_and_a_kink_crossed_costs_the_order():
+def test_erratum_8a_the_model_runs_and_a_kink_crossed_costs_the_order():
     def order(activation):
         f, theta = MLP([2, 1, 1], [activation, "identity"]), np.array([-1.0, 0.5, 0.3, 1.0, 0.5])
 
@@ -166,6 +166,21 @@ def test_erratum_8_the_model_runs_and_a_kink_crossed_costs_the_order():
     assert order("leaky_relu") < 3 and abs(order("softplus") - 4) < SLOPE
     model = MLP([4, 5, 3], ["leaky_relu", "tanh"])
     assert model(0.5, np.ones((7, 3)), model.init(np.random.default_rng(0))).shape == (7, 3)
+
+
+def test_erratum_8b_the_order_is_kept_where_a_step_ends_on_the_kink():
+    f, theta, y0, T = MLP([1, 1, 1], ["leaky_relu", "identity"]), np.array([1.0, -1.0, 1.0, 1.0]), 0.2, 2.0
+    kink = -np.log1p(0.01 * (y0 - 1)) / 0.01             # y' = 1 + (y − 1)/100 up to y = 1, and then y' = y
+    exact = np.exp(T - kink)
+
+    def order(times):
+        def mean_error(n):
+            return np.mean([abs(odeint(f, [y0], times(m), theta, method="rk4")[-1, 0] - exact)
+                            for m in range(n, n + n // 4)])
+        return np.log(mean_error(64) / mean_error(256)) / np.log(4)
+    across = order(lambda n: np.linspace(0.0, T, n + 1))
+    ends_on_it = order(lambda n: np.concatenate([np.linspace(0.0, kink, n + 1), np.linspace(kink, T, n + 1)[1:]]))
+    assert abs(across - 2) < SLOPE and abs(ends_on_it - 4) < SLOPE
 
 
 def test_erratum_9_the_flow_has_an_invertible_derivative_and_carries_a_back_by_it():

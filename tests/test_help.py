@@ -1,6 +1,8 @@
 """`help` of every public name is a page to learn from, and a wrong argument is told so in words."""
 
 import inspect
+import io
+import os
 import pydoc
 import re
 import subprocess
@@ -87,6 +89,42 @@ def test_python_m_minode_prints_the_contents():
     assert done.stdout == minode.__doc__ + "\n"
 
 
+LETTERS = ["ascii", "latin-1", "cp1252", "utf-8"]
+PRINTS = {
+    "the contents": ["-m", "minode"], "the figures": ["-m", "figures", "--list"],
+    "a report": ["-c", "import numpy as np, minode; print(minode.check_field("
+                       "minode.LotkaVolterra(), 0.0, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02])))"],
+    "progress": ["-c", "import numpy as np, minode; minode.odeint(lambda t, y: -y, [1.0], [0.0, 1.0], progress=True);"
+                       "minode.fit(lambda theta, batch: (theta @ theta, 2 * theta), np.ones(2), n_steps=3, progress=True)"]}
+
+
+@pytest.mark.parametrize("encoding", LETTERS)
+@pytest.mark.parametrize("what", PRINTS)
+def test_what_is_printed_can_be_printed_on_a_terminal_of_any_letters(what, encoding):
+    done = subprocess.run([sys.executable, *PRINTS[what]], cwd=ROOT, capture_output=True,
+                          env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert done.returncode == 0 and b"Error" not in done.stderr
+    text = done.stdout.decode(encoding)
+    if what == "a report":
+        assert ("f_θ, param_jacobian" if encoding == "utf-8" else "f_theta, param_jacobian") in text
+        assert len({len(line) for line in text.splitlines()}) <= 2         # a table still: "yes" ends where "ok" began
+
+
+def test_a_reader_that_has_seen_enough_of_the_contents_ends_them_without_a_word():
+    with subprocess.Popen([sys.executable, "-m", "minode"], cwd=ROOT, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 128 + 13
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()], ids=["none", "no terminal"])
+def test_progress_needs_no_console(stream, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert odeint(decay, [1.0], [0.0, 1.0], progress=True).shape == (2, 1)
+    for progress in (None, True):
+        assert minode.fit(lambda theta, batch: (theta @ theta, 2 * theta), Y0, n_steps=3, progress=progress).steps == 3
+
+
 def decay(t, y):
     return -y
 
@@ -106,7 +144,7 @@ WRONG = {
     "odeint_euler": (lambda: odeint_euler(decay, "two", T), TypeError, "y0 must be an array of numbers, not 'two'"),
     "odeint_rk4": (lambda: odeint_rk4(decay, Y0, 1.0), ValueError, "t must be a 1-D array of at least one time"),
     "odeint": (lambda: odeint(decay, Y0, T, rtool=1e-3), TypeError,
-               "unknown keyword 'rtool'; known: method, rtol, atol, .* progress$"),
+               "unknown keyword 'rtool'; known: method, rtol, atol, .* progress, tstops$"),
     "odeint of a field": (lambda: odeint(Linear(2), Y0, T), TypeError, r"a VectorField and wants its θ too"),
     "solve": (lambda: solve(decay, Y0, T, method="ode45"), ValueError, "unknown method 'ode45'; known: euler, "),
     "solve.interpolate": (lambda: solve(decay, Y0, T).interpolate(2.0), ValueError, "t must lie between 0.0 and 1.0"),

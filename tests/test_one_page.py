@@ -255,8 +255,8 @@ def test_what_is_learnt_is_the_spiral_of_the_package(capsys):
 
 @pytest.fixture(scope="module")
 def output():
-    """What `python -m minode.one_page` prints. A warning is an error."""
-    ran = subprocess.run([sys.executable, "-W", "error", "-m", "minode.one_page"], cwd=Path(page.__file__).parents[1],
+    """What `python -m minode.one_page` prints. A warning of the page is an error."""
+    ran = subprocess.run([sys.executable, "-W", "error:::__main__", "-m", "minode.one_page"], cwd=Path(page.__file__).parents[1],
                          env=os.environ | {"PYTHONIOENCODING": "utf-8"}, capture_output=True, text=True,
                          encoding="utf-8", timeout=120)
     assert ran.returncode == 0 and not ran.stderr, ran.stderr

@@ -41,7 +41,7 @@ def cells(text, columns=None):
 
 
 def test_every_example_runs():
-    examples = doctest.DocTestParser().get_doctest(README.replace("```", ""), {}, "README.md", "README.md", 0)
+    examples = doctest.DocTestParser().get_doctest(README.replace("```", ""), {"__name__": __name__}, "README.md", "README.md", 0)
     assert len(examples.examples) >= 15, "this test no longer finds what it is about"
     outcome = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS).run(examples)
     assert outcome.failed == 0

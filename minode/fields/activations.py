@@ -35,10 +35,11 @@ of the size of h², however accurate the method is elsewhere. A step that ends o
 loses nothing. A finite difference across the kink mixes two different slopes, so it is no
 check of either.
 
-Floating point. In float64 e⁻ᶻ overflows for z below −709, so sigmoid is computed as
-(1 + tanh(z/2))/2, and softplus as max(z, 0) + ln(1 + e^{−|z|}). The price is that sigmoid has
-the absolute error of numbers near 1, about 1e-16, however small it is: sigmoid(−40), which
-is 4e-18, comes out as 0. And |z|, max and comparisons are not analytic. For the complex z
+Floating point. In float64 e⁻ᶻ overflows for z below −709, so sigmoid takes −708 in the place of a smaller
+z, and softplus is computed as max(z, 0) + ln(1 + e^{−|z|}). Both then have all their digits on either
+side. So have the curvatures of softplus and swish. The slopes of tanh and sigmoid are computed from x, which
+near 1 does not tell how near it is: they have the absolute error of numbers near 1, about 1e-16, and for z above 40
+they are 0. The true slope there is below 1e-17. And |z|, max and comparisons are not analytic. For the complex z
 of complex-step differentiation (chapter 22) each formula decides by the real part alone.
 
 Next: layers of them (chapter 4).
@@ -93,7 +94,8 @@ def tanh_curvature(z, x):
 
 
 def sigmoid(z):
-    return 0.5 * (1.0 + np.tanh(0.5 * z))                                          # (3.1)
+    z = np.maximum(z, -87.0 if z.real.dtype == np.float32 else -708.0)
+    return 1.0 / (1.0 + np.exp(-z))                                                # (3.1)
 
 
 def sigmoid_slope(z, x):
@@ -127,8 +129,8 @@ def swish_slope(z, x):
 
 
 def swish_curvature(z, x):
-    s = sigmoid(z)
-    return s * (1.0 - s) * (2.0 + z * (1.0 - 2.0 * s))
+    s, r = sigmoid(z), sigmoid(-z)                           # r = 1 − s, with all its digits
+    return s * r * (2.0 + z * (r - s))
 
 
 def sin(z):

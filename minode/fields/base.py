@@ -9,7 +9,7 @@ components. It returns the d components of the velocity. θ is an argument like 
 others: nothing is hidden inside an object, so we ask for a derivative in θ in the same
 way as for one in y.
 
-All first derivatives in this book are built from three partial derivatives of f,
+The first derivatives of a solve are built from three partial derivatives of f,
 
     f_y = ∂f/∂y  (d × d),   f_θ = ∂f/∂θ  (d × p),   f_t = ∂f/∂t  (d),
 
@@ -36,6 +36,9 @@ Three conventions hold from here on. States, tangents and cotangents are rows: y
 d = 2 and w = (1, 0) it holds the first column of f_y. A time t is a number, or an array with
 the shape of the batch if each trajectory has its own clock. And f must accept complex y and
 θ, because one of the ways to check a derivative is a step into the complex plane (chapter 22).
+
+Second derivatives of f come in where a first one already stands in what is differentiated: in
+Hessians (chapter 21), in the divergence that changes a density (26), and in the score (27).
 
 Next: four fields simple enough to differentiate by hand (chapter 2).
 """
@@ -90,11 +93,15 @@ class VectorField:
 
     def jvp(self, t, y, theta, w, dtheta):
         """The Jacobian-vector product (1.2): w is (..., d), dtheta (p,), the answer (..., d)."""
+        y, theta = np.asarray(y), np.asarray(theta)
+        w, dtheta = array_like("w", w, y.shape), array_like("dtheta", dtheta, theta.shape)
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         return (f_y @ w[..., None])[..., 0] + f_theta @ dtheta                     # (1.2)
 
     def vjp(self, t, y, theta, a):
         """The vector-Jacobian product (1.3): a is (..., d), the answers (..., d) and (p,)."""
+        y, theta = np.asarray(y), np.asarray(theta)
+        a = array_like("a", a, (*y.shape[:-1], getattr(self, "dim_out", y.shape[-1])))
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         a_f_y = (a[..., None, :] @ f_y)[..., 0, :]                                 # (1.3)
         a_f_theta = rows(a[..., None, :] @ f_theta).sum(axis=0)                    # (1.3)
@@ -129,6 +136,14 @@ class VectorField:
 def generation(cls, name):
     """How many classes up from cls its method of this name is written: 0 in cls itself."""
     return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
+
+
+def array_like(name, x, shape):
+    """x as an array, or ValueError if it does not have this shape."""
+    x = np.asarray(x)
+    if x.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {x.shape}")
+    return x
 
 
 def rows(x):

@@ -27,7 +27,7 @@ collect what multiplies dx_{l−1}, dW_l and db_l, last layer first:
     cotangent of W_l:  Σ δ_lᵀ x_{l−1},     of b_l:  Σ δ_l.               (4.4)
 
 The sums run over the batch. g₀ is [a · f_t, a f_y]. Neither mode ever forms f_y or f_θ. Each
-costs about as much as three evaluations of f in all, whatever d and p are.
+costs about as much as two to four evaluations of f in all, whatever d and p are.
 
 The matrices themselves are needed for implicit methods and for small systems (chapters 13
 and 18). They are (4.3) started from the d rows of I at once, instead of from a:
@@ -61,7 +61,7 @@ Next: how any state becomes the vector that a solver works on (chapter 5).
 
 import numpy as np
 
-from ..inputs import as_architecture, as_clock, as_generator, as_states, as_theta
+from ..inputs import as_architecture, as_clock, as_factor, as_generator, as_states, as_theta
 from .activations import ACTIVATIONS
 from .base import VectorField
 from .workspace import keep
@@ -126,7 +126,8 @@ class MLP(VectorField):
         """x₀ in the precision of y: [t, y], or y. A batch becomes one axis, (N, n₀); a single state stays (n₀,)."""
         x = y
         if self.sees_time:
-            x = np.empty(y.shape[:-1] + (self.dim + 1,), y.dtype if isinstance(t, float) else as_clock(t, y).dtype)
+            t = t if isinstance(t, float) else as_clock(t, y)
+            x = np.empty(y.shape[:-1] + (self.dim + 1,), y.dtype if isinstance(t, float) else t.dtype)
             x[..., 0], x[..., 1:] = t, y
         return x if x.ndim <= 2 else x.reshape(-1, x.shape[-1])
 
@@ -157,7 +158,8 @@ class MLP(VectorField):
         return self.forward(t, y, theta)[0]
 
     def vjp(self, t, y, theta, a):
-        return self.backward(self.forward(t, y, theta)[1], theta, a)
+        value, saved = self.forward(t, y, theta)
+        return self.backward(saved, theta, as_factor("a", a, value.shape))
 
     def value_and_vjp(self, t, y, theta):
         """f, and its vjp at this point. What the way back reads is kept: of each layer x_l, and z_l if σ_l' reads it."""
@@ -166,11 +168,12 @@ class MLP(VectorField):
         for (_, z, x_next), sigma in zip(layers, self.sigmas):
             saved.append((x, keep(z) if sigma.slope_reads_z else None, keep(x_next)))
             x = saved[-1][2]
-        return value, lambda a: self.backward(saved, theta, a)
+        return value, lambda a: self.backward(saved, theta, as_factor("a", a, value.shape))
 
     def jvp(self, t, y, theta, w, dtheta):
-        _, saved = self.forward(t, y, theta)
-        return self.tangents(saved, theta, 0.0, w, dtheta)[-1][0].reshape(np.shape(y))
+        value, saved = self.forward(t, y, theta)
+        w, dtheta = as_factor("w", w, value.shape), as_factor("dtheta", dtheta, (self.n_params,))
+        return self.tangents(saved, theta, 0.0, w, dtheta)[-1][0].reshape(value.shape)
 
     def time_derivative(self, t, y, theta):
         _, saved = self.forward(t, y, theta)
@@ -209,7 +212,9 @@ class MLP(VectorField):
         return np.moveaxis(np.concatenate(blocks, axis=-1), 0, 1).reshape(*np.shape(y), self.n_params)
 
     def vjp_derivative(self, t, y, theta, a, w, dtheta):
-        _, saved = self.forward(t, y, theta)
+        value, saved = self.forward(t, y, theta)
+        a, w = as_factor("a", a, value.shape), as_factor("w", w, value.shape)
+        dtheta = as_factor("dtheta", dtheta, (self.n_params,))
         tangents = self.tangents(saved, theta, 0.0, w, dtheta)[:-1]
         g, parts = a.reshape(-1, self.dim), []
         dg = np.zeros_like(g)

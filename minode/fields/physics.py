@@ -75,10 +75,11 @@ Next: the nonlinearities of a network (chapter 3).
 
 import numpy as np
 
-from ..inputs import as_count, check_point
+from ..inputs import as_count, on_arrays
 from .base import VectorField, rows
 
 
+@on_arrays
 class Autonomous(VectorField):
     """A field that does not depend on t."""
 
@@ -86,6 +87,7 @@ class Autonomous(VectorField):
         return np.zeros_like(y)
 
 
+@on_arrays
 class MatrixTimes(Autonomous):
     """f = A g(y): θ holds A, and g, g', g'' act on each component."""
 
@@ -94,7 +96,6 @@ class MatrixTimes(Autonomous):
         self.n_params = self.dim**2
 
     def __call__(self, t, y, theta):
-        check_point(self, y, theta)
         A = theta.reshape(self.dim, self.dim)
         return self.g(y) @ A.T                                                     # (2.1) (2.4)
 
@@ -167,6 +168,7 @@ class CubicSpiral(MatrixTimes):
         return 6 * y
 
 
+@on_arrays
 class LotkaVolterra(Autonomous):
     """Prey and predators (2.2): state (prey, predators), θ = (α, β, γ, δ).
 
@@ -179,7 +181,6 @@ class LotkaVolterra(Autonomous):
     dim, n_params = 2, 4
 
     def __call__(self, t, y, theta):
-        check_point(self, y, theta)
         (alpha, beta, gamma, delta), y_1, y_2 = theta, y[..., 0], y[..., 1]
         dy = np.empty(y.shape, np.result_type(y, theta))
         dy[..., 0] = alpha * y_1 - beta * y_1 * y_2                                # (2.2)
@@ -209,6 +210,7 @@ class LotkaVolterra(Autonomous):
         return np.stack([d_1, d_2], axis=-1), np.array([np.sum(part) for part in d_theta])
 
 
+@on_arrays
 class VanDerPol(Autonomous):
     """The van der Pol oscillator (2.3): state (position, velocity), θ = (μ,).
 
@@ -220,7 +222,6 @@ class VanDerPol(Autonomous):
     dim, n_params = 2, 1
 
     def __call__(self, t, y, theta):
-        check_point(self, y, theta)
         (mu,), y_1, y_2 = theta, y[..., 0], y[..., 1]
         dy = np.empty(y.shape, np.result_type(y, theta))
         dy[..., 0] = y_2                                                           # (2.3)

@@ -53,7 +53,8 @@ changes faster than they do, dL/dθ can be wrong by any amount, and nobody notic
 
 The trap. Solving y backwards must meet the states it came from. This needs no reversible method, only an
 accurate solve. But a field that contracts going forwards (y' = −λy) expands going back, and errors grow like
-e^{λT}. Here y is reset at each output time, because it is known there. What comes out is an approximation of
+e^{λT}. Here y is reset at each output time, because it is known there. If the backward solve misses it by
+more than a twentieth of the largest state, that is a SolverError. What comes out is an approximation of
 the gradient of the ODE's solution, and not the gradient of the numbers that the forward solve printed. The
 two differ by O(h^p) (chapter 18).
 
@@ -62,8 +63,11 @@ Next: the exact derivative of the steps (chapter 18).
 
 import numpy as np
 
-from ..inputs import as_field
+from ..inputs import as_field, at_once, read_only
 from ..solvers.solve import odeint, run
+from ..solvers.states import Solution, SolverError
+
+LOST = 5e-2             # of the largest state, which the backward solve may miss
 
 
 def adjoint_rhs(f):
@@ -104,24 +108,40 @@ def invariant(a, w, b, dtheta):
 def solve_backwards(f, ys, t, theta, cotangents, b, y_at=None, **solver):
     """Integrate [y, a, b] from the last time back to the first; with `y_at(t)` given, only [a, b].
 
-    ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,). Returns a(t₀⁺), which the loss on y(t₀) itself is not
-    yet added to, and b(t₀).
+    ys and cotangents are (N, ..., d), b is ∂L/∂θ (p,), all in the precision of ys. Returns a(t₀⁺), which the
+    loss on y(t₀) itself is not yet added to, and b(t₀).
     """
-    rhs, a = adjoint_rhs(f), np.zeros_like(ys[0])
+    rhs, a, cotangents, b = adjoint_rhs(f), np.zeros_like(ys[0]), cotangents.astype(ys.dtype), b.astype(ys.dtype)
 
     def rhs_of_a_and_b(t, state, theta):
-        _, da, db = rhs(t, (y_at(t), *state), theta)
+        _, da, db = rhs(t, (read_only(y_at(t)), *state), theta)
         return da, db
 
     for i in range(len(t) - 1, 0, -1):
         a = a + cotangents[i]                                                      # (17.4)
         back = [t[i], t[i - 1]]
+        try:
+            if y_at is None:
+                path_y, path_a, path_b = odeint(rhs, (ys[i], a, b), back, theta, **solver)
+            else:
+                path_a, path_b = odeint(rhs_of_a_and_b, (a, b), back, theta, **solver)
+        except SolverError as error:
+            raise SolverError(f"the backward solve from t = {t[i]} to {t[i - 1]} failed: {error}. gradient='discrete' "
+                              "takes back the steps of the forward solve", error.t, Solution(t, ys)) from error
         if y_at is None:
-            _, path_a, path_b = odeint(rhs, (ys[i], a, b), back, theta, **solver)
-        else:
-            path_a, path_b = odeint(rhs_of_a_and_b, (a, b), back, theta, **solver)
+            check_way(path_y[-1], ys, t, i - 1)
         a, b = path_a[-1], path_b[-1]
     return a, b
+
+
+def check_way(y, ys, t, i):
+    """SolverError if the backward solve comes to a state y at t_i that is not the one the forward solve left."""
+    missed = np.abs(y - ys[i]).max(initial=0.0)
+    if not missed <= LOST * np.abs(ys).max(initial=0.0):
+        raise SolverError(f"the backward solve comes to a state {missed:.1e} away from that of the forward solve at t = "
+                          f"{t[i]}: errors grew too much on the way back, and its gradient is wrong by as much. Take "
+                          "gradient='discrete' or 'interpolate', which do not solve y back, or more output times or "
+                          "smaller tolerances or steps", float(t[i]), Solution(t, ys))
 
 
 def backsolve(f, y0, t, theta, method, solver, backward):
@@ -158,7 +178,7 @@ def seminorm(error, scale):
 def time_gradient(f, ys, t, theta, cotangents, a0):
     """dL/dt_i, (N,), from the states, their cotangents (N, ..., d) and a(t₀⁺)."""
     clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
-    velocity = f(clock, ys, theta)
+    velocity = at_once("f", f, clock, ys, theta, ys.shape[1:])
     dL_dt = (cotangents * velocity).reshape(len(t), -1).sum(axis=1)                # (17.5)
     dL_dt[0] = -np.vdot(a0, velocity[0])                                           # (17.6)
     return dL_dt

@@ -56,12 +56,11 @@ The best has the smallest e. What is written by hand is rounded too, n = 100 tim
 
     c e + n u ( |D| + S/|x| + |x g''| ).                                 (22.10)
 
-Every entry of f_y, f_θ and f_t has its own D, e and S: a small one is not lost beside a large one.
-Differences cannot see a mistake below (22.10), which is near 1e-9 of the terms of a component of f, nor one
-in a term that is 0 at the point of the check. At a kink they allow anything between the slopes on both sides,
-and a bend narrower than 1e-10 of x looks like a jump. `python -m tests.gradients.collection` plants 197
-mistakes in fields of chemistry, epidemics, orbits, neurons and circuits. All are caught and named; none of 63
-right ones is accused.
+Every entry of f_y, f_θ and f_t has its own D, e and S: a small one is not lost beside a large one. Differences
+cannot see a mistake below (22.10), near 1e-9 of the terms of a component of f, nor one in a term that is 0 at
+the point of the check. At a kink they allow what lies between the slopes on both sides. A bend narrower than
+1e-10 of x looks like a jump. `python -m tests.gradients.collection` plants 197 mistakes in fields of chemistry,
+epidemics, orbits, neurons and circuits: all are caught and named; none of 63 right ones is accused.
 
 With an adaptive solver the differences also see the steps change, and at a loose tolerance they can confirm a
 wrong gradient. So all solves that are compared take the steps of the first one. If a check fails, the message
@@ -72,8 +71,8 @@ Next: what the gradients are for (Part IV, chapter 23).
 
 import numpy as np
 
-from ..inputs import as_check_point, as_times, has_second_derivatives
-from ..solvers.solve import run
+from ..inputs import as_check_point, as_times, check_pushforward, has_second_derivatives
+from ..solvers.solve import KEYWORDS, find_method, run
 from .contract import check_alone, stacked_fault
 from .differences import (NOTHING, first_differences, moves, point_of_check, samples, samples_of_time,
                           second_differences, sizes_at)
@@ -218,11 +217,11 @@ def check_gradients(f, y0, t, theta, **solver):
     >>> [row.what for row in report][-1], all(row.ok for row in report)
     ('pullback against pushforward', True)
     """
-    t = as_times(t)
-    start, y0, theta = as_check_point(f, t[0], y0, theta, "y0")
+    start, y0, theta = as_check_point(f, (t := as_times(t))[0], y0, theta, "y0")
+    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, np.ones(y0.shape))
     fault = without_axes(contract(f, start, y0, theta)[-1])
     first = run(f, y0, t, theta, [], **solver)
-    steps, ys = steps_of(first, solver), first.solution.ys
+    steps, ys = steps_of(first, f, solver), first.solution.ys
     clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
     value = f(clock, ys, theta)
     sizes = sizes_at(f, clock, ys, theta, value)

@@ -30,11 +30,10 @@ joins a_{n+1}. If the method chooses its steps, the derivative is that with the 
 tolerance the derivative of the number that an adaptive solve prints can be quite different.
 
 Chapter 17 is different. If no b_i is 0, put k̄_i = h b_i Λ_i. Then (18.1) to (18.3) say that Λ_i = a_{n+1} + Σ_j (b_j
-a_ji / b_i) h Λ_j f_y, which is a Runge–Kutta step of da/dt = −a f_y from a_{n+1} with −h, by the table b_j a_ji / b_i. In
-any case the step and its derivative conserve (17.1) exactly (Sanz-Serna, SIAM Review 58, 2016). The backward
-solve of chapter 17 uses the table of the forward one, conserves (17.1) only up to its error, and computes y
-again on the way. So the two gradients differ by O(h^p). Neither is always nearer to that of the true solution.
-But a minimiser that is shown one function and the gradient of another may find no step downhill.
+a_ji / b_i) h Λ_j f_y, which is a Runge–Kutta step of da/dt = −a f_y from a_{n+1} with −h, by the table b_j a_ji / b_i. It
+conserves (17.1) exactly (Sanz-Serna, SIAM Review 58, 2016). The backward solve of chapter 17 conserves it only up
+to its error, and computes y again. So the two gradients differ by O(h^p), and neither is always nearer to that of
+the true solution. But a minimiser that is shown one function and the gradient of another may find no step downhill.
 
 All steps at once. Everything above is linear in the cotangents, and only the chain of the a_n must be walked step by
 step. In a small system a call of f costs more than its arithmetic. There the Jacobians of all stages of all
@@ -42,9 +41,8 @@ steps come from one call, and (18.1) to (18.3), applied to the rows of I, give a
 
     a_n = a_{n+1} ∂y_{n+1}/∂y_n + what the outputs add.                  (18.6)
 
-The same rows then give every k̄_i from the a_{n+1}, and (18.4) is one product. The price of it all is memory. The way
-back needs the vector-Jacobian product of every stage of every step, and a network saves for each the states of
-its layers (chapter 4). In a small system the y_n and the increments are enough.
+The same rows then give every k̄_i from the a_{n+1}, and (18.4) is one product. Step by step takes more memory: a
+network then saves the states of its layers for every stage (chapter 4).
 
 Next: the same numbers in less memory (chapter 19).
 """
@@ -54,8 +52,9 @@ from collections import deque
 import numpy as np
 
 from ..fields.base import VectorField, generation
+from ..inputs import at_once, read_only
 from ..solvers.batch import all_row_increments
-from ..solvers.dense import dense_output, weights_at
+from ..solvers.dense import dense_output, is_in_step, weights_at
 from ..solvers.solve import run
 
 SMALL = 600             # entries of f_y in a state, a tenth of those of f_θ: above, all at once costs more than it saves
@@ -65,8 +64,8 @@ PIECE = 2**22           # numbers of f_y and f_θ that are made at once, 32 MB
 def reverse_step(table, h, vjps, a, b, inside=None):
     """One step taken back: from the cotangents a (a row) of y_{n+1} and b (p,) of θ to those of y_n and θ.
 
-    vjps[i] is the vector-Jacobian product of f at Y_i, k_bar -> (k_bar f_y, Σ k_bar f_θ); `table` has A and
-    b of the stages. inside (s, n) is what the outputs inside the step add to k̄ / h (18.5), if there are any.
+    vjps[i] is the vector-Jacobian product of f at Y_i, k_bar -> (k_bar f_y, Σ k_bar f_θ); `table` has A and b of
+    the stages. inside (s, n) is what the outputs inside the step add to k̄ / h (18.5), if there are any.
     """
     s, Y_bar = len(vjps), np.empty((len(vjps), a.size))
     for i in reversed(range(s)):
@@ -100,7 +99,7 @@ class Tape(list):
 
     def append(self, step):
         t, h, _, hK = step
-        vjps = [self.first, *list(self.latest)[len(self.latest) - len(hK) + 1:]]
+        vjps = [self.first, *list(self.latest)[len(self.latest) - (len(hK) - 1):]]  # of k_1, and of k_2, …, k_s
         self.first = vjps[self.at_new_state] if self.carries_first else None
         super().append((t, h, vjps))
 
@@ -108,20 +107,17 @@ class Tape(list):
 def flat_vjp(vjp, shape, h=None):
     """A vector-Jacobian product of states of this shape as one of flat vectors; with h, that of h f (12.1)."""
     def product(a):
-        a_f_y, a_f_theta = vjp(a.reshape(shape) if h is None else h * a.reshape(shape))
+        a_f_y, a_f_theta = vjp(read_only(a.reshape(shape) if h is None else h * a.reshape(shape)))
         return a_f_y.reshape(-1), a_f_theta
     return product
 
 
 def output_cotangents(t, h, table, times, cotangents):
-    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n, (r, n)}.
-
-    t and h (N,) are those of the steps, and cotangents (M, n) those of the outputs at `times` (M,).
-    """
+    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n}; steps t, h (N,)."""
     at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # outputs that the loss sees
     is_seen[0] = False
     times, cotangents = times[is_seen], cotangents[is_seen]
-    n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # the step to each output
+    n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # as `is_in_step` says
     for n, time, g in zip(n_of.tolist(), times, cotangents):
         sigma = (time - t[n]) / h[n]
         is_inside = n >= 0 and sigma != 1.0
@@ -177,21 +173,22 @@ def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside):
 def steps_at_once(f, theta, table, steps, s, a, b, at_ends, inside):
     """N steps taken back together: (18.1) to (18.3) for the rows of I, (18.6) in turn, and (18.4) for all stages."""
     (T, h, Y), N, shape, d = stages(table, steps, s, a.shape), len(steps), a.shape, a.shape[-1]
-    f_y = f.jacobian(T, Y, theta).reshape(s, N, -1, d, d)
+    f_y = at_once("jacobian", f.jacobian, T, Y, theta, shape).reshape(s, N, -1, d, d)
     K_bar, Y_bar, I = *np.empty((2, *f_y.shape[:3], d + 1, d)), np.eye(d + 1, d)   # a row more, for outputs inside
     for i in reversed(range(s)):
         later = table.A[i + 1:s, i].dot(Y_bar.reshape(s, -1)[i + 1:]).reshape(Y_bar[i].shape)
         K_bar[i] = h * (table.b[i] * I + later)                                    # (18.1)
-        for n, rows in inside.items():
-            K_bar[i, n, :, d] += h[n, 0] * rows[i].reshape(-1, d)                  # (18.5)
+        for n, add in inside.items():
+            K_bar[i, n, :, d] += h[n, 0] * add[i].reshape(-1, d)                   # (18.5)
         Y_bar[i] = K_bar[i] @ f_y[i]                                               # (18.2)
-    a_next, M = np.empty((N, f_y.shape[2], 1, d)), I + Y_bar.sum(axis=0)           # (18.3)
-    M, added, a = M[..., :d, :], M[..., d:, :] + at_ends.reshape(a_next.shape), a.reshape(-1, 1, d)
+    a_next, rows = np.empty((N, f_y.shape[2], 1, d)), I + Y_bar.sum(axis=0)        # (18.3)
+    dy_next_dy, added, a = rows[..., :d, :], rows[..., d:, :] + at_ends.reshape(a_next.shape), a.reshape(-1, 1, d)
     for n in reversed(range(N)):
         a_next[n] = a
-        a = a @ M[n] + added[n]                                                    # (18.6)
-    k_bar = a_next @ K_bar[..., :d, :] + K_bar[..., d:, :]
-    return a.reshape(shape), b + f.vjp(T, Y, theta, k_bar.reshape(Y.shape))[1]     # (18.4)
+        a = a @ dy_next_dy[n] + added[n]                                           # (18.6)
+    k_bar = (a_next @ K_bar[..., :d, :] + K_bar[..., d:, :]).reshape(Y.shape)
+    _, sum_k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, k_bar)        # (18.4)
+    return a.reshape(shape), b + sum_k_bar_f_theta                                 # (18.4)
 
 
 def stages(table, steps, s, shape):
@@ -203,7 +200,7 @@ def stages(table, steps, s, shape):
     Y = y + table.A[:s, :s].dot(hK.reshape(s, -1)).reshape(hK.shape)
     for n, (*_, rows) in enumerate(steps):
         Y[len(rows):, n] = y[n]                              # not needed in this step, but f_y must exist there
-    Y = Y.reshape(s, len(t), *shape)
+    Y = read_only(Y.reshape(s, len(t), *shape))
     T = (t + np.multiply.outer(table.c[:s], h)).reshape(s, len(t), *[1] * (len(shape) - 1))
     return np.broadcast_to(T, Y.shape[:-1]), h[:, None, None, None], Y
 
@@ -228,12 +225,13 @@ def discrete_trajectories(f, y0, t, theta, method, solver):
     """The route for a batch (B, d) whose trajectories take steps of their own, pass by pass of chapter 12."""
     passes, table = [], dense_output(method)
     solution = run(f, y0, t, theta, passes, **solver).solution
+    at_once("vjp", f.vjp, np.linspace(*solution.t[[0, -1]], len(y0)), y0, theta, y0.shape[1:], np.ones(y0.shape))
 
     def back(cotangents, b):
-        a = np.zeros(y0.shape)
+        a, times, t_next = np.zeros(y0.shape), solution.t[1:, None], np.full(len(y0), solution.t[-1])
         for ids, t, h, y, hK in reversed(passes):            # each is a step of length 1 of (12.1)
-            sigma = (solution.t[1:, None] - t) / h
-            is_inside, is_end = (sigma > 0.0) & (sigma < 1.0), sigma == 1.0
+            sigma, is_end = (times - t) / h, times == t_next[ids]
+            is_inside, t_next[ids] = is_in_step(times, t, t_next[ids]) & ~is_end, t
             s = len(table.P) if is_inside.any() else method.used
             if is_inside.any():
                 hK = all_row_increments(lambda t, y: f(t, y, theta), table, t, h, y, hK)
@@ -242,7 +240,7 @@ def discrete_trajectories(f, y0, t, theta, method, solver):
                 a_next[end] += g[ids[end]]
                 ends[inside] += g[ids[inside]]                                     # (18.5)
                 add[:, inside] += weights_at(table, x[inside])[:s, :, None] * g[ids[inside]]  # (18.5)
-            Y = y + np.tensordot(table.A[:s, :s], hK[:s], 1)
+            Y = read_only(y + np.tensordot(table.A[:s, :s], hK[:s], 1))
             vjps = [flat_vjp(f.value_and_vjp(t + table.c[i] * h, Y[i], theta)[1], y.shape, h[:, None]) for i in range(s)]
             a_new, b = reverse_step(table, 1.0, vjps, a_next.ravel(), b, add.reshape(s, -1))
             a[ids] = a_new.reshape(y.shape) + ends

@@ -6,9 +6,12 @@ disagree, it is also compared with what the usual mistakes would give.
 """
 
 import math
+import sys
 from typing import NamedTuple
 
 import numpy as np
+
+from ..inputs import in_letters_of
 
 SINGLE = float(np.finfo(np.float32).eps)
 
@@ -29,10 +32,11 @@ class Report(tuple):
     """The rows of a check; its `str` is a table."""
 
     def __str__(self):
-        width = max(len(row.what) for row in self)
+        rows = [row._replace(what=in_letters_of(sys.stdout, row.what)) for row in self]       # it is for print()
+        width = max(len(row.what) for row in rows)
         lines = [f"{'what':<{width}}  largest error  tolerance  ok"]
         lines += [f"{row.what:<{width}}  {row.error:13.1e}  {row.tolerance:9.1e}  {'yes' if row.ok else 'NO'}"
-                  for row in self]
+                  for row in rows]
         return "\n".join(lines)
 
     def require_ok(self, why, fault):
@@ -52,11 +56,6 @@ class Term(NamedTuple):
     expected: np.ndarray
     allowed: np.ndarray
     known: dict = {}
-
-
-def largest(x):
-    """The largest absolute value in x, and 0 if x is empty."""
-    return float(np.abs(x).max(initial=0.0))
 
 
 def joined(products):

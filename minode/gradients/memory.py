@@ -52,7 +52,7 @@ from array import array
 
 import numpy as np
 
-from ..solvers.dense import dense_output
+from ..solvers.dense import dense_output, is_in_step
 from ..solvers.explicit import Grid
 from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
 from ..solvers.solve import run
@@ -87,12 +87,12 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
     """The route of (19.1): the solve, and the way back, a function (cotangents, b) -> (a, b)."""
     checkpoints = Checkpoints()
     solution = run(f, y0, t, theta, checkpoints, **solver).solution
-    times, sign = solution.t, 1.0 if solution.t[-1] >= solution.t[0] else -1.0
+    times = solution.t
 
     def back(cotangents, b):
         a = np.zeros(y0.shape)
         for y, grid in checkpoints.stretches(times[-1]):
-            is_here = (sign * times > sign * grid[0]) & (sign * times <= sign * grid[-1])
+            is_here = is_in_step(times, grid[0], grid[-1])
             if grid[0] == times[0]:
                 is_here |= times == times[0]
                 is_here[0] = False                           # the first output is y0, and not on the way

@@ -26,7 +26,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import as_cotangent, as_loss_value, as_point, as_real, check_flag, check_loss, check_route
+from ..inputs import (as_cotangent, as_loss_value, as_point, as_real, as_stops, as_times, check_flag, check_loss,
+                      check_route, read_only)
+from ..solvers.legs import OneSided, chain, clock_of_outputs, legs
 from ..solvers.solve import KEYWORDS, find_method
 from ..solvers.states import SolverError
 from ..solvers.tableaus import Tableau
@@ -74,7 +76,9 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     of backsolve and interpolate (norm, first_step and progress are not handed on to it).
     `times=False` leaves out dL/dt_i, which takes a call of f on all the outputs that the loss sees;
     it is None then. ValueError or TypeError for unusable input,
-    SolverError if a solve fails. Griewank and Walther (2008); Sanz-Serna (2016) for
+    SolverError if a solve fails. An adaptive method chooses its steps for y alone. If y rests, they are as long as
+    the span, and the exact routes' derivative of such steps can be far from the solution's at every tolerance:
+    give step_size then, or gradient="backsolve" (figure 20). Griewank and Walther (2008); Sanz-Serna (2016) for
     discrete; Chen, Rubanova, Bettencourt and Duvenaud (2018) for backsolve. Equation (20.1).
 
     >>> from minode import Linear
@@ -115,17 +119,37 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     dL_dys = as_real("dL_dys", dL_dys, solution.ys.shape)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):    # an overflow is a SolverError
         a, b = back(dL_dys, b)
-        dL_dt = gradient_in_times(f, solution, theta, dL_dys, a) if times else None
+        clock = clock_of_outputs(stops_in(f, solution.t, solver)[0], solution.t) if times else None
+        dL_dt = gradient_in_times(f, solution._replace(t=clock), theta, dL_dys, a) if times else None
         gradients = Gradients(y0=a + dL_dys[0], theta=b, t=dL_dt)                  # (20.1)
     return value, finite(gradients, solution)
 
 
 def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     """The solution by the route `gradient`, and its way back (cotangents, b) -> (a(t₀⁺), b(t₀))."""
-    method = find_method(solver.get("method", "dopri5"))
+    method, route, (between_stops, solver) = find_method(solver.get("method", "dopri5")), gradient, stops_in(f, t, solver)
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
                            find_method)
-    return ROUTES[gradient](f, y0, t, theta, method, solver, backward)
+    if not between_stops:
+        return ROUTES[route](f, y0, t, theta, method, solver, backward)
+
+    def solve_leg(leg, y):
+        return ROUTES[route](OneSided(f, leg.least, leg.most), y, leg.t, theta, method, solver, backward)
+    solution, ways_back = chain(between_stops, as_times(t), y0, solve_leg)
+
+    def back(cotangents, b):
+        a = np.zeros(y0.shape)
+        for leg, way_back in reversed(list(zip(between_stops, ways_back))):
+            g = np.where((leg.at >= 0).reshape(-1, *[1] * y0.ndim), cotangents[leg.at], 0.0)
+            g[-1] += a                                           # from the legs behind it
+            a, b = way_back(g, b)
+        return a, b
+    return solution, back
+
+
+def stops_in(f, t, solver):
+    """The legs of a solve along t between the stops in its keywords and those of f, and the keywords without."""
+    return legs(as_times(t), as_stops(solver.get("tstops"), f)), {k: v for k, v in solver.items() if k != "tstops"}
 
 
 def gradient_in_times(f, solution, theta, dL_dys, a):
@@ -135,13 +159,6 @@ def gradient_in_times(f, solution, theta, dL_dys, a):
     dL_dt = np.zeros(len(dL_dys))
     dL_dt[is_seen] = time_gradient(f, solution.ys[is_seen], solution.t[is_seen], theta, dL_dys[is_seen], a)
     return dL_dt
-
-
-def read_only(ys):
-    """A view of ys that a loss cannot write into, because the way back still needs ys."""
-    shown = ys.view()
-    shown.flags.writeable = False
-    return shown
 
 
 def finite(gradients, solution):

@@ -37,12 +37,12 @@ Next: how to find out whether any of this is right (chapter 22).
 
 import numpy as np
 
-from ..inputs import as_loss_value, as_point, as_real, as_twice, check_loss, check_second
+from ..inputs import as_loss_value, as_point, as_real, as_twice, at_once, check_loss, check_second, read_only
 from ..solvers.dense import dense_output
-from ..solvers.solve import find_method, run
+from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import output_cotangents, reverse_step
-from .pullback import Gradients, finite, read_only
+from .pullback import Gradients, finite
 from .tangent import tangent_rhs
 
 
@@ -66,7 +66,7 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     v_y0, v_theta = as_real("v_y0", v_y0, y0.shape), as_real("v_theta", v_theta, theta.shape)
     check_loss(loss, "loss(ys, ws) -> (L, dL_dys, its derivative along ws)")
     method = find_method(solver.get("method", "dopri5"))
-    check_second(method, isinstance(method, Tableau), solver)
+    check_second(method, isinstance(method, Tableau), solver, KEYWORDS)
     first = run(f, y0, t, theta, [], **solver)
     times, ys, ws, tape = states_and_tangents(f, first, y0, theta, v_y0, v_theta, method)
     _, dL_dys, dL_dys_dot = as_loss_value(loss(read_only(ys), read_only(ws)), "(L, dL_dys, its derivative along ws)")
@@ -126,7 +126,9 @@ def pair_product(f, t, Y, Y_dot, theta, v_theta):
 def time_gradient_derivative(f, ys, ws, times, theta, v_theta, g, a):
     """The derivative of (17.5) and (17.6) along v, from the pairs g of cotangents and a at t₀⁺."""
     clock = np.broadcast_to(times.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
-    velocity, velocity_dot = f(clock, ys, theta), f.jvp(clock, ys, theta, ws, v_theta)
+    velocity = at_once("f", f, clock, ys, theta, ys.shape[1:])
+    velocity_dot = at_once("jvp", lambda t, y, theta, w: f.jvp(t, y, theta, w, v_theta), clock, ys, theta,
+                           ys.shape[1:], ws)
     dL_dt_dot = (g[1] * velocity + g[0] * velocity_dot).reshape(len(times), -1).sum(axis=1)
     dL_dt_dot[0] = -np.vdot(a[1], velocity[0]) - np.vdot(a[0], velocity_dot[0])
     return dL_dt_dot

@@ -6,27 +6,27 @@ of them take the same steps. This page chooses these steps and the cotangent, an
 
 import numpy as np
 
+from ..inputs import as_stops
 from ..solvers.tableaus import Tableau
 from .discrete import Tape, backward_pass, run_on_tape
-from .pullback import pullback
-from .tangent import pushforward
+from .pullback import pullback, stops_in
+from .tangent import solve_tangents
 
 RESOLVED = 1e-6               # of its size: an entry that differences do not know better counts less
 ROUND_OFF = 1e4 * np.finfo(np.float64).eps
 
 
-def steps_of(first, solver):
+def steps_of(first, f, solver):
     """Keywords with which a solve takes the steps of the first one, even if its method chose them."""
     chooses_steps = getattr(first.method, "b_hat", None) is not None and solver.get("step_size") is None
-    if not chooses_steps or solver.get("per_trajectory"):
-        return solver
-    return {"method": first.method, "grid": [*(step[0] for step in first.tape), first.problem.t[-1]]}
+    grid = {"method": first.method, "grid": [*(step[0] for step in first.tape), first.problem.t[-1]]}
+    return (grid if chooses_steps else solver) | {"tstops": as_stops(solver.get("tstops"), f)}
 
 
 def gradients_both_ways(f, y0, t, theta, cotangent, method, solver, steps):
     """[(dL/dy0, dL/dθ)] by `pullback`, and again step by step, as `pullback` does if f is large."""
     gradients = [pullback(f, y0, t, theta, cotangent, **solver)[:2]]
-    if isinstance(method, Tableau):
+    if isinstance(method, Tableau) and not stops_in(f, t, solver)[0]:
         tape = Tape(f, theta, method, may_choose_steps=False)
         run_on_tape(f, y0, t, theta, tape, **steps)
         a, b = backward_pass(f, theta, tape, method, t, cotangent, np.zeros(y0.shape), np.zeros(theta.shape))
@@ -45,7 +45,7 @@ def terms_of_solves(f, y0, t, theta, steps, cotangent, gradients, found, duality
     """The terms (got, expected, allowed) of pushforward, of pullback in y0 and in θ, and of both (22.5)."""
     forward, back_y0, back_theta, duality = [], [], [], []
     for dy0, dtheta, expected, allowed in found:
-        ws = pushforward(f, y0, t, theta, dy0, dtheta, **steps)[1]
+        ws = solve_tangents(f, y0, t, theta, dy0, dtheta, **steps).solution.ys[1]
         forward.append((ws, expected, allowed))
         along = np.vdot(cotangent, expected)
         allowed = np.vdot(np.abs(cotangent), np.where(np.isfinite(allowed), allowed, 0.0))     # elsewhere it is 0

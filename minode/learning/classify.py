@@ -13,16 +13,18 @@ right class c*, as a mean over the batch (the cross-entropy):
     p_c = exp z_c / Σ_j exp z_j,     L = −(1/B) Σ ln p_c*.               (25.2)
 
 In floating point exp z overflows from z = 710 on, and ln p is −∞ if p underflows. Take out the
-largest first. Then no exponent is positive, and the sum is at least 1:
+largest first. Then no exponent is positive, and the logarithm is that of 1 + the sum of the others, which has all
+its digits even if that sum is tiny (log1p):
 
-    ln Σ_j exp z_j = M + ln Σ_j exp(z_j − M),   M = max_j z_j.           (25.3)
+    ln Σ_j exp z_j = M + ln(1 + Σ_{j≠m} exp(z_j − M)),   M = z_m = max_j z_j.   (25.3)
 
 Since ∂ ln Σ_j exp z_j / ∂z_c = p_c,
 
     ∂L/∂z_c = (p_c − [c = c*]) / B,                                      (25.4)
 
 where [c = c*] is 1 for the right class and 0 for the others. It is the error of the probabilities.
-M is treated as a constant here, because the right side of (25.3) does not depend on it.
+M is treated as a constant here, because the right side of (25.3) does not depend on it. A loss near 0 keeps its
+digits if M is subtracted from z before, and (25.4) if p_c − 1 is computed from ln p_c (expm1).
 
 Back through the maps. For z = x Wᵀ + b and the cotangent g of z, (1.3) is
 
@@ -106,8 +108,12 @@ def log_sum_exp(z):
     >>> log_sum_exp(np.array([1000.0, 1000.0])) - 1000.0            # ln 2
     array([0.69314718])
     """
-    M = z.real.max(axis=-1, keepdims=True)                                         # (25.3)
-    return M + np.log(np.exp(z - M).sum(axis=-1, keepdims=True))                   # (25.3)
+    m = z.real.argmax(axis=-1)[..., None]                                          # (25.3)
+    M = np.take_along_axis(z.real, m, axis=-1)                                     # (25.3)
+    terms = np.exp(z - M)
+    of_m = np.take_along_axis(terms, m, axis=-1)             # 1, for real z
+    np.put_along_axis(terms, m, of_m - 1.0, axis=-1)
+    return M + np.log1p(terms.sum(axis=-1, keepdims=True))                         # (25.3)
 
 
 def cross_entropy(z, labels):
@@ -121,11 +127,11 @@ def cross_entropy(z, labels):
     """
     z = as_real_or_complex("z", z)
     B, right = len(z), as_labels(labels, z.shape)
+    z = z - z.real.max(axis=-1, keepdims=True)               # which changes no p
     log_p = z - log_sum_exp(z)                                                     # (25.2)
     value = -np.mean(log_p[np.arange(B), right])                                   # (25.2)
-    is_right = np.zeros_like(z)
-    is_right[np.arange(B), right] = 1.0
-    return value, (np.exp(log_p) - is_right) / B                                   # (25.4)
+    is_right = np.arange(z.shape[1]) == np.array(right)[:, None]
+    return value, np.where(is_right, np.expm1(log_p), np.exp(log_p)) / B           # (25.4)
 
 
 def residual_network(block, y, thetas):

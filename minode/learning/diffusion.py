@@ -27,7 +27,7 @@ And since it is an ordinary differential equation, it runs backwards as well, fr
 With g = −x, the Ornstein–Uhlenbeck process, everything has a closed form. (27.1) is linear, so a normal
 density stays normal. Its mean m and the variance v of each component obey
 
-    m' = −m,   v' = 2 − 2v.                                              (27.4)
+    m' = −m,   v' = 2 − 2v = 2 e⁻²ᵗ (1 − v(0)).                          (27.4)
 
 So a mixture of K normal densities, with weights w_k, means μ_k and standard deviations s_k, stays one:
 
@@ -87,12 +87,13 @@ Here the book ends.
 
 import numpy as np
 
-from ..inputs import (as_count, as_density_time, as_generator, as_increasing_times, as_real, as_real_or_complex,
-                      as_velocity, check_point)
+from ..inputs import (as_arguments, as_count, as_density_time, as_generator, as_increasing_times, as_real,
+                      as_real_or_complex, as_velocity, on_arrays)
 from .classify import log_sum_exp
 from .mixture import Mixture, dot, sum_k
 
 
+@on_arrays
 class DiffusedMixture(Mixture):
     """The probability flow (27.3) of a mixture of K normal densities in d dimensions.
 
@@ -119,7 +120,6 @@ class DiffusedMixture(Mixture):
 
     def at(self, t, y, theta):
         """v_k (..., K, 1), ℓ_k (..., K), r_k (..., K, 1), u_k (..., K, d) and s (..., 1, d)."""
-        check_point(self, y, theta)
         (m, v), d, log_w = self.normals(t, theta), self.dim, theta[:self.components, None]
         v = v[..., None]
         u = (m - y[..., None, :]) / v
@@ -131,12 +131,12 @@ class DiffusedMixture(Mixture):
     def log_density(self, t, y, theta):
         """log p(t, y) of (27.5): y is (..., d), the answer (...)."""
         t, y, theta = map(as_real_or_complex, ("t", "y", "theta"), (t, y, theta))
-        _, l, _, _, _ = self.at(t, y, theta)
+        _, l, _, _, _ = self.at(t, *as_arguments(self, y, theta))
         return (log_sum_exp(l) - log_sum_exp(theta[:self.components]))[..., 0]     # (27.5)
 
     def score(self, t, y, theta):
         """s = ∇ log p (27.6), (..., d)."""
-        return self.at(t, y, theta)[-1][..., 0, :]
+        return self.at(t, *as_arguments(self, y, theta))[-1][..., 0, :]
 
     def score_derivatives(self, t, y, theta):
         """∂s (27.7) along each m_k (..., K, d, d), v_k (..., K, d, 1) and log w_k (..., K, d, 1)."""
@@ -169,8 +169,8 @@ class DiffusedMixture(Mixture):
 
     def time_derivative(self, t, y, theta):
         along_m, along_v, _ = self.score_derivatives(t, y, theta)
-        m, v = self.normals(t, theta)
-        dm, dv = -m, 2 - 2 * v                                                     # (27.4)
+        (m, _), t, log_s = self.normals(t, theta), np.asarray(t)[..., None], theta[-self.components:]
+        dm, dv = -m, 2 * np.exp(-2 * t) * -np.expm1(2 * log_s)                      # (27.4)
         return -np.sum((along_m @ dm[..., None] + along_v * dv[..., None, None])[..., 0], axis=-2)
 
     def chain(self, t, theta):

@@ -48,7 +48,7 @@ Next: telling digits apart (chapter 25).
 
 import numpy as np
 
-from ..inputs import (as_loss, as_loss_and_gradient, as_theta_and_state, check_data, check_divergence,
+from ..inputs import (as_loss, as_loss_and_gradient, as_theta_and_state, called, check_data, check_divergence,
                       check_training, check_validation)
 from .optimisers import adam, clip
 from .progress import progress_line
@@ -97,13 +97,13 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
     run = Run(theta, optimiser, n_steps, patience)
     with progress_line(progress, n_steps) as report, run:
         if validate is not None and run.record.steps == 0:
-            run.record = run.record._replace(loss=as_loss("the validation loss", validate(run.record.last)))
+            run.record = run.record._replace(loss=validation_loss(validate, run.record.last))
         while run.goes_on():
             k, theta, s = run.record.steps, run.record.last, run.record.average
 
             # The loss of a batch, its gradient, and the calls of f that they took.
             before = calls(counter)
-            L, g = as_loss_and_gradient(objective(theta, draw(k)), theta)
+            L, g = as_loss_and_gradient(called("objective", objective, theta, draw(k)), theta)
             n_f = calls(counter) - before
             P, dP_dtheta = decay(theta, weight_decay)
             L, g = as_loss("the loss", L + P), g + dP_dtheta
@@ -114,7 +114,7 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
             if largest_gradient is not None:
                 g = clip(g, largest_gradient)
             eta = learning_rate(k) if callable(learning_rate) else learning_rate
-            new_theta, state = as_theta_and_state(optimiser(theta, g, run.record.state, eta), theta)
+            new_theta, state = as_theta_and_state(called("optimiser", optimiser, theta, g, run.record.state, eta), theta)
 
             # Is this θ, or with validation the new one, the best so far?
             w = 1 / min(k + 1, J)                                                  # (24.3)
@@ -122,11 +122,16 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
             candidate, validation = (s, theta, k), np.nan
             if validate is not None:
                 if (k + 1) % validate_every == 0:
-                    validation = as_loss("the validation loss", validate(new_theta))
+                    validation = validation_loss(validate, new_theta)
                 candidate = validation, new_theta, k + 1             # a NaN is never the best
             run.add((L, norm, n_f, validation), candidate, last=new_theta, state=state, average=s)
             report(k + 1, L)
     return run.result()
+
+
+def validation_loss(validate, theta):
+    """validate(theta), a finite float."""
+    return as_loss("the validation loss", called("validate", validate, theta), by="validate")
 
 
 def decay(theta, alpha):

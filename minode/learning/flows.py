@@ -35,10 +35,9 @@ that of Σ_{i<j} ((f_y)_ij + (f_y)_ji) v_i v_j, whose terms are uncorrelated:
 
     var v · f_y v = Σ_{i<j} ((f_y)_ij + (f_y)_ji)².                      (26.4)
 
-K rows, each divided by √K, make it K times smaller. Draw the noise once per solve. If it changed
-between evaluations, the right-hand side would not be a function of (t, y), and the error control
-would see noise. This is FFJORD (Grathwohl et al. 2019). The path y does not depend on the noise, so
-the integral (26.2) is right on average as well.
+K rows, each divided by √K, make it K times smaller. Draw the noise once per solve. If it changed between
+evaluations, the right-hand side would not be a function of (t, y), and the error control would see noise. This
+is FFJORD (Grathwohl et al. 2019). The path y does not depend on it, so (26.2) is right on average as well.
 
 The augmented field. Put ℓ beside y and let it collect −tr f_y:
 
@@ -80,11 +79,12 @@ from ..fields.base import VectorField, rows
 from ..gradients.checks import complex_step
 from ..gradients.pullback import Gradients, value_and_gradients
 from ..inputs import (as_base_value, as_count, as_field, as_flow_point, as_generator, as_noise, as_point, as_times,
-                      as_twice, check_base, check_no_base)
-from ..solvers.solve import odeint
+                      as_twice, check_base, check_no_base, on_arrays)
+from ..solvers.solve import find_method, odeint
 from .probes import beside, for_rows, is_network, repeated
 
 
+@on_arrays
 class Flow(VectorField):
     """The field (26.5) of the states [y, ℓ], (..., d + 1), for a field f.
 
@@ -101,7 +101,7 @@ class Flow(VectorField):
     def __init__(self, f, noise=None):
         self.f, self.dim, self.n_params = as_field(f), f.dim + 1, f.n_params
         self.v = np.eye(f.dim) if noise is None else as_noise(noise, f.dim) / np.sqrt(len(noise))
-        self.is_network = is_network(f)
+        self.is_network, self.tstops = is_network(f), getattr(f, "tstops", ())
 
     def trace(self, t, y, theta):
         """tr f_y at y (..., d), or its estimate: (...)."""
@@ -194,7 +194,7 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
     0.1621229...
     """
     check_base(base)
-    y, theta = as_flow_point(f, y, theta, noise, solver)
+    y, theta = as_flow_point(f, y, theta, noise, solver, find_method)
     end = odeint(Flow(f, noise), beside(y, 0), as_times(t)[::-1], theta, **solver)[-1]  # (26.2)
     z, log_det = end[..., :-1], end[..., -1]                                       # (26.2)
     log_p_z = as_base_value(base(z), log_det.shape)
@@ -220,7 +220,7 @@ def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
         return np.mean(log_det - standard_normal(z)), dL_dys                       # (26.9)
 
     check_no_base(solver)
-    y, theta = as_flow_point(as_twice(f), y, theta, noise, solver)
+    y, theta = as_flow_point(as_twice(f), y, theta, noise, solver, find_method)
     value, found = value_and_gradients(loss, Flow(f, noise), beside(y, 0), as_times(t)[::-1], theta, **solver)
     return value, Gradients(found.y0[..., :-1], found.theta, found.t if found.t is None else found.t[::-1])
 

@@ -12,18 +12,19 @@ this one. If all are, as they always are if t is a number, `rows` is `...`: all 
 import numpy as np
 
 from ..fields.base import VectorField
-from ..inputs import as_count, as_field
+from ..inputs import as_count, as_field, on_arrays
 
 
+@on_arrays
 class Layered(VectorField):
     """n layers of one block, each with a θ of its own, as a field: layer i acts while ⌊t⌋ = i (25.6).
 
     y (..., d); θ is that of layer 0, of layer 1, ... Layer 0 also acts before t = 0, and layer n − 1 also
-    from t = n on. If t decreases, Euler's steps begin at the upper end of each layer, so layer n − 1 acts
-    twice and layer 0 never. If a step ends on a whole t, a stage at its end (c = 1) already reads the next
-    layer: heun, rk4 and dopri5 are then of first order, euler and midpoint keep their order. One solve
-    for each layer keeps it for all. TypeError if the block is no `VectorField`, ValueError if n_layers is
-    no positive integer.
+    from t = n on. `tstops` are the whole t at which the layer changes. A solve of the field itself ends
+    its steps there, with all stages in the step's own layer (`tstops` of `solve`), and every method keeps its
+    order. A solve of a function that calls it, lambda t, y: f(t, y, theta), must be given tstops=f.tstops:
+    without, a stage at the end of a step reads the next layer. TypeError if the block is no
+    `VectorField`, ValueError if n_layers is no positive integer.
 
     >>> from minode import MLP
     >>> Layered(MLP([2, 2], ["tanh"]), 3).n_params           # three blocks, each of four weights and two biases
@@ -33,6 +34,7 @@ class Layered(VectorField):
     def __init__(self, block, n_layers):
         self.block, self.n_layers = as_field(block, "block"), as_count("n_layers", n_layers)
         self.dim, self.n_params = block.dim, self.n_layers * block.n_params
+        self.tstops = np.arange(1.0, self.n_layers)
 
     def init(self, rng):
         """A random θ: the block's own, once for each layer."""

@@ -27,6 +27,8 @@ divide each by the sum of its weights,
     m̂ = m / (1 − β₁^{k+1}),     v̂ = v / (1 − β₂^{k+1}),                 (23.3)
     θ ← θ − η m̂ / (√v̂ + ε).                                              (23.4)
 
+Near β = 1 the difference 1 − β^{k+1} would lose its digits, and so it is computed as −expm1((k + 1) ln β).
+
 If g is constant, m̂ = g and v̂ = g² from the first step on, and every component moves by η
 against the sign of its gradient, however small that gradient is. Without (23.3) the first step
 would be (1 − β₁) / √(1 − β₂) = 3.2 times as long. If L is multiplied by a positive constant,
@@ -42,8 +44,9 @@ Schedules. The noise of minibatches (chapter 24) keeps θ moving by about η for
 end small. And the first steps rest on averages of few gradients, so they should not be the
 longest. In step k of n, with the first n_w of them to warm up, take
 
-    η_k = η min(1, (k + 1) / n_w) (1 + cos π k/n) / 2,                   (23.6)
+    η_k = η min(1, (k + 1) / n_w) sin² (π/2 (1 − k/n)),                  (23.6)
 
+where the last factor is (1 + cos π k/n) / 2, with all its digits to the end,
 or lower η by a factor γ after every r steps, which is called step decay,
 
     η_k = η γ^⌊k/r⌋.                                                     (23.7)
@@ -90,6 +93,15 @@ def sgd(theta, gradient, state, learning_rate, momentum=0.9):
     return theta - learning_rate * v, Momentum(v)                                  # (23.1)
 
 
+def one_minus_power(beta, n):
+    """1 − βⁿ, with all its digits for β near 1 too.
+
+    >>> one_minus_power(0.5, 2), one_minus_power(0.0, 3)
+    (0.75, 1.0)
+    """
+    return -math.expm1(n * math.log(beta)) if beta else 1.0                        # (23.3)
+
+
 def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
     """One step of Adam, (23.2) to (23.4): the new θ, and the state for the next step.
 
@@ -107,7 +119,7 @@ def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=
     k = int(k)
     m = beta1 * m + (1 - beta1) * gradient                                         # (23.2)
     v = beta2 * v + (1 - beta2) * gradient**2                                      # (23.2)
-    m_hat, v_hat = m / (1 - beta1**(k + 1)), v / (1 - beta2**(k + 1))              # (23.3)
+    m_hat, v_hat = m / one_minus_power(beta1, k + 1), v / one_minus_power(beta2, k + 1)  # (23.3)
     return theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), Moments(m, v, k + 1)  # (23.4)
 
 
@@ -131,7 +143,7 @@ def cosine(step, rate, n_steps, warm_up=0):
     [0.1, 0.0854, 0.05, 0.0146]
     """
     rise = min(1.0, (step + 1) / warm_up) if warm_up else 1.0                      # (23.6)
-    return rate * rise * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))          # (23.6)
+    return rate * rise * math.sin(math.pi / 2 * ((n_steps - step) / n_steps)) ** 2  # (23.6)
 
 
 def step_decay(step, rate, every, factor=0.5):

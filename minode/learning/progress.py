@@ -9,6 +9,8 @@ import sys
 import time
 from contextlib import contextmanager
 
+from ..inputs import is_terminal
+
 SECONDS_BETWEEN_LINES = 0.2
 
 
@@ -17,7 +19,7 @@ def progress_line(progress, n_steps):
     """report(done, loss), which calls the reader's own `progress`, or draws the line, or does nothing."""
     if callable(progress):
         yield lambda done, loss: progress(done, n_steps, loss)
-    elif progress or (progress is None and sys.stderr.isatty()):
+    elif (progress or progress is None and is_terminal(sys.stderr)) and sys.stderr is not None:
         try:
             yield Line(n_steps).draw
         finally:

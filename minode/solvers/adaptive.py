@@ -43,9 +43,9 @@ If ‖y₀/sc‖ or ‖f₀/sc‖ is below 1e-5, h₀ is 1e-6. If f₀ and d₂ 
 is not finite at the trial state, d₂ is left out. No step is longer than the span.
 
 A step never passes the end of the span, except by the rounding of t + c_i h, and the last one
-meets it exactly. If y_new or E is infinite or NaN, E counts as 1e10, so the step is rejected
-and tried again with a fifth of its length. When a step shrinks to ten spacings of
-floating-point numbers at t, the solve stops with a SolverError.
+meets it exactly. An implicit method meets every output time so (chapter 13). If y_new or E is infinite
+or NaN, E counts as 1e10, so the step is rejected and tried again with a fifth of its length. When a step
+shrinks to ten spacings of floating-point numbers at t, the solve stops with a SolverError.
 
 Next: states between the ends of a step (chapter 11).
 """
@@ -55,7 +55,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import as_norm_value
+from ..inputs import size_by
 from .states import SolverError, is_finite
 
 
@@ -91,7 +91,7 @@ class Tolerances(NamedTuple):
     def measure(self, error, scale):
         """The size of an error against its scale: (10.3), or the reader's own norm."""
         if self.norm is not None:
-            return as_norm_value(self.norm(error, scale))
+            return size_by(self.norm, error, scale)
         r = error / scale
         return math.sqrt(r.dot(r.conj()).real / len(r))                            # (10.3)
 
@@ -126,11 +126,12 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure):
 
 
 def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), h=None, max_steps=math.inf,
-                   smooth=None):
+                   smooth=None, stops=None):
     """The accepted steps (t, h, y, t_new, y_new, hK) of a method with b̂, from the first time to the last.
 
     step(t, h, y, k) is that of chapter 9 or 13, `h` the size of the first step to try, (10.6) if it is
-    None. Raises SolverError on step size underflow, and after max_steps attempts.
+    None. `stops` are the times that a step must end at, if there are more than the last. A step cut short there
+    does not shorten those behind it. Raises SolverError on step size underflow, and after max_steps attempts.
     """
     f, y, stats, (t, end) = problem.f, problem.y, problem.stats, problem.t[[0, -1]].tolist()
     sign, q = math.copysign(1.0, end - t), tableau.error_order
@@ -140,13 +141,15 @@ def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), 
             raise SolverError(f"f is not finite at the initial state, t = {t}", t)
         if h is None:
             h = float(first_step(f, t, y, k, sign, abs(end - t), q, tolerances, tolerances.measure))
-    E_prev, is_retry = None, False
+    E_prev, is_retry, stop, stops = None, False, t, iter([end] if stops is None else stops)
     while t != end:
+        while t == stop:
+            stop = next(stops)
         smallest = 10 * abs(math.nextafter(t, sign * math.inf) - t)
         check_step(t, h, smallest, is_retry, stats.n_steps, max_steps, tableau)
-        t_new = t + sign * max(h, smallest)
-        if sign * (t_new - end) > 0:
-            t_new = end
+        t_new, wanted = t + sign * max(h, smallest), h
+        if sign * (t_new - stop) > 0:
+            t_new = stop
         h = abs(t_new - t)
         stats.n_steps += 1
         y_new, k_new, hK = step(t, t_new - t, y, k)
@@ -165,6 +168,7 @@ def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), 
         ignores_E_prev = is_retry or E_prev is None
         factor = controller.factor(E, E if ignores_E_prev else E_prev, q)
         h *= min(1.0 if is_retry else controller.max_factor, factor)
+        h = max(h, wanted) if t_new == stop else h
         t, y, k, E_prev, is_retry = t_new, y_new, k_new, max(E, SMALLEST_E_PREV), False
 
 

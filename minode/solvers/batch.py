@@ -24,17 +24,18 @@ matrix for each stage after the first, and there are about as many passes as the
 trajectory has steps. No trajectory sees another, so the result is what solving each alone would give.
 
 f must be able to take a time per trajectory, `t` of shape (B,). It is called with fewer rows as
-trajectories arrive, and by dop853's `interpolate` with one row for each state.
+trajectories arrive, and by dop853's `interpolate` with one row for each state. Before the first step it is
+asked whether it answers a row of a batch, at a time of its own, as it answers the row alone.
 
 Next: equations to be solved in every step (chapter 13).
 """
 
 import numpy as np
 
-from ..inputs import as_norm_value, as_rows_velocity, as_times_between
+from ..inputs import as_rows_velocity, as_times_between, check_rows_velocity, size_by
 from .adaptive import (LARGEST_E, SMALLEST_E, SMALLEST_E_PREV, Controller, error_size, first_step,
                        underflow)
-from .dense import all_increments, require_finite, weights_at
+from .dense import all_increments, known_states, require_finite, weights_at
 from .explicit import explicit_step
 from .states import Solution, SolverError
 
@@ -54,7 +55,7 @@ def row_norms(tolerances, d):
     def measure(error, scale):
         error, scale = error.reshape(-1, d), scale.reshape(-1, d)
         if tolerances.norm is not None:
-            return np.array([as_norm_value(tolerances.norm(e, sc)) for e, sc in zip(error, scale)])
+            return np.array([size_by(tolerances.norm, e, sc) for e, sc in zip(error, scale)])
         r = np.abs(error) / scale
         return np.sqrt(np.sum(r * r, axis=1) / d)                                  # (12.2)
     return measure
@@ -71,6 +72,7 @@ def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=No
     measure, q = row_norms(tolerances, d), tableau.error_order
     sign, no_further = (1.0, np.minimum) if end >= problem.t[0] else (-1.0, np.maximum)
     ids, t, y = np.arange(B), np.full(B, float(problem.t[0])), problem.y
+    check_rows_velocity(f, t, y, end)
     k = f(t, y)
     stats.n_f += 1
     check_initial_velocity(k, t)
@@ -198,27 +200,43 @@ def write_outputs(problem, dense, ys, n_done, sign, ids, t, h, y, t_new, y_new, 
         n_done[ids[j]] += 1
 
 
-def trajectory_interpolation(problem, dense, tape):
-    """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape."""
-    B, d = problem.y.shape
-    first, last = problem.t[[0, -1]].tolist()
-    sign = 1.0 if last >= first else -1.0
-    if tape:
-        ids, starts, h, y = (np.concatenate([entry[i] for entry in tape]) for i in range(4))
-        hK = np.concatenate([entry[4] for entry in tape], axis=1)
-        of_trajectory = [np.flatnonzero(ids == r) for r in range(B)]             # its steps, in order
+class TrajectoryInterpolation:
+    """interpolate(t) for a batch whose trajectories took their own steps, from the passes on the tape and ys.
 
-    def interpolate(t):
+    When it is copied or pickled, the increments that only the dense output needs are computed for all steps.
+    """
+
+    def __init__(self, problem, dense, tape, ys):
+        self.f, self.stats, self.dense = problem.f, problem.stats, dense
+        self.t, self.ys = problem.t.copy(), ys.copy()        # those of the solution are the caller's
+        self.sign = 1.0 if self.t[-1] >= self.t[0] else -1.0
+        if len(tape):
+            self.ids, *self.steps = (np.concatenate([entry[i] for entry in tape]) for i in range(4))
+            self.steps.append(np.concatenate([entry[4] for entry in tape], axis=1))
+            self.of_trajectory = [np.flatnonzero(self.ids == r) for r in range(ys.shape[1])]  # its steps, in order
+
+    def __getstate__(self):
+        complete = {}
+        if hasattr(self, "steps"):
+            *steps, hK = self.steps
+            complete = {"steps": [*steps, all_row_increments(self.f, self.dense, *steps, hK)]}
+            np.add.at(self.stats.n_f, self.ids, len(self.dense.P) - len(hK))
+        return self.__dict__ | complete | {"f": None}
+
+    def __call__(self, t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, B, d)."""
-        times = as_times_between(first, last, t)
-        if not tape:
-            return np.broadcast_to(problem.y, (*times.shape, B, d)).copy()
-        step = np.stack([steps[np.searchsorted(sign * starts[steps], sign * times.ravel(), "right") - 1]
-                         for steps in of_trajectory], axis=1).ravel()
-        rows = all_row_increments(problem.f, dense, starts[step], h[step], y[step], hK[:, step])
-        np.add.at(problem.stats.n_f, ids[step], len(dense.P) - len(hK))
-        clock = np.repeat(times.ravel(), B)
-        flat = rows_inside(dense, (clock - starts[step]) / h[step], y[step], rows)
-        require_finite(flat, clock, ids[step])
-        return flat.reshape(*times.shape, B, d).astype(problem.y.dtype, copy=False)
-    return interpolate
+        times, (_, B, d) = as_times_between(self.t[0], self.t[-1], t), self.ys.shape
+        if not hasattr(self, "steps"):
+            return np.broadcast_to(self.ys[0], (*times.shape, B, d)).copy()
+        starts = self.sign * self.steps[0]
+        step = np.stack([steps[np.searchsorted(starts[steps], self.sign * times.ravel(), "right") - 1]
+                         for steps in self.of_trajectory], axis=1).ravel()
+        start, h, y, hK = (part[..., step, :] if part.ndim > 1 else part[step] for part in self.steps)
+        clock, ids = np.repeat(times.ravel(), B), self.ids[step]
+        with np.errstate(all="ignore"):                      # an overflow is a SolverError
+            rows = all_row_increments(self.f, self.dense, start, h, y, hK)
+            np.add.at(self.stats.n_f, ids, len(self.dense.P) - len(hK))
+            flat = rows_inside(self.dense, (clock - start) / h, y, rows)
+        known_states(flat.reshape(times.size, B, d), self.sign * times.ravel(), self.sign * self.t, self.ys)
+        require_finite(flat, clock, ids)
+        return flat.reshape(*times.shape, B, d).astype(self.ys.dtype, copy=False)

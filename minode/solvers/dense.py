@@ -19,13 +19,19 @@ Any other method gets the cubic that has the right values and slopes at both end
 
 which is right through σ³ and wrong by a multiple of h⁴. Methods of order at most 4 keep their order between
 the steps, though the error there may be many times that at the steps (fehlberg45). Methods of higher
-order lose theirs: cash_karp, kvaerno5, radau5, gauss6 and reversible("dopri5"). The step-size control does
+order lose theirs: cash_karp, gauss6 and reversible("dopri5"). The step-size control does
 not see this error. The cubic needs f at both ends. An explicit method has the first; the second is the first
 stage of the next step, or one more call.
 
-The output times do not change the steps of an adaptive method: a solve for a hundred times and a
-solve for two take the same steps, and the other 98 states come from here. A method of fixed
-steps stops at each of them (chapter 9).
+If the problem is stiff, h k is large wherever y is a little off its slow path, and at σ = ½ the cubic
+multiplies it by 1/8: implicit Euler's step of y' = −10⁶ y from 1 would pass through −10⁵ on its way to 10⁻⁶.
+So L-stable methods (chapter 13) have weights of their own, and for y' = λy the state between exceeds that at
+the start by no more than a fiftieth. The price is some order: implicit_euler 1, trbdf2 and radau3 2,
+radau5 3, kvaerno5 4. And their steps may be so long that no polynomial follows the solution in them.
+
+The output times do not change the steps of an adaptive explicit method: a solve for a hundred times and a solve
+for two take the same steps, and the other 98 states come from here. Implicit methods, and methods of fixed steps
+(chapter 9), end a step at each of them.
 
 Next: a step size for each trajectory (chapter 12).
 """
@@ -103,6 +109,16 @@ def state_inside(dense, sigma, y, hK):
     return y + np.einsum("jm,jn->mn", weights_at(dense, sigma), hK)                # (11.1)
 
 
+def is_in_step(times, t, t_new):
+    """Which outputs belong to the step from t to t_new: those after its start, up to its end. One rule, for all.
+
+    `times` are compared with the ends themselves, never with t + h, and not by σ: both are rounded, and an output
+    close to the end of a step could be counted in two steps, or in none.
+    """
+    sign = np.sign(t_new - t)
+    return (sign * times > sign * t) & (sign * times <= sign * t_new)
+
+
 def require_finite(ys, t, ids=None):
     """SolverError at the first of the times t (m,) whose state between two steps, a row of ys, is not finite.
 
@@ -115,26 +131,50 @@ def require_finite(ys, t, ids=None):
         raise SolverError(f"{who}the state is not finite between the steps, at t = {t[m]}", float(t[m]))
 
 
-def interpolation(problem, dense, tape):
-    """interpolate(t), the state at any times in the span, from the steps (t, h, y, hK) on the tape.
+def known_states(flat, times, t, ys):
+    """Put the states ys that the solve returned for t into `flat`, the states at `times`, at the times that are in t.
 
-    Increments that only the dense output needs are computed when they are first used, and put on the tape.
+    So they agree to the last digit, and at the end of the last step with what the step computed. At the other
+    steps' ends they do anyway, because the next step starts there with σ = 0. t must increase.
     """
-    first, last = problem.t[[0, -1]].tolist()
-    sign = 1.0 if last >= first else -1.0
-    starts = sign * np.array([step[0] for step in tape])
+    i = t.searchsorted(times)
+    is_known = t[i] == times
+    if is_known.any():
+        flat[is_known] = ys[i[is_known]]
 
-    def interpolate(t):
+
+class Interpolation:
+    """interpolate(t), the state at any times in the span, from the steps (t, h, y, hK) on the tape and the outputs ys.
+
+    Increments that only the dense output needs are computed when they are first used, and put on the tape; when this
+    is copied or pickled, all are. The copy therefore needs no f, which might be no function that can be pickled.
+    """
+
+    def __init__(self, problem, dense, tape, ys):
+        self.f, self.unflatten, self.dense, self.tape = problem.f, problem.unflatten, dense, tape
+        self.t, self.ys = problem.t.copy(), ys.copy()        # those of the solution are the caller's
+        self.sign = 1.0 if self.t[-1] >= self.t[0] else -1.0
+        self.starts = self.sign * np.array([step[0] for step in tape])
+
+    def __getstate__(self):
+        return self.__dict__ | {"f": None, "tape": [self.step(n) for n in range(len(self.tape))]}
+
+    def step(self, n):
+        """(t, h, y, hK) of step n, with all increments (r, n)."""
+        t, h, y, hK = self.tape[n]
+        self.tape[n] = t, h, y, all_increments(self.f, self.dense, t, h, y, hK)
+        return self.tape[n]
+
+    def __call__(self, t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, ...)."""
-        times = as_times_between(first, last, t)
-        flat = np.empty((times.size, problem.y.size), problem.y.dtype)
-        flat[:] = problem.y
-        step_of = starts.searchsorted(sign * times.ravel(), side="right") - 1
-        for n in sorted(set(step_of.tolist())) if tape else ():
-            t_n, h, y, hK = tape[n]
-            hK = all_increments(problem.f, dense, t_n, h, y, hK)
-            tape[n], here = (t_n, h, y, hK), step_of == n
-            flat[here] = state_inside(dense, (times.ravel()[here] - t_n) / h, y, hK)
-        require_finite(flat, times.ravel())
-        return problem.unflatten(flat.reshape(*times.shape, problem.y.size))
-    return interpolate
+        times = as_times_between(self.t[0], self.t[-1], t)
+        flat, clock = np.empty((times.size, self.ys.shape[1]), self.ys.dtype), times.ravel()
+        flat[:] = self.ys[0]
+        step_of = self.starts.searchsorted(self.sign * clock, side="right") - 1
+        with np.errstate(all="ignore"):                      # an overflow is a SolverError
+            for n in sorted(set(step_of.tolist())) if self.tape else ():
+                (t_n, h, y, hK), here = self.step(n), step_of == n
+                flat[here] = state_inside(self.dense, (clock[here] - t_n) / h, y, hK)
+        known_states(flat, self.sign * clock, self.sign * self.t, self.ys)
+        require_finite(flat, clock)
+        return self.unflatten(flat.reshape(*times.shape, flat.shape[1]))

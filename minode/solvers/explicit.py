@@ -7,7 +7,8 @@ With the method a table, the step is written once:
     y(t + h) ≈ y + Σ_i b_i h k_i.                                        (9.3)
 
 The velocities k_i are the rows of an array K (s, n), so that the sums in (9.1) and (9.3) are products of
-a row of numbers, h a_ij or h b_i, with a matrix. In (9.3) we add y to the finished increment, so that
+a row of numbers, h a_ij or h b_i, with a matrix. The fractions of the table (chapter 7) are rounded to the
+precision of y once, by `tableau.arrays`. In (9.3) we add y to the finished increment, so that
 the large number y enters a single addition. Rounding errors in Y_i reach y_new multiplied by h.
 
 An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the velocity at the start of the step, whatever the method.

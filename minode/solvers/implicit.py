@@ -36,8 +36,8 @@ saves calls of f, and its error estimate rejects a wrong solution.
 If A falls into blocks, each block's stages are solved once those before them are
 known: a diagonally implicit method (trbdf2, kvaerno5) solves d equations a stage, a fully
 implicit one s d equations once; an explicit stage is a block with a_ii = 0 and no equation.
-Every trajectory of a batch has its own matrix and all are solved in one call. (The third
-stage of kvaerno5 lies beyond the step, so its last step evaluates f a little after the end.)
+Every trajectory of a batch has its own matrix and all are solved in one call. (The third stage of kvaerno5
+lies at t + 1.23 h, in its last step after the end of the span. If f does not exist there, take trbdf2.)
 
 The unknowns are the increments and not, as is more usual, Y_i − y. The increments are then known to
 the precision of the solve. To compute h f from a stiff Y_i afterwards would multiply the
@@ -47,6 +47,12 @@ the increments, and with them e in (10.1), are too large by about the factor 1 �
 implicit stages divide by, with γ = a_ss. So e is divided by it too (Hosea and Shampine 1996):
 
     (I − hγ f_y) ẽ = e.                                                  (13.4)
+
+In kvaerno5 b̂ is a row of A. Then e is a difference of two Y_i, which have been divided already, and we
+leave it as it is.
+
+Where a solution is slow, an L-stable method takes steps much longer than its polynomial (chapter 11) can follow. An
+adaptive implicit method therefore ends a step at every output time. A step cut short there does not shorten the next.
 
 Next: methods that can be undone exactly without solving anything (chapter 14).
 """
@@ -59,7 +65,7 @@ from .tableaus import Tableau
 
 S2, S3, S6, S15 = (x ** 0.5 for x in (2, 3, 6, 15))
 
-IMPLICIT_EULER = Tableau("implicit_euler", order=1, A=["1"], b="1")
+IMPLICIT_EULER = Tableau("implicit_euler", order=1, A=["1"], b="1", dense=["1"])
 
 IMPLICIT_MIDPOINT = Tableau("implicit_midpoint", order=2, A=["1/2"], b="1")
 
@@ -76,20 +82,28 @@ GAUSS6 = Tableau("gauss6", order=6,
                     [5/36 + S15/30, 2/9 + S15/15, 5/36]],
                  b="5/18 4/9 5/18")
 
-RADAU3 = Tableau("radau3", order=3, A=["5/12 -1/12", "3/4 1/4"], b="3/4 1/4")
+RADAU3 = Tableau("radau3", order=3, A=["5/12 -1/12", "3/4 1/4"], b="3/4 1/4",
+                 dense=["3/2 -3/4",
+                        "-1/2 3/4"])
 
 RADAU5 = Tableau("radau5", order=5,
                  A=[[(88 - 7*S6)/360, (296 - 169*S6)/1800, (-2 + 3*S6)/225],
                     [(296 + 169*S6)/1800, (88 + 7*S6)/360, (-2 - 3*S6)/225],
                     [(16 - S6)/36, (16 + S6)/36, Fraction(1, 9)]],
-                 b=[(16 - S6)/36, (16 + S6)/36, Fraction(1, 9)])
+                 b=[(16 - S6)/36, (16 + S6)/36, Fraction(1, 9)],
+                 dense=[[(2 + 3*S6)/6, (8 - 13*S6)/12, (-5 + 5*S6)/9],
+                        [(2 - 3*S6)/6, (8 + 13*S6)/12, (-5 - 5*S6)/9],
+                        [Fraction(1, 3), Fraction(-4, 3), Fraction(10, 9)]])
 
 TRBDF2 = Tableau("trbdf2", order=2, embedded_order=3,            # Bank et al. 1985; Hosea and Shampine 1996
                  A=[[0, 0, 0],
                     [1 - S2/2, 1 - S2/2, 0],
                     [S2/4, S2/4, 1 - S2/2]],
                  b=[S2/4, S2/4, 1 - S2/2],
-                 b_hat=[1/3 - S2/12, 1/3 + S2/4, 1/3 - S2/6])
+                 b_hat=[1/3 - S2/12, 1/3 + S2/4, 1/3 - S2/6],
+                 dense=[[S2/2, -S2/4],
+                        [S2/2, -S2/4],
+                        [1 - S2, S2/2]])
 
 KVAERNO5 = Tableau("kvaerno5", order=5, embedded_order=4,        # Kværnø 2004
                    A=["0",
@@ -104,7 +118,14 @@ KVAERNO5 = Tableau("kvaerno5", order=5, embedded_order=4,        # Kværnø 2004
                    b="0.13659751177640291 0 -0.05496908796538376 -0.04118626728321046 0.62993304899016403 "
                      "0.06962479448202728 0.26",
                    b_hat="0.13855640231268224 0 -0.04245337201752043 0.02446657898003141 "
-                         "0.61943039072480676 0.26 0")
+                         "0.61943039072480676 0.26 0",
+                   dense=["0.98909070836224659 -2.07518184436140517 1.72948161074168221 -0.50679296296612072",
+                          "0 0 0 0",
+                          "-0.06970149316758578 0.82263508548823772 -1.65604204333525321 0.84813936304921750",
+                          "-0.36562841744831543 -0.77196645005683822 2.47607308332578080 -1.37966448310383763",
+                          "0.05849053832587676 3.27378684760444030 -4.20331311422585451 1.50096877728570158",
+                          "0.27614386221746419 -0.54615950626150266 0.54238660379872201 -0.20274616527265622",
+                          "0.11160480171031361 -0.70311413241293167 1.11141385969492259 -0.25990452899230450"])
 
 IMPLICIT = (IMPLICIT_EULER, IMPLICIT_MIDPOINT, TRAPEZOID, GAUSS4, GAUSS6, RADAU3, RADAU5, TRBDF2, KVAERNO5)
 
@@ -207,15 +228,16 @@ class ImplicitStepper:
 
 
 class SolvedToRoundOff:
-    """For fixed steps: Newton's method stops when a correction is round-off, or near it shrinks no more."""
+    """For fixed steps: stop when a correction is round-off of the largest Y so far, or near it shrinks no more."""
 
     def __init__(self, dtype):
-        self.limits, self.last = np.finfo(dtype), np.inf
+        self.limits, self.last, self.largest = np.finfo(dtype), np.inf, 0.0
 
     def __call__(self, delta, Y):
-        size = np.abs(delta).max() / max(np.abs(Y).max(), self.limits.tiny)
+        self.largest = max(self.largest, np.abs(Y).max())
+        size = np.abs(delta).max() / max(self.largest, self.limits.tiny)
         is_solved = size <= 4 * self.limits.eps or self.last <= size < NEAR_ROUND_OFF * self.limits.eps
-        self.last = np.inf if is_solved else size
+        self.last, self.largest = (np.inf, 0.0) if is_solved else (size, self.largest)
         return bool(is_solved)
 
 

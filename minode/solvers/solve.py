@@ -14,6 +14,7 @@ Which loop:
     adaptive             a table with b̂
     one for each         the same, with per_trajectory
     reversible           the methods of chapter 14
+    one after another    any of these, if f jumps at given times (appendix legs.py)
 An implicit table takes the step of chapter 13 into the first two.
 
 Next: the derivatives (Part III, chapter 16).
@@ -24,13 +25,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import (as_jacobian, as_options, as_progress, as_velocity, check_options, check_reversible,
-                      check_trajectories)
+from ..inputs import (as_jacobian, as_options, as_progress, as_stops, as_velocity, check_options, check_precision,
+                      check_reversible, check_trajectories, with_keywords_of)
 from .adaptive import Controller, Tolerances, adaptive_steps
-from .batch import collect_trajectories, trajectory_interpolation, trajectory_steps
-from .dense import all_increments, dense_output, interpolation, require_finite, state_inside
+from .batch import TrajectoryInterpolation, collect_trajectories, trajectory_steps
+from .dense import Interpolation, all_increments, dense_output, is_in_step, require_finite, state_inside
 from .explicit import Grid, explicit_step, fixed_steps
 from .implicit import IMPLICIT, ImplicitStepper, SolvedToRoundOff, solved_to_tolerance
+from .legs import InterpolationAlong, OneSided, chain, legs
 from .methods import EXPLICIT, Methods
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
 from .states import Problem, Solution, SolverError, Stats, initial_value_problem
@@ -52,8 +54,9 @@ def reversible(method, coupling=COUPLING):
     """An explicit method made reversible (14.3): `method=reversible("rk4")`.
 
     `method` is a name or a Tableau of explicit stages, `coupling` the c of (14.3), 0 < c ≤ 1.
-    The steps are fixed, two evaluations of the method each, and `gradient="reversible"` undoes
-    them by (14.4). ValueError for another method or coupling. McCallum and Foster (2024).
+    The steps are fixed, two evaluations of the method each, and `gradient="reversible"` undoes them by (14.4).
+    On a solution that decays by e^{−x} a step, the difference of the two copies grows by c eˣ: if it decays by far,
+    take a smaller coupling, or `method` itself. ValueError for another method. McCallum and Foster (2024).
 
     >>> there = odeint(lambda t, y: y * np.cos(t), [1.0], [0.0, 0.1, 0.2], method=reversible("rk4"))
     >>> reversible("rk4").name, bool(abs(there[-1, 0] - np.exp(np.sin(0.2))) < 1e-6)
@@ -76,6 +79,7 @@ class Options(NamedTuple):
     per_trajectory: bool = False
     jacobian: object = None
     progress: object = None
+    tstops: object = None
 
 
 KEYWORDS = list(Options._fields)
@@ -96,14 +100,15 @@ def odeint(f, y0, t, theta=None, **options):
     return run(f, y0, t, theta, **as_options(Options, options)._asdict()).solution.ys
 
 
-def solve(f, y0, t, theta=None, *, method="dopri5", rtol=1e-6, atol=1e-9, step_size=None, max_steps=100_000,
-          first_step=None, norm=None, per_trajectory=False, jacobian=None, progress=None):
+@with_keywords_of(Options)
+def solve(f, y0, t, theta=None, **options):
     """Solve y' = f(t, y, θ), y(t[0]) = y0, and return a `Solution`: .t, .ys, .stats, .interpolate.
 
     f(t, y, theta) returns dy/dt in the shape of y: a `VectorField`, or any function. Without theta, f is
     f(t, y). y0 is an array (..., d) or a tuple of arrays. t (N,) is sorted, up or down; ys[i] is the
     state at t[i]. Between two steps it is (11.1), whose error nothing controls; for dopri5, tsit5 and
-    dop853 that is of order 4, 4 and 7. Keywords:
+    dop853 that is of order 4, 4 and 7. An implicit method ends a step at every t[i]; on a stiff problem the
+    states between its steps (`interpolate`) are rough, so put the times that matter into t. Keywords:
 
     method          a name in `minode.methods`, `reversible(name)`, or a Tableau ("dopri5")
     rtol, atol      error tolerances (10.2) of adaptive methods (1e-6, 1e-9)
@@ -115,6 +120,8 @@ def solve(f, y0, t, theta=None, *, method="dopri5", rtol=1e-6, atol=1e-9, step_s
                     t of shape (B,), and norm one trajectory, (d,)
     jacobian        jacobian(t, y) -> f_y (..., d, d), for implicit methods; a VectorField has its own
     progress        called with the fraction done; True draws a line on stderr, if that is a terminal
+    tstops          times (m,) that a step must end at and where f may jump: f is evaluated on both sides, never
+                    at one, and the solve begins anew there, with first_step and max_steps anew too
 
     ValueError or TypeError for unusable input; SolverError if the solve cannot go on, with
     everything up to there in its .solution. Dormand and Prince (1980); chapters 9 to 14.
@@ -125,9 +132,7 @@ def solve(f, y0, t, theta=None, *, method="dopri5", rtol=1e-6, atol=1e-9, step_s
     >>> solution.stats.n_f, solution.stats.n_accepted, solution.stats.n_rejected
     (92, 12, 3)
     """
-    done = run(f, y0, t, theta, [], method=method, rtol=rtol, atol=atol, step_size=step_size,
-               max_steps=max_steps, first_step=first_step, norm=norm, per_trajectory=per_trajectory,
-               jacobian=jacobian, progress=progress)
+    done = run(f, y0, t, theta, [], **as_options(Options, options)._asdict())
     return done.solution._replace(interpolate=done.interpolation())
 
 
@@ -152,34 +157,55 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     is_tableau = isinstance(method, Tableau)
     is_adaptive = is_tableau and method.b_hat is not None and options.step_size is None and grid is None
     options = check_options(options, problem.y, is_adaptive)
+    check_precision(options, problem.y, method, is_adaptive)
     report = as_progress(options.progress, problem.t)
+    if between_stops := legs(problem.t, as_stops(options.tstops, f)):
+        return run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, method, options, report)
     if options.per_trajectory:
         check_trajectories(y0, method, is_adaptive and method.is_explicit)
         return run_trajectories(as_velocity("f", f, theta), y0, problem, method, options, tape, controller, report)
     grid = Grid(problem.t, options.step_size) if grid is None else Grid(grid)
-    if not is_tableau:
-        steps, dense = reversible_steps(problem, method, grid, options.max_steps), TWO_ENDS
+    if is_tableau:
+        steps = tableau_steps(f, y0, theta, problem, method, options, is_adaptive, grid, controller)
     else:
-        steps, dense = tableau_steps(f, y0, theta, problem, method, options, is_adaptive, grid, controller), \
-            dense_output(method)
-    solution = collect(problem, steps, dense, tape, report)
-    return Run(problem, solution, method, tape, partial(interpolation, problem, dense, tape))
+        steps = reversible_steps(problem, method, grid, options.max_steps)
+    dense = dense_output(method) if is_tableau else TWO_ENDS
+    ys = collect(problem, steps, dense, tape, report)
+    solution = Solution(problem.t, problem.unflatten(ys), problem.stats)
+    return Run(problem, solution, method, tape, partial(Interpolation, problem, dense, tape, ys))
+
+
+def run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, method, options, report):
+    """`run` leg by leg (appendix legs.py), the steps of all on one tape."""
+    def solve_leg(leg, y):
+        t, own = leg.t, {"tstops": None, "progress": report and (lambda done: report(t[0] + done * (t[-1] - t[0])))}
+        own["jacobian"] = options.jacobian and OneSided(options.jacobian, leg.least, leg.most)
+        steps = None if grid is None else [s for s in grid if s == t[0] or is_in_step(s, t[0], t[-1])]
+        done = run(OneSided(f, leg.least, leg.most), y, t, theta, None if tape is None else [], grid=steps,
+                   controller=controller, **(options._asdict() | own))
+        return done.solution, done
+    solution, runs = chain(between_stops, problem.t, y0, solve_leg)
+    if tape is not None:
+        tape += [step for done in runs for step in done.tape]
+    return Run(problem, solution, method, tape, lambda: InterpolationAlong(
+        between_stops, [done.interpolation() for done in runs]))
 
 
 def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller):
     """The integration loop of a Runge–Kutta method: the step of chapter 9 or 13 in the loop of chapter 9 or 10."""
     norm = options.norm and (lambda error, scale: options.norm(problem.unflatten(error), problem.unflatten(scale)))
-    tolerances, smooth = Tolerances(options.rtol, options.atol, norm), None
+    tolerances, smooth, stops = Tolerances(options.rtol, options.atol, norm), None, None
     if tableau.is_explicit:
         step = partial(explicit_step, problem.f, tableau)
     else:
         jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau)
         is_solved = solved_to_tolerance(tolerances) if is_adaptive else SolvedToRoundOff(problem.y.real.dtype)
         stepper = ImplicitStepper(problem.f, jacobian, tableau, is_solved, predicts=is_adaptive)
-        step, smooth = stepper.step, stepper.smooth
+        step, stops = stepper.step, problem.t[1:].tolist()
+        smooth = None if tableau.b_hat in tableau.A else stepper.smooth            # chapter 13
     if is_adaptive:
         return adaptive_steps(problem, tableau, step, tolerances, controller, options.first_step, options.max_steps,
-                              smooth)
+                              smooth, stops)
     return fixed_steps(problem, tableau, step, grid, options.max_steps)
 
 
@@ -190,11 +216,11 @@ def run_trajectories(velocity, y0, problem, tableau, options, tape, controller, 
     tolerances, dense = Tolerances(options.rtol, options.atol, options.norm), dense_output(tableau)
     passes = trajectory_steps(problem, tableau, tolerances, controller, options.first_step, options.max_steps)
     solution = collect_trajectories(problem, passes, dense, tape, report)
-    return Run(problem, solution, tableau, tape, partial(trajectory_interpolation, problem, dense, tape))
+    return Run(problem, solution, tableau, tape, partial(TrajectoryInterpolation, problem, dense, tape, solution.ys))
 
 
 def collect(problem, steps, dense, tape, report):
-    """Run the steps, and keep the states at the output times, and the steps on the tape."""
+    """Run the steps, put them on the tape, and return the flat states (N, n) at the output times."""
     times, sign = problem.t.tolist(), 1.0 if problem.t[-1] >= problem.t[0] else -1.0
     ys, n = np.empty((len(times), problem.y.size), problem.y.dtype), times.count(times[0])
     ys[:n] = problem.y
@@ -219,4 +245,4 @@ def collect(problem, steps, dense, tape, report):
         n = int(np.append(np.isfinite(ys[:n]).all(axis=1), False).argmin())     # the first that is not finite
         error.solution = Solution(problem.t[:n], problem.unflatten(ys[:n]), problem.stats)
         raise
-    return Solution(problem.t, problem.unflatten(ys), problem.stats)
+    return ys

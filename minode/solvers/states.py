@@ -18,19 +18,21 @@ and one single time is a solve of no steps.
 
 NumPy broadcasts. If f returns a number where the state is a vector, or (1, d) for (d,), NumPy would spread it over
 the state and give plausible nonsense. So each value of f must have the shape of the state, and must be real
-if the state is. It is copied too, because f may return the same array every time.
+if the state is. It is copied too, because f may return the same array every time. And f may not write into y or θ: it
+is given them read-only, and NumPy stops it where it tries.
 
 Next: the two methods of the source text, spelled out (chapter 6).
 """
 
 import cmath
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
-from ..inputs import as_parts, as_times, as_velocity, check_velocity
+from ..inputs import as_parts, as_times, as_velocity, check_dim, check_order, check_velocity
 
 
 @dataclass
@@ -54,7 +56,8 @@ class Solution(NamedTuple):
     an array of times (M,) the states (M, ...), by (11.1); ValueError outside, SolverError if
     that is infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and
     n_rejected of them, n_jac calls of jacobian; each is an array (B,) under per_trajectory. In a
-    `SolverError` t and ys hold the times that were reached, and there is no `interpolate`.
+    `SolverError` t and ys hold the times that were reached, and there is no `interpolate`. All of it can
+    be copied and pickled, whatever f is.
 
     >>> from minode import solve
     >>> solution = solve(lambda t, y: -y, [1.0, 2.0], [0.0, 0.5, 1.0], method="rk4")
@@ -107,6 +110,12 @@ class Problem(NamedTuple):
     stats: Stats
 
 
+def in_parts(cuts, shapes, is_tuple, flat):
+    """The array, or the tuple of arrays, that was laid out as `flat` (..., n)."""
+    arrays = [flat[..., i:j].reshape(flat.shape[:-1] + shape) for i, j, shape in zip(cuts, cuts[1:], shapes)]
+    return tuple(arrays) if is_tuple else arrays[0]
+
+
 def initial_value_problem(f, y0, t, theta=None):
     """The `Problem` of f(t, y), or of f(t, y, theta), from y0 at t[0], laid out flat (5.1).
 
@@ -116,21 +125,22 @@ def initial_value_problem(f, y0, t, theta=None):
     """
     velocity, is_tuple = as_velocity("f", f, theta), isinstance(y0, tuple)
     parts, stats = as_parts(y0), Stats()
+    check_order(velocity, y0, t)
     shapes, dtype = [part.shape for part in parts], np.result_type(*parts)
     cuts = [0, *accumulate(part.size for part in parts)]
+    check_dim(f, theta, shapes)
     y = np.concatenate([part.ravel() for part in parts], dtype=dtype)              # (5.1)
 
-    def unflatten(flat):
-        arrays = [flat[..., i:j].reshape(flat.shape[:-1] + shape) for i, j, shape in zip(cuts, cuts[1:], shapes)]
-        return tuple(arrays) if is_tuple else arrays[0]
-
+    unflatten = partial(in_parts, cuts, shapes, is_tuple)
     def flat_f_of_tuple(t, y):
         stats.n_f += 1
+        y.setflags(write=False)
         parts = check_velocity(velocity(t, unflatten(y)), shapes, dtype, is_tuple)
         return np.concatenate([part.ravel().astype(dtype) for part in parts])      # (5.1)
 
     def flat_f(t, y, shape=shapes[0], is_flat=len(shapes[0]) == 1):
         stats.n_f += 1
+        y.setflags(write=False)
         value = velocity(t, y if is_flat else y.reshape(shape))
         if type(value) is not np.ndarray or value.shape != shape or value.dtype is not dtype:
             value = check_velocity((value,), shapes, dtype, is_tuple)[0].astype(dtype)

@@ -1,5 +1,6 @@
 """Every activation: value by another formula, slope by complex step, steepest point, kink, limits."""
 
+import decimal
 import math
 
 import numpy as np
@@ -14,6 +15,8 @@ from tests.strategies import KINKED, SMOOTH, arrays, assert_agree
 
 ROUND_OFF = 20 * np.finfo(float).eps
 GRID = np.linspace(-40.0, 40.0, 80_001)                 # spacing 1e-3, with 0 on it
+TINY = 1e-304                                           # 1000 times what sigmoid is at least
+FAR = [1e-12, 1e-5, 0.3, 2.0, 12.0, 40.0, 300.0]        # where 1 − x², 1 − s or 1 + eᶻ lose digits, on both sides
 BETWEEN = 1e-6                                          # |σ''| < 1/2 near a maximum of σ' times (spacing)²
 OTHER_FORMULA = {
     "identity": lambda z: z,
@@ -148,7 +151,7 @@ def test_far_from_zero_the_values_are_the_limits():
     z = np.array([-1e3, 1e3])
     for name, expected in {"sigmoid": [0.0, 1.0], "softplus": [0.0, 1e3], "swish": [0.0, 1e3],
                            "tanh": [-1.0, 1.0], "relu": [0.0, 1e3], "leaky_relu": [-10.0, 1e3]}.items():
-        assert np.array_equal(ACTIVATIONS[name].value(z), expected), name
+        assert np.abs(ACTIVATIONS[name].value(z) - expected).max() <= TINY, name
 
 
 @each
@@ -160,8 +163,33 @@ def test_value_and_slope_keep_the_dtype(name, dtype):
     assert x.dtype == slope(z, x).dtype == curvature(z, x).dtype == dtype
 
 
-def test_sigmoid_is_right_to_the_spacing_of_numbers_at_one_and_not_of_its_own():
-    z = np.linspace(-60.0, 60.0, 241)
-    value = ACTIVATIONS["sigmoid"].value(z)
-    assert np.abs(value - 1 / (1 + np.exp(-z))).max() <= 2 * np.finfo(float).eps
-    assert (value[z <= -40.0] == 0.0).all() and value[z > -36.0].all()
+def exactly(name, z):
+    """The value, slope and curvature at a float z, from three hundred digits."""
+    with decimal.localcontext(prec=300):
+        z = decimal.Decimal(z)
+        s, r = 1 / (1 + (-z).exp()), 1 / (1 + z.exp())                # sigmoid(z) and 1 − sigmoid(z)
+        tanh = (z.exp() - (-z).exp()) / (z.exp() + (-z).exp())
+        return [float(x) for x in {
+            "tanh": (tanh, 1 - tanh**2, -2 * tanh * (1 - tanh**2)),
+            "sigmoid": (s, s * r, s * r * (r - s)),
+            "softplus": ((1 + z.exp()).ln(), s, s * r),
+            "swish": (z * s, s + z * s * r, s * r * (2 + z * (r - s)))}[name]]
+
+
+@pytest.mark.eq("3.1")
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "swish"])
+@pytest.mark.parametrize("z", [*FAR, *(-z for z in FAR)])
+def test_however_small_a_value_or_slope_is_it_has_all_its_digits(name, z):
+    value, slope, curvature, *_ = ACTIVATIONS[name]
+    x = value(np.array([z]))
+    got, expected = [x[0], slope(np.array([z]), x)[0], curvature(np.array([z]), x)[0]], exactly(name, z)
+    tell_all = name == "softplus" or name == "swish" or (name == "sigmoid" and z < -1)      # the others' slopes see x alone
+    rounding = [ROUND_OFF * (1 + abs(z)) * max(abs(right), 0.0 if i == 0 or tell_all else 1.0)
+                for i, right in enumerate(expected)]
+    assert np.all(np.abs(np.subtract(got, expected)) <= rounding)
+
+
+def test_a_sigmoid_in_float32_overflows_no_sooner():
+    z = np.array([-200.0, -60.0, 60.0], np.float32)
+    x = ACTIVATIONS["sigmoid"].value(z)
+    assert x.dtype == np.float32 and x[0] < 1e-37 and x[2] == 1 and abs(x[1] / expit(-60.0) - 1) <= 1e-5

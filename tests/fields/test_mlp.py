@@ -3,8 +3,6 @@
 import copy
 import math
 import pickle
-import sys
-import threading
 import tracemalloc
 
 import numpy as np
@@ -17,6 +15,7 @@ from minode.gradients.checks import complex_step
 from tests.fields.test_activations import OTHER_FORMULA, STEEPEST_AT
 from tests.strategies import (KINKED, SMOOTH, arrays, assert_agree, batches, clocks, complex_columns, mlps,
                               off_the_kinks)
+from tests.threads import assert_threads_agree
 
 ROUND_OFF = 200 * np.finfo(float).eps          # three layers of at most five products each
 HUNDRED_ROUNDINGS = 100 * np.finfo(np.float32).eps
@@ -435,33 +434,14 @@ def test_a_gradient_taken_while_another_of_the_same_mlp_is_under_way_disturbs_ne
 
 
 def test_threads_with_other_thetas_may_share_one_network():
-    f, rng, rounds = MLP([3, 16, 2], ["tanh", "swish"]), np.random.default_rng(6), 300
+    f, rng = MLP([3, 16, 2], ["tanh", "swish"]), np.random.default_rng(6)
     thetas, y, a = [f.init(rng), f.init(rng)], rng.normal(size=(4, 2)), rng.normal(size=(4, 2))
-    expected = [(f(0.3, y, theta), *f.vjp(0.3, y, theta, a), f.jvp(0.3, y, theta, a, theta)) for theta in thetas]
-    start, wrong, errors = threading.Barrier(2), [], []
 
-    def work(first):
-        try:
-            start.wait()
-            for n in range(rounds):                         # each changes θ at every call, out of step
-                i = (first + n) % 2
-                value, vjp = f.value_and_vjp(0.3, y, thetas[i])
-                got = (value, *vjp(a), f.jvp(0.3, y, thetas[i], a, thetas[i]))
-                wrong.extend((first, n) for one, other in zip(got, expected[i]) if not np.array_equal(one, other))
-        except Exception as error:
-            errors.append(error)
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)                             # the threads take turns as often as they can
-    try:
-        threads = [threading.Thread(target=work, args=(first,)) for first in (0, 1)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
-    assert not errors and not wrong
+    def job(k):
+        for theta in (thetas[k], thetas[1 - k]):            # each changes θ at every call, out of step
+            value, vjp = f.value_and_vjp(0.3, y, theta)
+            yield from (value, *vjp(a), f.jvp(0.3, y, theta, a, theta))
+    assert_threads_agree(lambda k: [*job(k)], 2, rounds=150)
 
 
 def test_a_gradient_after_one_in_float32_is_that_of_a_fresh_network():

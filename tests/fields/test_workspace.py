@@ -1,7 +1,6 @@
 """Large arrays lie in blocks that live as long as something in them does, and no thread sees another's."""
 
 import gc
-import threading
 import tracemalloc
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import given, strategies as st
 
 from minode import MLP, pullback
 from minode.fields.workspace import BLOCK, SMALL, Workspace
+from tests.threads import in_threads
 
 LITTLE = 0.05                                   # of a block: what else Python allocates meanwhile
 
@@ -41,6 +41,7 @@ def test_arrays_of_columns_and_of_more_than_a_block_are_taken_too():
     assert workspace.keep(x).base is not copy.base
 
 
+@pytest.mark.usefixtures("young")
 def test_a_block_is_filled_by_many_and_freed_with_the_last_of_them():
     workspace, x = Workspace(), np.ones(SMALL)
     tracemalloc.start()
@@ -61,23 +62,18 @@ def test_a_block_is_filled_by_many_and_freed_with_the_last_of_them():
 
 def test_threads_have_blocks_of_their_own():
     workspace, found = Workspace(), {}
-    start = threading.Barrier(2)
 
     def work(name):
-        start.wait()
         x = np.full(2 * SMALL, float(name))
         found[name] = [workspace.keep(x + n) for n in range(20)]
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in (1, 2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found[1][0].base is not found[2][0].base
-    for name in (1, 2):
+    in_threads(work, 2)
+    assert found[0][0].base is not found[1][0].base
+    for name in (0, 1):
         assert all((copy == name + n).all() for n, copy in enumerate(found[name]))
 
 
+@pytest.mark.usefixtures("young")
 def test_nothing_of_a_wide_gradient_stays_behind():
     f, rng = MLP([64, 64, 64], ["tanh", "swish"]), np.random.default_rng(0)
     theta, y0 = f.init(rng), rng.normal(size=(512, 64))

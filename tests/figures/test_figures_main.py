@@ -14,6 +14,7 @@ import pytest
 
 import figures
 from figures import __main__ as command
+from tests.book import ROOT
 
 from . import computed
 
@@ -59,11 +60,11 @@ def small(tmp_path):
     def heed_ctrl_c():                          # which a shell lets its background jobs ignore, and they their own
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    started = []
+    started, environment = [], os.environ | {"PYTHONPATH": str(ROOT)}        # for minode; the figures are those here
 
     def run(*arguments):
         started.append(subprocess.Popen(
-            [sys.executable, "-m", "figures", *arguments], cwd=tmp_path, text=True, preexec_fn=heed_ctrl_c,
+            [sys.executable, "-m", "figures", *arguments], env=environment, cwd=tmp_path, text=True, preexec_fn=heed_ctrl_c,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True))
         return started[-1]
 
@@ -128,11 +129,15 @@ def test_the_list_names_number_time_and_title(small):
     (["plian"], "unknown figure 'plian'; known: plain, broken, warning, requested, slow"),
     (["plain", "--jobs", "0"], "--jobs must be at least 1, not 0"),
     (["plain", "--out", "figures/style.py"], "--out must be a folder"),
+    (["plain", "--out", "figures/style.py/below"], "--out must be a folder that can be written to: "),
+    (["plain", "--out", "full"], "--out must be a folder that can be written to: "),
 ])
-def test_what_cannot_be_done_is_said_before_anything_is_drawn(small, arguments, message):
+def test_what_cannot_be_done_is_said_before_anything_is_drawn(small, tmp_path, arguments, message):
+    if "full" in arguments:                                  # a folder that even the superuser cannot write to
+        (tmp_path / "full").symlink_to("/proc/self" if Path("/proc/self").exists() else "/dev")
     process = small(*arguments)
     output, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2 and message in errors and output == ""
+    assert process.returncode == 2 and message in errors and output == "" and "Traceback" not in errors
 
 
 def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch, capsys):
@@ -155,6 +160,21 @@ def test_a_failing_figure_is_reported_and_the_others_are_drawn(small, tmp_path):
     assert "ZeroDivisionError" in errors and "UserWarning: mind this" in errors
     assert [path.name for path in (tmp_path / "new/folder").iterdir()] == ["plain.png"]
     assert is_whole(tmp_path / "new/folder/plain.png")
+
+
+def test_a_picture_that_cannot_be_written_fails_by_name_and_the_others_are_drawn(small, tmp_path):
+    (tmp_path / "out" / "requested.png").mkdir(parents=True)
+    process = small("requested", "plain", "--out", "out", "--jobs", "1")
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and errors == ""
+    assert re.search(r"requested: FAILED, .*requested\.png", output) and "1 of 2 figures drawn" in output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["plain.png", "requested.png"]
+
+
+def test_a_reader_that_has_seen_enough_ends_the_list_without_a_word(small):
+    process = small("--list")
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(PATIENCE) == 128 + 13
 
 
 def test_an_interrupt_leaves_whole_pictures_and_says_which_are_new(small, tmp_path):

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Gradients, Linear, LotkaVolterra, SolverError, odeint, pullback, pushforward, reversible, value_and_gradients
+from minode import (Gradients, Linear, LotkaVolterra, SolverError, VanDerPol, check_gradients, log_prob, methods,
+                    negative_log_likelihood, odeint, pullback, pushforward, reversible, value_and_gradients)
 from minode.gradients.discrete import is_small
 from tests.gradients.problems import (EXACT, PROBLEMS, ROUND_OFF, ForcedPendulum, Silent,
                                       complex_step_gradients, relative_error, repeated_grids, solves)
 from tests.strategies import arrays, grids
 
 ROUTES = ["discrete", "checkpoint", "reversible", "backsolve", "interpolate"]
+FLOAT32 = 1e-4                # of a gradient at rtol = 1e-6 in float32: some hundred roundings of 1.2e-7
 RK4_ERROR = (4 / 400)**4      # (‖A‖ h)⁴ for the oscillator below on 400 steps
 
 
@@ -138,7 +140,7 @@ def test_a_cotangent_of_the_last_state_alone_may_leave_out_the_others():
 
 
 @pytest.mark.parametrize("gradient", ROUTES)
-def test_without_the_times_the_rest_is_the_same_and_f_is_called_once_less(gradient):
+def test_without_the_times_the_rest_is_the_same_and_f_is_called_less(gradient):
     f, theta, y0 = PROBLEMS["pendulum"]
     t, cotangent, calls = [0.0, 0.4, 1.0], np.array([1.0, -2.0]), []
 
@@ -150,7 +152,7 @@ def test_without_the_times_the_rest_is_the_same_and_f_is_called_once_less(gradie
     whole = pullback(Counted(), y0, t, theta, cotangent, **by(gradient, "rk4"))
     n = len(calls)
     rest = pullback(Counted(), y0, t, theta, cotangent, times=False, **by(gradient, "rk4"))
-    assert rest.t is None and whole.t.shape == (3,) and len(calls) - n == n - 1
+    assert rest.t is None and whole.t.shape == (3,) and len(calls) - n == n - 3      # both outputs, together and alone
     assert np.array_equal(rest.y0, whole.y0) and np.array_equal(rest.theta, whole.theta)
 
 
@@ -315,3 +317,94 @@ def test_a_way_back_that_overflows_is_a_solver_error_with_the_states_and_never_n
 def test_an_overflow_in_the_time_gradient_alone_is_a_solver_error():
     with pytest.raises(SolverError, match="the gradient is no longer finite"):
         pullback(Linear(1), [10.0], [0.0, 1e-300], [1.0], [1e308], method="euler")
+
+
+def test_what_the_limits_are_and_what_helps_is_in_the_help():
+    assert 'step_size then, or gradient="backsolve"' in pullback.__doc__ and "If y rests" in pullback.__doc__
+    assert "take a smaller coupling" in reversible.__doc__
+    for limit, remedy in (("bosh3's error estimate is 0", "give first_step, or take dopri5"),
+                          ("0.23 h after the end", "take trbdf2"), ("A reversible method amplifies", "smaller coupling")):
+        assert limit in type(methods).__doc__ and remedy in type(methods).__doc__
+
+
+@pytest.mark.parametrize("remedy", [{"gradient": "backsolve"}, {"gradient": "interpolate"}, {"step_size": 0.01}])
+def test_the_gradient_of_a_state_at_rest_is_right_with_the_remedy_that_the_help_names(remedy):
+    f, y0, theta = LotkaVolterra(), np.array([0.0, 0.0]), np.array([1.0, 1.0, 2.0, 1.0])     # at rest: prey e^t, predators e^−2t
+    exact = np.array([np.exp(4.0), np.exp(-8.0)])
+    rest = pullback(f, y0, [0.0, 4.0], theta, [1.0, 1.0], rtol=1e-8, atol=1e-8).y0
+    assert abs(rest[0] / exact[0] - 1) > 0.01
+    helped = pullback(f, y0, [0.0, 4.0], theta, [1.0, 1.0], rtol=1e-8, atol=1e-8, **remedy).y0
+    assert np.abs(helped - exact).max() <= 1e-6 * exact[0]
+
+
+def test_a_decay_by_a_reversible_method_is_right_with_the_remedy_that_the_help_names():
+    def y_1(method):
+        return odeint(lambda t, y: -20 * y, [1.0], [0.0, 1.0], method=method, step_size=0.005)[-1, 0]
+    assert abs(y_1(reversible("rk4"))) > 1 and abs(y_1(reversible("rk4", 0.9)) - np.exp(-20)) < 1e-8
+    assert abs(y_1("rk4") / np.exp(-20) - 1) < 1e-4
+
+
+def test_a_decay_from_a_first_step_that_bosh3_cannot_judge_is_right_with_the_remedy_that_the_help_names():
+    tau = 1e-9
+
+    def error(**options):
+        return abs(odeint(lambda t, y: -y / tau, [1.0], [0.0, 3 * tau], **options)[-1, 0] / np.exp(-3) - 1)
+    assert error(method="bosh3") > 0.05
+    assert error(method="bosh3", first_step=0.01 * tau) < 1e-4 and error(method="dopri5") < 1e-4
+
+
+# -- what is said of a solve that the reader did not write --------------------------------------
+
+
+@pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
+def test_a_backward_solve_that_fails_says_that_it_is_one_and_carries_the_forward_solution(gradient):
+    f, theta, t, own = VanDerPol(), np.array([3.0]), [0.0, 5.0, 10.0], {"max_steps": 60} if gradient != "backsolve" else {}
+    with pytest.raises(SolverError, match=r"^the backward solve from t = 10.0 to 5.0 failed: .* at t = "
+                                          r".*gradient='discrete' takes back the steps") as caught:
+        pullback(f, [2.0, 0.0], t, theta, [1.0, 0.0], gradient=gradient, backward=own)
+    error = caught.value
+    assert 0.0 <= error.t <= 10.0 and isinstance(error.__cause__, SolverError)
+    assert np.array_equal(error.solution.ys, odeint(f, [2.0, 0.0], t, theta)) and np.array_equal(error.solution.t, t)
+
+
+ATOL_0 = {
+    "backsolve": (lambda **own: pullback(Linear(2), Y0, T, A, Y0, gradient="backsolve", **own), "b = 0"),
+    "interpolate": (lambda **own: pullback(Linear(2), Y0, T, A, Y0, gradient="interpolate", **own), "b = 0"),
+    "backward": (lambda **own: pullback(Linear(2), Y0, T, A, Y0, gradient="backsolve", backward=own), "b = 0"),
+    "pushforward": (lambda **own: pushforward(Linear(2), Y0, T, A, **own), "tangent w has components that begin at 0"),
+    "pushforward of dy0": (lambda **own: pushforward(Linear(2), Y0, T, A, [1.0, 0.0], **own), "tangent w"),
+    "log_prob": (lambda **own: log_prob(Linear(2), Y0, T, A, **own), "a log density, which begins at 0"),
+    "negative_log_likelihood": (lambda **own: negative_log_likelihood(Linear(2), Y0, T, A, **own), "a log density")}
+Y0, T, A = [1.0, 2.0], [0.0, 1.0], np.array([0.1, 1.0, -1.0, 0.2])
+
+
+@pytest.mark.parametrize("name", ATOL_0)
+def test_an_atol_of_0_is_refused_for_a_part_that_is_not_the_readers_and_this_part_is_named(name):
+    call, part = ATOL_0[name]
+    with pytest.raises(ValueError, match=f"^atol must be positive for .*{part}.*: give "):
+        call(atol=0)
+    call(atol=0, method="rk4")                               # which has no use for it
+    call(atol=0, step_size=0.1)
+    odeint(Linear(2), Y0, T, A, atol=0)
+    check_gradients(Linear(2), Y0, T, A, atol=0)
+    pushforward(Linear(2), Y0, T, A, Y0, atol=0)
+    pullback(Linear(2), Y0, T, A, Y0, atol=0)
+
+
+@pytest.mark.parametrize("gradient", ["discrete", "checkpoint", "interpolate", "backsolve"])
+def test_a_field_is_called_in_the_precision_of_y0_on_every_route(gradient):
+    seen = set()
+
+    class Seen(Linear):
+        def __call__(self, t, y, theta):
+            seen.add(y.dtype)
+            return super().__call__(t, y, theta)
+
+        def vjp(self, t, y, theta, a):
+            seen.add(y.dtype)
+            return super().vjp(t, y, theta, a)
+    for theta in (A.astype(np.float32), A):
+        pulled = pullback(Seen(2), np.float32(Y0), T, theta, np.ones(2), gradient=gradient)
+        expected = pullback(Linear(2), Y0, T, A, np.ones(2), rtol=1e-9)
+        assert seen == {np.dtype(np.float32)}
+        assert all(np.abs(got / wanted - 1).max() < FLOAT32 for got, wanted in zip(pulled, expected))

@@ -9,8 +9,9 @@ from minode import (MLP, Classifier, Layered, Linear, SolverError, VectorField, 
 from minode.gradients.checks import complex_step
 from minode.learning.classify import Affine, cross_entropy, log_sum_exp, residual_network
 from tests.gradients.problems import EXACT, ROUND_OFF, SLOPE, relative_error
-from tests.learning.threads import assert_threads_agree
 from tests.strategies import arrays, assert_agree, batches, clocks, complex_columns
+from tests.subclasses import Residual
+from tests.threads import assert_threads_agree
 
 BLOCK = MLP([3, 5, 3], ["tanh", "identity"])
 CLOCKED = MLP([4, 5, 3], ["softplus", "tanh"])
@@ -126,23 +127,6 @@ def test_layers_of_a_block_with_the_products_alone_have_the_same_gradient(rows):
     assert relative_error(products.theta, network.theta) <= EXACT
 
 
-class Residual(MLP):
-    """NN(t, y) − y, a network with other methods than its own."""
-
-    def __call__(self, t, y, theta):
-        return super().__call__(t, y, theta) - y
-
-    def jacobian(self, t, y, theta):
-        return super().jacobian(t, y, theta) - np.eye(self.dim)
-
-    def jvp(self, t, y, theta, w, dtheta):
-        return super().jvp(t, y, theta, w, dtheta) - w
-
-    def vjp(self, t, y, theta, a):
-        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
-        return a_f_y - a, a_f_theta
-
-
 @pytest.mark.eq("25.1", "25.5", "25.6")
 @pytest.mark.parametrize("batch", [6, 250])                  # all steps at once, and step by step
 @pytest.mark.parametrize("as_layers", [False, True], ids=["as field", "as block"])
@@ -194,20 +178,21 @@ def test_the_layers_one_after_the_other_are_eulers_method(block):
 
 
 @pytest.mark.eq("25.6")
-@pytest.mark.parametrize("method, order, of_a_layer", [("euler", 1, 1), ("midpoint", 2, 2), ("heun", 1, 2), ("rk4", 1, 4)])
-def test_a_stage_at_the_end_of_a_layer_reads_the_next_one_which_costs_the_order(method, order, of_a_layer):
+@pytest.mark.parametrize("method, order, hidden", [("euler", 1, 1), ("midpoint", 2, 2), ("heun", 2, 1), ("rk4", 4, 1)])
+def test_every_method_keeps_its_order_across_the_layers_unless_a_function_hides_the_field(method, order, hidden):
     rates = np.array([0.3, -0.5, 0.8])
 
-    def error(n, by_layer=False):
-        y, options = np.ones(1), {"method": method, "step_size": 1 / n}
-        if by_layer:
-            for rate in rates:
-                y = odeint(Linear(1), y, [0.0, 1.0], np.array([rate]), **options)[-1]
-        else:
-            y = odeint(Layered(Linear(1), 3), y, [0.0, 3.0], rates, **options)[-1]
+    f = Layered(Linear(1), 3)
+
+    def error(n, *theta, f=f, **options):
+        y = odeint(f, [1.0], [0.0, 3.0], *theta, method=method, step_size=1 / n, **options)[-1]
         return abs(y[0] / np.exp(rates.sum()) - 1)
-    assert abs(np.log2(error(32) / error(64)) - order) <= SLOPE
-    assert abs(np.log2(error(8, True) / error(16, True)) - of_a_layer) <= SLOPE
+
+    def function(t, y):
+        return f(t, y, rates)
+    assert abs(np.log2(error(8, rates) / error(16, rates)) - order) <= SLOPE
+    assert abs(np.log2(error(8, f=function, tstops=f.tstops) / error(16, f=function, tstops=f.tstops)) - order) <= SLOPE
+    assert abs(np.log2(error(32, f=function) / error(64, f=function)) - hidden) <= SLOPE
 
 
 @pytest.mark.eq("12.1", "25.6")
@@ -264,6 +249,19 @@ def test_cross_entropy_and_its_derivative_are_as_printed_and_as_the_complex_step
     along = [complex_step(lambda s: cross_entropy(z + s * unit.reshape(B, K), labels)[0], 0.0, 1.0)
              for unit in np.eye(B * K)]
     assert_agree(dL_dz.ravel(), along, EXACT)
+
+
+@pytest.mark.eq("25.2", "25.3", "25.4")
+@pytest.mark.parametrize("shift", [0.0, 1000.0, -1000.0])
+@pytest.mark.parametrize("gap", [1.0, 30.0, 40.0, 600.0])
+def test_a_loss_near_0_and_its_derivative_have_all_their_digits(gap, shift):
+    z = np.array([[0.0, gap, -1.0]]) + shift                                     # p of the right class is 1 − e^{−gap} …
+    value, dL_dz = cross_entropy(z, [1])
+    rest = np.exp(-gap) + np.exp(-gap - 1)                                        # relative to it, of the others
+    assert abs(value - np.log1p(rest)) <= ROUND_OFF * value
+    expected = np.array([[np.exp(-gap), -rest, np.exp(-gap - 1)]]) / (1 + rest)
+    assert np.all(np.abs(dL_dz - expected) <= ROUND_OFF * np.abs(expected))
+    assert abs(log_sum_exp(z - gap - shift)[0, 0] - np.log1p(rest)) <= ROUND_OFF * np.log1p(rest)
 
 
 @pytest.mark.eq("25.3")

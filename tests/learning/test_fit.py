@@ -181,7 +181,7 @@ def test_a_counted_field_is_the_field_itself_but_for_counting():
     a = value_and_gradients(lambda ys: (np.sum(ys), np.ones_like(ys)), counted, STARTS, T, THETA, method="rk4")
     b = value_and_gradients(lambda ys: (np.sum(ys), np.ones_like(ys)), F, STARTS, T, THETA, method="rk4")
     assert a[0] == b[0] and all(np.array_equal(x, y) for x, y in zip(a[1], b[1]))
-    assert counted.n_f == 8 + 1                         # and one for dL/dt, all times at once
+    assert counted.n_f == 8 + 2                         # dL/dt: at all times at once, and at one
     assert counted.dim == 2 and np.array_equal(counted(0.0, STARTS, THETA), F(0.0, STARTS, THETA))
 
 
@@ -222,6 +222,15 @@ def interrupted_at(call, objective):
     return ask
 
 
+@pytest.fixture
+def heed_ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, even where a shell began this process with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heed_ctrl_c")
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("at", [0, 1, 5, 11])
 def test_interrupted_and_gone_on_with_is_uninterrupted_to_the_last_bit(name, at, tmp_path):
@@ -576,3 +585,59 @@ def test_a_linear_field_is_learnt_from_a_solution():
         return value, gradients.theta
     found = fit(objective, np.zeros(4), n_steps=400, learning_rate=lambda k: cosine(k, 0.1, 400), progress=False)
     assert np.abs(found.theta - A.ravel()).max() <= LEARNT * np.abs(A).max()
+
+
+# -- what is handed out stays as it is ----------------------------------------------------------
+
+
+def in_place(theta, batch=None, *more):
+    theta -= 0.1
+    return float(theta @ theta), 2 * theta
+
+
+def state_in_place(theta, gradient, state, learning_rate):
+    (v,) = (np.zeros_like(theta),) if state is None else state
+    v *= 0.9
+    v += gradient
+    return theta - learning_rate * v, (v,)
+
+
+def data_in_place(theta, batch):
+    batch[0][:] = 0.0
+    return mismatch(theta, batch)
+
+
+@pytest.mark.parametrize("name, change, steps", [
+    ("objective", {"objective": in_place}, 0), ("objective", {"objective": data_in_place, "data": DATA}, 0),
+    ("validate", {"validate": in_place}, 0), ("optimiser", {"optimiser": in_place}, 0),
+    ("optimiser", {"optimiser": state_in_place}, 1)])
+def test_what_would_change_the_fit_in_place_is_refused_by_name_and_the_fit_is_as_it_was(name, change, steps):
+    arguments = {"objective": mismatch, "theta": THETA.copy()} | SMALL | {"validate_every": 1} | change
+    before = [array.copy() for array in DATA]
+    with pytest.raises(FitError, match=f"stopped after {steps} steps: {name} must not change what it is given") as caught:
+        fit(**arguments)
+    whole = fit(**{"objective": mismatch, "theta": THETA} | SMALL | {"n_steps": 1, "optimiser": plain})
+    assert np.array_equal(arguments["theta"], THETA) and all(map(np.array_equal, before, DATA))
+    assert caught.value.fit.steps == steps and np.array_equal(caught.value.fit.last, whole.last if steps else THETA)
+
+
+def plain(theta, gradient, state, learning_rate):
+    return theta - learning_rate * gradient, (gradient,)
+
+
+def test_a_theta_that_the_optimiser_uses_again_is_copied():
+    buffer = THETA.copy()
+
+    def reusing(theta, gradient, state, learning_rate):
+        np.subtract(theta, learning_rate * gradient, out=buffer)
+        return buffer, None
+    found, expected = (fit(mismatch, THETA, optimiser=optimiser, **SMALL) for optimiser in (reusing, plain))
+    assert found.theta.tobytes() == expected.theta.tobytes() and found.last.tobytes() == expected.last.tobytes()
+    assert mismatch(found.theta, None)[0] == found.loss
+
+
+@pytest.mark.parametrize("answer, got", [((1.0, THETA), "a tuple of 2"), ([1.0, 2.0], r"list \(2,\)"), (None, r"NoneType"),
+                                         (np.ma.masked, "Masked"), (np.ones(1), r"ndarray \(1,\)"), (1j, "complex")])
+def test_what_validate_returns_that_is_no_number_is_told_so_by_name(answer, got):
+    with pytest.raises(FitError, match=f"the validation loss, what validate returns, must be a number, not {got}"):
+        fit(mismatch, THETA, validate=lambda theta: answer, validate_every=1, **SMALL)

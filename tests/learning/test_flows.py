@@ -15,9 +15,10 @@ from minode.learning.flows import (Flow, log_prob, negative_log_likelihood, nois
                                    standard_normal)
 from minode.learning.probes import rademacher
 from tests.gradients.problems import EXACT, SLOPE, complex_step_gradients, extrapolated_difference, relative_error
-from tests.learning.threads import assert_threads_agree
 from tests.strategies import (SMOOTH, arrays, assert_agree, batches, clocks, complex_columns, grids, mlps,
                               physics)
+from tests.subclasses import Doubled, Residual
+from tests.threads import assert_threads_agree
 
 ROUND_OFF = 2000 * np.finfo(float).eps         # three layers and their derivatives, a few hundred operations
 GRID = 1e-6                                    # the trapezoid rule for a smooth density that ends inside the grid
@@ -120,48 +121,6 @@ def test_products_of_several_points_may_be_taken_later_in_any_order_and_more_tha
         assert_agree(got[0], a_f_s, ROUND_OFF)
         assert_agree(got[1], a_f_theta, ROUND_OFF)
         assert np.array_equal(value, copy)
-
-
-class Residual(MLP):
-    """FFJORD's residual field NN(t, y) − y, of which the second derivatives are those of the network."""
-
-    def __call__(self, t, y, theta):
-        return super().__call__(t, y, theta) - y
-
-    def jacobian(self, t, y, theta):
-        return super().jacobian(t, y, theta) - np.eye(self.dim)
-
-    def jvp(self, t, y, theta, w, dtheta):
-        return super().jvp(t, y, theta, w, dtheta) - w
-
-    def vjp(self, t, y, theta, a):
-        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
-        return a_f_y - a, a_f_theta
-
-
-class Doubled(MLP):
-    """2 NN(t, y): here the second derivatives are other ones too."""
-
-    def __call__(self, t, y, theta):
-        return 2 * super().__call__(t, y, theta)
-
-    def jacobian(self, t, y, theta):
-        return 2 * super().jacobian(t, y, theta)
-
-    def param_jacobian(self, t, y, theta):
-        return 2 * super().param_jacobian(t, y, theta)
-
-    def time_derivative(self, t, y, theta):
-        return 2 * super().time_derivative(t, y, theta)
-
-    def jvp(self, t, y, theta, w, dtheta):
-        return 2 * super().jvp(t, y, theta, w, dtheta)
-
-    def vjp(self, t, y, theta, a):
-        return super().vjp(t, y, theta, 2 * a)
-
-    def vjp_derivative(self, t, y, theta, a, w, dtheta):
-        return super().vjp_derivative(t, y, theta, 2 * a, w, dtheta)
 
 
 class Scaled(MLP):

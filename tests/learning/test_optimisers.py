@@ -1,13 +1,14 @@
 """Steps downhill: each equation against its closed form, and no argument is written to."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from minode import adam, sgd
-from minode.learning.optimisers import clip, cosine, step_decay
+from minode.learning.optimisers import clip, cosine, one_minus_power, step_decay
 from tests.strategies import arrays, assert_agree
 
 EPS = np.finfo(np.float64).eps
@@ -75,6 +76,25 @@ def test_adams_averages_start_from_nothing():
 def test_under_a_constant_gradient_adam_moves_by_the_learning_rate_however_large_it_is(size):
     path, _ = path_of(adam, np.tile([size, -3 * size], (40, 1)), np.zeros(2), epsilon=1e-300)
     assert_agree(np.diff(path, axis=0), np.tile([-0.25, 0.25], (40, 1)), CANCELLED)
+
+
+@pytest.mark.eq("23.3")
+@pytest.mark.parametrize("beta", [0.0, 1e-20, 0.5, 0.9, 0.999, 1 - 2.0**-30, 1 - 2.0**-52])
+@pytest.mark.parametrize("n", [1, 2, 10, 1000])
+def test_what_is_left_of_1_after_a_power_of_a_number_near_1_has_all_its_digits(beta, n):
+    exact = float(1 - Fraction(beta) ** n)
+    assert abs(one_minus_power(beta, n) - exact) <= ROUND_OFF * exact
+    _, (m, v, k) = path_of(adam, np.ones((3, 1)), np.zeros(1), beta1=beta, beta2=beta)
+    assert_agree(m / one_minus_power(beta, k), np.ones(1), ROUND_OFF)            # the mean of a constant is the constant
+
+
+@pytest.mark.eq("23.6")
+@pytest.mark.parametrize("n", [10, 10**4, 10**8])
+def test_the_last_rate_of_the_cosine_has_all_its_digits(n):
+    for left in (1, 2, 3):
+        series = sum(Fraction((-1) ** j * (left * Fraction(math.pi) / n) ** (2 * j + 2), math.factorial(2 * j + 2)) / 2
+                     for j in range(12))                                          # (1 − cos x) / 2
+        assert abs(cosine(n - left, 1.0, n) - float(series)) <= ROUND_OFF * float(series)
 
 
 @pytest.mark.eq("23.4")

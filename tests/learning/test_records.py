@@ -3,6 +3,8 @@
 import copy
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from minode import (MLP, Classifier, Fit, FitError, Flow, Layered, Linear, check_field, fit, load, odeint, save,
                     value_and_gradients)
 from minode.learning.records import Counted
+from tests.book import ROOT
 from tests.learning.test_fit import SMALL, STARTS, THETA, VARIANTS, F, T, bits, mismatch
 
 KEPT = "was here before"
@@ -104,6 +107,81 @@ def test_a_file_with_a_byte_changed_is_refused_or_has_the_right_theta(path):
         except ValueError:
             refused += 1
     assert refused > len(whole) / 13 / 2
+
+
+def test_a_fit_with_a_byte_changed_is_refused_or_the_same_fit(path):
+    found = fit(mismatch, THETA, **SMALL)
+    save(path, F, found)
+    whole = path.read_bytes()
+    contents = whole.index(b"PK\x01\x02")                     # zip's table of contents, where zipfile looks least
+    for place in [*range(0, contents, 97), *range(contents, len(whole))]:
+        for flip in (0x04, 0x55) if place >= contents else (0x55,):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1:])
+            try:
+                assert bits(load(path, F)) == bits(found)
+            except ValueError as error:
+                assert str(path) in str(error)
+
+
+def changed(path, without=(), **parts):
+    """The file with other parts, or without some."""
+    with np.load(path) as arrays:
+        found = {name: arrays[name] for name in arrays.files if name not in without}
+    np.savez(path, **found | parts)
+
+
+def test_a_fit_that_has_lost_a_part_is_refused_and_the_part_is_named(path):
+    found = fit(mismatch, THETA, **SMALL)
+    save(path, F, found)
+    whole, names = path.read_bytes(), np.load(path).files
+    assert len(names) == 18
+    for name in names:
+        path.write_bytes(whole)
+        changed(path, without=[name])
+        with pytest.raises(ValueError, match=f"is not a file that `save` wrote, or is damaged: .*{name}"):
+            load(path, F)
+    path.write_bytes(whole)
+    changed(path, mine=THETA)
+    with pytest.raises(ValueError, match="it has more than save writes: mine"):
+        load(path, F)
+
+
+CONTRADICTIONS = [
+    ({"steps": 3}, "best_step = 11 is after the last of 3 steps"), ({"steps": 2.5}, "steps must be a number of steps"),
+    ({"steps": 13}, r"history.loss must be a real number for each of 13 steps, not float64 \(12,\)"),
+    ({"steps": -1}, "steps must be a number of steps, not -1"), ({"best_step": True}, "best_step must be a number"),
+    ({"best_step": 12}, "theta, found after best_step = 12 of 12 steps, must be last"),
+    ({"history_loss": np.ones((12, 2))}, r"history.loss must be .* not float64 \(12, 2\)"),
+    ({"history_n_f": np.array(["a"] * 12)}, "history.n_f must be an array of numbers"),
+    ({"history_gradient": 1j * np.ones(12)}, "history.gradient must be a real number .*complex128"),
+    ({"theta": np.ones((26, 1)), "last": np.ones((26, 1))}, r"theta must have shape \(26,\), not \(26, 1\)"),
+    ({"last": np.ones(25)}, r"last must have shape \(26,\), not \(25,\)"),
+    ({"theta": np.array(["a"] * 26)}, "theta must be an array of numbers"), ({"loss": np.nan}, "loss must be a number"),
+    ({"average": "low"}, "average must be a number, not 'low'"), ({"stopped": 3}, "stopped must be a str, not 3"),
+    ({"optimiser": 1.0}, "optimiser must be a str, not 1.0"), ({"loss": np.ones(2)}, "can only convert an array of size 1"),
+    ({"state_0": np.array(["a"] * 26)}, "state_0 must be an array of numbers"),
+]
+
+
+@pytest.mark.parametrize("change, message", CONTRADICTIONS, ids=lambda value: str(value)[:40])
+def test_a_fit_whose_parts_contradict_each_other_is_refused(change, message, path):
+    found = fit(mismatch, THETA, **SMALL)
+    save(path, F, found)
+    assert found.best_step == 11
+    changed(path, **change)
+    with pytest.raises(ValueError, match=f"is not a file that `save` wrote, or is damaged: {message}"):
+        load(path, F)
+
+
+@pytest.mark.parametrize("change", [{"steps": 3}, {"best_step": 12}, {"theta": THETA[:3]}, {"stopped": None},
+                                    {"history": fit(mismatch, THETA, **SMALL | {"n_steps": 3}).history}], ids=str)
+def test_such_a_fit_is_not_saved_and_not_gone_on_from(change, path):
+    found = fit(mismatch, THETA, **SMALL)._replace(**change)
+    with pytest.raises((ValueError, TypeError), match="steps|best_step|theta|last|stopped") as caught:
+        save(path, F, found)
+    assert not isinstance(caught.value, FitError) and not path.exists()
+    with pytest.raises((ValueError, TypeError), match="steps|best_step|theta|last|stopped"):
+        fit(mismatch, found, **SMALL | {"n_steps": 20})
 
 
 class Code:
@@ -219,11 +297,91 @@ def test_a_file_is_whole_on_the_disk_before_it_takes_the_place_of_the_old_one(pa
     assert done == [path.stat().st_size] * 2 and np.array_equal(load(path, F), THETA)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions and symlinks are those of POSIX")
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664), (0o000, 0o666)])
+def test_a_new_file_has_the_permissions_that_open_gives(umask, mode, path):
+    before = os.umask(umask)
+    try:
+        save(path, F, THETA)
+        (path.parent / "opened").write_text("")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode == (path.parent / "opened").stat().st_mode & 0o777
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions and symlinks are those of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755])
+def test_a_file_that_is_replaced_keeps_its_permissions(mode, path):
+    path.write_text(KEPT)
+    path.chmod(mode)
+    save(path, F, THETA)
+    assert path.stat().st_mode & 0o777 == mode and np.array_equal(load(path, F), THETA)
+
+
+def test_a_file_that_may_not_be_written_is_kept(path, monkeypatch):
+    path.write_text(KEPT)
+    monkeypatch.setattr(os, "access", lambda path, how: how != os.W_OK)       # for the superuser all may be
+    with pytest.raises(PermissionError) as caught:
+        save(path, F, THETA)
+    assert caught.value.filename == str(path) and path.read_text() == KEPT and only(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions and symlinks are those of POSIX")
+def test_a_symlink_stays_one_and_the_file_it_leads_to_is_replaced(path, tmp_path):
+    folder, target = tmp_path / "links", tmp_path / "elsewhere" / "kept.npz"
+    folder.mkdir()
+    target.parent.mkdir()
+    for name, there in (("here.npz", target), ("relative.npz", "../elsewhere/kept.npz"), ("twice.npz", "here.npz")):
+        (folder / name).symlink_to(there)
+        target.unlink(missing_ok=True)                       # at first it leads nowhere
+        for theta in (THETA, 2 * THETA):
+            save(folder / name, F, theta)
+            assert (folder / name).is_symlink() and not target.is_symlink() and only(target)
+            assert np.array_equal(load(target, F), theta) and np.array_equal(load(folder / name, F), theta)
+
+
+KILLED = """
+import os, sys
+import numpy as np
+from minode import Linear, save
+def killed(handle): os.kill(os.getpid(), 9)
+os.fsync = killed
+save(sys.argv[1], Linear(2), np.ones(4))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
+def test_what_a_killed_save_leaves_is_no_fit_and_is_removed_by_the_next_one(path):
+    save(path, F, THETA)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=ROOT)
+    leftover, = (entry for entry in path.parent.iterdir() if entry != path)
+    assert done.returncode == -9 and np.array_equal(load(path, F), THETA)
+    assert leftover.name.startswith(".theta.npz-") and leftover.suffix == ".part"
+    (path.parent / ".theta.npz-of mine.part").write_text("mine")
+    running = leftover.with_name(leftover.name.replace(f"-{leftover.name.split('-')[-2]}-", f"-{os.getpid()}-"))
+    running.write_text("of a save that goes on")
+    save(path.parent / "other.npz", F, THETA)
+    assert leftover.exists()                                 # it is not of that path
+    save(path, F, 2 * THETA)
+    names = {entry.name for entry in path.parent.iterdir()}
+    assert names == {path.name, "other.npz", ".theta.npz-of mine.part", running.name}
+
+
+def test_the_description_of_a_field_may_hold_numpys_numbers(path):
+    class Own(Linear):
+        names = np.array([1, 2])
+    field = Own(2)
+    field.dim = np.int64(2)
+    save(path, field, THETA[:4])
+    assert np.array_equal(load(path, field), THETA[:4])
+
+
 def test_a_fit_in_a_file_of_before_the_optimiser_was_named_is_read(path):
     found = fit(mismatch, THETA, **SMALL)
     save(path, F, found)
     with np.load(path) as arrays:
-        older = {name: arrays[name] for name in arrays.files if name != "optimiser"}
+        older = {name: arrays[name] for name in arrays.files if name not in ("optimiser", "parts")}
+    older["format"] = "minode, format 1"
     np.savez(path, **older)
     assert bits(load(path, F)) == bits(found._replace(optimiser=""))
     assert bits(fit(mismatch, load(path, F), **SMALL)) == bits(found)
@@ -281,10 +439,10 @@ def test_a_gradient_of_two_steps_of_rk4_counts_what_its_route_evaluates(gradient
 
     def half_square(ys):
         return 0.5 * np.sum(ys**2), ys
-    for times in (False, True):                          # for dL/dt one evaluation, at all the times at once
+    for times in (False, True):                          # for dL/dt one at all the times at once, and one alone
         counted.n_f = 0
         a = value_and_gradients(half_square, counted, STARTS, T, theta, method="rk4", gradient=gradient, times=times)
-        assert counted.n_f == ONE_WAY + ON_THE_WAY_BACK[gradient] + times
+        assert counted.n_f == ONE_WAY + ON_THE_WAY_BACK[gradient] + 2 * times
         b = value_and_gradients(half_square, field, STARTS, T, theta, method="rk4", gradient=gradient, times=times)
         assert a[0] == b[0] and np.array_equal(a[1].y0, b[1].y0) and np.array_equal(a[1].theta, b[1].theta)
 

@@ -12,7 +12,10 @@ from tests.strategies import arrays, assert_agree, grids
 
 EPS = np.finfo(float).eps
 ROUND_OFF = 200 * EPS                  # relative to the terms of a sum of at most sixteen products
+ALIKE = 1e-3                           # of the tolerance. E is known to a few eps/tol of itself, so is each step, and over
+#                                        hundreds of steps that grows: an f rounded by 16 eps otherwise makes it 7e-4
 ENOUGH = 5000                          # steps, more than any solve here takes
+CHECKED = [1, 4]                       # rows of the calls that see whether f answers row by row; they are not counted
 COUNTS = ("n_f", "n_steps", "n_accepted", "n_rejected")
 
 
@@ -21,8 +24,8 @@ def tolerance(method):
 
 
 def alike(tol):
-    """How well a state met with the same steps agrees: steps differ by SAME_STEPS, and they are worth tol."""
-    return SAME_STEPS * tol * FEW_STEPS + ROUND_OFF
+    """How well a state agrees that was met with the same steps, up to their rounding."""
+    return ALIKE * tol + ROUND_OFF
 
 
 # -- as each alone ----------------------------------------------------------------------------
@@ -119,7 +122,7 @@ def test_what_interpolate_asks_of_f_is_counted_for_the_trajectory_it_is_asked_fo
         return pendulum(t, y)
     solution = solve(f, [[0.5, -0.3], [2.0, 1.0]], [0.0, 5.0], method="dop853", per_trajectory=True)
     solution.interpolate([0.1, 2.0, 4.0])
-    assert solution.stats.n_f.sum() == sum(calls) and solution.stats.n_jac.tolist() == [0, 0]
+    assert solution.stats.n_f.sum() == sum(calls) - (2 + 1 + 1) and solution.stats.n_jac.tolist() == [0, 0]
 
 
 # -- how f is called --------------------------------------------------------------------------
@@ -136,12 +139,12 @@ def test_f_gets_a_time_for_each_row_and_no_row_more_than_it_must(method, span):
     t, tol = np.linspace(*span, 30), tolerance(method)
     y0 = np.array([[0.5, -0.3], [0.01, 0.0], [3.0, 2.0], [0.5, -0.3]])
     stats = solve(f, y0, t, method=method, rtol=tol, atol=tol, per_trajectory=True).stats
-    assert sum(asked) == stats.n_f.sum()
+    assert asked[:2] == CHECKED and sum(asked) - sum(CHECKED) == stats.n_f.sum()
     assert (stats.n_steps == stats.n_accepted + stats.n_rejected).all()
     if method.is_fsal:
         # All that are not done try one step in each pass, and those that are done have left.
         going = [int(np.sum(stats.n_steps > n)) for n in range(max(stats.n_steps))]
-        assert going[-1] < 4 and asked == [4, 4] + [rows for rows in going for _ in range(method.stages - 1)]
+        assert going[-1] < 4 and asked == [*CHECKED, 4, 4] + [rows for rows in going for _ in range(method.stages - 1)]
 
 
 def test_a_batch_that_has_nowhere_to_go_asks_nothing():

@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, reversible, solve
-from minode.solvers.dense import dense_output, state_inside, weights_at
+from minode.solvers.dense import dense_output, is_in_step, state_inside, weights_at
+from minode.solvers.solve import run
 from tests.solvers.test_adaptive import each_problem, pendulum
 from tests.solvers.trees import EPS as PRINTED, Weights, density, order, rooted_trees
 from tests.strategies import arrays, assert_agree, grids
@@ -20,7 +21,9 @@ HERMITE = 0.1                                # times h⁴: a fourth derivative b
 CLEARLY = 1000                               # times what printing allows: no rounding explains that
 ONE_STEP = dict(rtol=1e9, atol=1e9)          # any step will do
 
-OWN_DENSE = {"dopri5": 4, "tsit5": 4, "dop853": 7}
+L_STABLE = {"implicit_euler": 1, "radau3": 2, "radau5": 3, "trbdf2": 2, "kvaerno5": 4}      # the orders between
+OWN_DENSE = {"dopri5": 4, "tsit5": 4, "dop853": 7} | L_STABLE
+BETWEEN = 0.02                               # beyond 1, of R at σ: near the imaginary axis
 TABLES = [m for m in methods.values() if isinstance(m, Tableau)]
 each_table = pytest.mark.parametrize("tableau", TABLES, ids=lambda tableau: tableau.name)
 sigma = np.linspace(0.0, 1.0, 21)
@@ -87,10 +90,23 @@ def test_the_weights_meet_the_step_at_both_ends_in_value_and_slope(tableau):
     assert_agree(weights_at(dense, 0.0), np.zeros(stages), 0.0)
     assert_agree(weights_at(dense, 1.0), at_end, rounding(tableau))
     slopes = P[:, 0], P @ np.arange(1, P.shape[1] + 1)                # b'_j(0) and b'_j(1)
-    for slope, node in zip(slopes, (0.0, 1.0)):                       # are f at that end, and nothing else
+    for slope, node in list(zip(slopes, (0.0, 1.0)))[tableau.name in L_STABLE:]:      # are f at that end, nothing else
         j = int(np.argmax(slope))
         assert nodes[j] == node
         assert_agree(slope, np.eye(stages)[j], rounding(tableau))
+
+
+@pytest.mark.eq("11.1", "13.2")
+@pytest.mark.parametrize("name", L_STABLE)
+def test_between_the_steps_of_an_l_stable_method_no_decay_grows(name):
+    dense, z = dense_output(methods[name]), -np.logspace(-2, 8, 60)[:, None] * np.exp(1j * np.linspace(-1.57, 1.57, 41))
+    ones = np.ones((len(dense.b), 1))
+    k = np.linalg.solve(np.eye(len(dense.b)) - z[..., None, None] * dense.A, ones)[..., 0]       # hK = z k for y = 1
+    assert np.abs(1 + z[..., None] * (k @ weights_at(dense, sigma))).max() <= 1 + BETWEEN
+    for lam in (-1e3, -1e6, -1e12):
+        fast = solve(lambda t, y: lam * y, [1.0], [0.0, 1.0, 2.0], method=name, jacobian=lambda t, y: [[lam]],
+                     step_size=1.0)
+        assert np.abs(fast.interpolate(2 * sigma)).max() <= 1 + ROUND_OFF
 
 
 @pytest.mark.eq("11.1")
@@ -112,8 +128,9 @@ def test_a_state_between_is_a_sum_of_increments_with_those_weights(name, data):
 @given(arrays(3), st.tuples(st.floats(-2, 2), st.sampled_from([0.5, -0.75])))
 def test_hermites_cubic_and_better_is_exact_where_the_solution_is_a_cubic(tableau, p, span):
     slope = np.polynomial.Polynomial(p)
-    if tableau.order < 3:                                             # the step must be exact to begin with
-        slope = slope.cutdeg(tableau.order - 1)
+    order = OWN_DENSE.get(tableau.name, tableau.order)
+    if order < 3:                                                     # the step must be exact to begin with
+        slope = slope.cutdeg(order - 1)
     exact, (t, h) = slope.integ(), span
     solution = solve(lambda t, y: np.array([slope(t)]), [exact(t)], [t, t + h], step_size=1.0, method=tableau,
                      jacobian=lambda t, y: np.zeros((1, 1)))
@@ -188,6 +205,30 @@ EVERY_METHOD = [*methods.values(), reversible("rk4")]
 
 
 @pytest.mark.parametrize("method", EVERY_METHOD, ids=lambda method: method.name)
+@pytest.mark.parametrize("span", [(0.1, 2.3), (2.3, 0.1)], ids=["forwards", "backwards"])
+def test_at_the_outputs_and_the_ends_of_the_steps_it_is_what_the_solve_computed_to_the_last_digit(method, span):
+    t = np.linspace(*span, 12)[[0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]]
+    for times in (t, t[[0, -1]]):
+        done = run(pendulum, [0.5, -0.3], times, tape=[], **options(method))
+        ys, ends = done.solution.ys.copy(), done.tape
+        interpolate = done.interpolation()
+        assert np.array_equal(interpolate(times[::-1].reshape(2, -1)).reshape(-1, 2), ys[::-1])
+        assert all(np.array_equal(interpolate(time), y) for time, y in zip(times, ys))
+        assert all(np.array_equal(interpolate(step[0]), step[2]) for step in ends)
+        done.solution.ys[:] = np.nan                                  # they are the caller's
+        assert np.array_equal(interpolate(times), ys)
+
+
+@pytest.mark.parametrize("name", [m.name for m in TABLES if m.b_hat is not None and m.is_explicit])
+def test_and_so_for_each_trajectory_of_a_batch(name):
+    t, y0 = np.linspace(2.3, 0.1, 7), np.array([[0.5, -0.3], [2.0, 1.0]])
+    for times in (t, t[[0, -1]]):
+        solution = solve(pendulum, y0, times, method=name, per_trajectory=True)
+        assert np.array_equal(solution.interpolate(times[::-1]), solution.ys[::-1])
+        assert all(np.array_equal(solution.interpolate(time), y) for time, y in zip(times, solution.ys))
+
+
+@pytest.mark.parametrize("method", EVERY_METHOD, ids=lambda method: method.name)
 @pytest.mark.parametrize("span", [(0.0, 2.0), (2.0, 0.0)])
 def test_asking_later_is_asking_at_once(method, span):
     t = np.linspace(*span, 6)
@@ -198,7 +239,7 @@ def test_asking_later_is_asking_at_once(method, span):
     assert_agree(solution.interpolate(t[2]), solution.ys[2], rounding(method))
 
 
-@pytest.mark.parametrize("method", [m for m in TABLES if m.b_hat is not None], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [m for m in TABLES if m.b_hat and m.is_explicit], ids=lambda method: method.name)
 @pytest.mark.parametrize("span", [(0.0, 5.0), (5.0, 0.0)])
 def test_output_times_do_not_change_the_steps(method, span):
     few = solve(pendulum, [0.5, -0.3], span, **options(method))
@@ -266,6 +307,15 @@ def test_a_state_between_has_the_shape_and_kind_of_y0():
     for method in EVERY_METHOD:
         between = solve(single, y0, [0.0, 0.1], **options(method)).interpolate([0.05, 0.07])
         assert between.dtype == np.float32 and seen == {np.dtype(np.float32)}, method.name
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_every_output_belongs_to_one_step_however_near_it_is_to_the_end(sign):
+    t = sign * np.cumsum([-1.0, 0.9, 0.1, 1.0])                       # the third is 2.8e-17
+    times = np.sort(np.concatenate([t, np.nextafter(t, np.inf), np.nextafter(t, -np.inf)]))
+    counts = sum(is_in_step(times, a, b).astype(int) for a, b in zip(t, t[1:]))
+    assert np.array_equal(counts, (sign * times > sign * t[0]) & (sign * times <= sign * t[-1]))
+    assert is_in_step(t[1], t[0], t[1]) and not is_in_step(t[1], t[1], t[2])      # the end is its own
 
 
 def test_a_solve_of_no_steps_is_known_at_its_one_time():

@@ -1,5 +1,7 @@
 """The stages solve their equation, a step multiplies by R, symmetry reverses it, stiffness costs no steps."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -11,6 +13,7 @@ from minode import MLP, Linear, SolverError, Tableau, VanDerPol, methods, odeint
 from minode.solvers.adaptive import Tolerances
 from minode.solvers.implicit import (
     IMPLICIT, ImplicitStepper, SolvedToRoundOff, newton_matrix, solved_to_tolerance, stability_function)
+from minode.solvers.solve import run
 from tests.solvers.test_adaptive import EPS, FEW_STEPS
 from tests.solvers.test_dense import jacobian, pendulum
 from tests.strategies import arrays, assert_agree, batches
@@ -22,6 +25,7 @@ SLOPE = 0.1                           # of an observed order on finite steps
 STIFF_SLOPE = 0.5                     # the least power of the tolerance: stiffness costs some of the order
 REFERENCE = 1e-6                      # of Radau at rtol 1e-7
 ROBERTSON_ERROR = 1e-4                # of methods of order 3 and more after 100 steps as long as the problem is stiff
+OUTPUT = 3                            # times the tolerance, of a slow solution however stiff
 LONG = 1e3                            # a step size longer than any interval: fixed steps, one for each
 
 # A table of the reader's own, an explicit stage between two implicit ones.
@@ -265,11 +269,16 @@ def test_newton_finds_the_solution_of_the_step_that_belongs_to_y(method, h, y):
     assert_agree(found.ys[-1], [y], ROUND_OFF)
 
 
+@functools.cache
+def robertson_after(t):
+    return solve_ivp(robertson, [0.0, t], [1.0, 0.0, 0.0], method="Radau", rtol=1e-8, atol=1e-12).y[:, -1]
+
+
 @pytest.mark.parametrize("method", ["gauss4", "gauss6", "radau3", "radau5"])
 @pytest.mark.parametrize("h", [0.01, 0.1, 1.0])
 def test_and_of_a_stiff_problem_from_its_first_step_on(method, h):
     t = np.array([0.0, 100 * h])
-    reference = solve_ivp(robertson, t, [1.0, 0.0, 0.0], method="Radau", rtol=1e-8, atol=1e-12).y[:, -1]
+    reference = robertson_after(100 * h)
     ys = odeint(robertson, [1.0, 0.0, 0.0], t, method=method, jacobian=robertson_jacobian, step_size=h)
     slow = [0, 2]                                    # of y₂ Gauss's methods leave an oscillation, R(−∞) = ±1
     assert np.abs(ys[-1, slow] - reference[slow]).max() <= ROBERTSON_ERROR
@@ -363,7 +372,7 @@ def test_a_stiff_problem_is_solved_to_its_tolerance_in_a_few_steps(f, f_y, y0, t
         for tol in tols:
             solution = solve(f, y0, t, method=name, jacobian=f_y, rtol=tol, atol=tol * small)
             error = np.abs(solution.ys[1:] / reference - 1)[:, 0]
-            errors.append(error[-1])
+            errors.append(error.max())
             assert error.max() <= FEW_STEPS * tol and solution.stats.n_steps < 2000
         assert np.log(errors[0] / errors[1]) >= STIFF_SLOPE * np.log(tols[0] / tols[1])
     if f is robertson:
@@ -371,6 +380,42 @@ def test_a_stiff_problem_is_solved_to_its_tolerance_in_a_few_steps(f, f_y, y0, t
         printed = [0.2083340149701255e-07, 0.8333360770334713e-13, 0.9999999791665050]
         assert np.abs(solution.ys[-1] / printed - 1).max() <= FEW_STEPS * tol
         assert np.abs(solution.ys.sum(axis=1) - 1).max() <= ROUND_OFF
+
+
+@pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
+@pytest.mark.parametrize("tol", [1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("span", [(0.0, 10.0), (10.0, 0.0)], ids=["forwards", "backwards"])
+def test_the_outputs_of_a_stiff_problem_are_as_exact_as_the_ends_of_its_steps(name, tol, span):
+    sign = np.sign(span[1] - span[0])
+    t, y0 = np.linspace(*span, 41), [1.0 if sign > 0 else np.cos(10.0)]
+    options = dict(method=name, rtol=tol, atol=tol, jacobian=lambda t, y: np.full((1, 1), -sign * 1e4))
+    few, many = (run(lambda t, y: sign * -1e4 * (y - np.cos(t)) - np.sin(t), y0, times, tape=[], **options)
+                 for times in (t[[0, -1]], t))
+    assert np.abs(many.solution.ys[:, 0] - np.cos(t)).max() <= OUTPUT * tol
+    assert np.abs(few.solution.ys[:, 0] - np.cos(t[[0, -1]])).max() <= OUTPUT * tol     # kvaerno5's is not filtered
+    ends = [*(step[0] for step in many.tape), t[-1]]
+    assert set(t.tolist()) <= set(ends) and np.array_equal(many.interpolation()(t), many.solution.ys)
+    assert many.solution.stats.n_accepted <= few.solution.stats.n_accepted + 2 * len(t)
+
+
+@pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
+def test_a_step_cut_short_at_an_output_does_not_shorten_those_behind_it(name):
+    def sizes(t):
+        done = run(pendulum, [0.5, -0.3], t, tape=[], method=name, jacobian=rows, rtol=1e-5, atol=1e-5)
+        return {step[0]: step[1] for step in done.tape}, np.array(list(done.tape), dtype=object)[:, 0].tolist()
+    free, _ = sizes([0.0, 10.0])
+    at = [t for t in free if t > 1.6][0]                                # met at the first attempt
+    cut, starts = sizes([0.0, at + 1e-9, 10.0])                       # a step of 1e-9, and then on as before
+    assert cut[at] == (at + 1e-9) - at
+    assert cut[starts[starts.index(at) + 1]] >= 0.9 * free[at]
+
+
+def test_kvaerno5_looks_beyond_its_step_and_trbdf2_does_not():
+    for name, last in (("trbdf2", 1.0), ("kvaerno5", 1.0 + 0.23033320996790809)):
+        asked = []
+        fixed(lambda t, y: asked.append(t) or -y, [1.0], [0.0, 1.0], name, lambda t, y: [[-1.0]])
+        assert_agree(max(asked), last, ROUND_OFF)
+    assert "take trbdf2" in type(methods).__doc__
 
 
 def test_what_has_died_out_forces_explicit_methods_to_small_steps_and_implicit_ones_not():
@@ -427,3 +472,18 @@ def test_without_a_jacobian_that_fits_nothing_is_begun(method, y0, f_y, message)
         raise AssertionError("f was called before the arguments were checked")
     with pytest.raises(ValueError, match=message):
         odeint(never, y0, [0.0, 1.0], method=method, jacobian=f_y)
+
+
+@pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
+@pytest.mark.parametrize("y0", [np.ones(1, np.float32), np.zeros(1, np.float32), np.ones(1, np.complex64)])
+def test_errors_that_drown_in_the_rounding_of_float32_are_not_asked_for(name, y0):
+    def solve_it(y0, **tolerances):
+        return solve(lambda t, y: y.dtype.type(-1000) * (y - y.dtype.type(np.cos(t))), y0, [0.0, 2.0], method=name,
+                     jacobian=lambda t, y: np.full((1, 1), -1000, y.dtype), **tolerances)
+    message = rf"rtol must be at least 1\.2e-04 for {name} and a {y0.dtype} y0, not 1e-06: .* y0 as float64"
+    with pytest.raises(ValueError, match=message):
+        solve_it(y0)
+    assert solve_it(y0, rtol=1e-3, atol=1e-5).stats.n_steps < 100
+    assert solve_it(y0.astype(np.result_type(y0, np.float64))).stats.n_steps < 300
+    if y0.all():
+        assert solve_it(y0, atol=1e-3).stats.n_steps < 100               # a tolerance is enough

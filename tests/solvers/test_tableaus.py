@@ -186,6 +186,7 @@ def of_the_readers(tableau):
                    dense_A=tableau.dense_A)
 
 
+@pytest.mark.usefixtures("young")
 @each
 def test_nothing_remembers_a_table_of_the_readers_after_its_last_solve(tableau):
     own = of_the_readers(tableau)
