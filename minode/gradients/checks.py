@@ -71,14 +71,14 @@ Next: what the gradients are for (Part IV, chapter 23).
 
 import numpy as np
 
-from ..inputs import as_check_point, as_times, check_pushforward, has_second_derivatives
-from ..solvers.solve import KEYWORDS, find_method, run
+from ..inputs import as_check_point, as_times, has_second_derivatives
+from ..solvers.solve import run
 from .contract import check_alone, stacked_fault
 from .differences import (NOTHING, first_differences, moves, point_of_check, samples, samples_of_time,
                           second_differences, sizes_at)
 from .faults import Report, Row, Term, in_full, mistakes_of_the_sum, row, terms_of_derivatives, without_axes
 from .ladders import at_kink, chosen, curvature, from_the_finest, rounding_of
-from .solves import balanced, gradients_both_ways, steps_of, terms_of_solves
+from .solves import balanced, first_solve, gradients_both_ways, terms_of_solves
 
 U = np.finfo(np.float64).eps
 EPSILON = U ** (1 / 3)                                                             # (22.2)
@@ -217,11 +217,11 @@ def check_gradients(f, y0, t, theta, **solver):
     >>> [row.what for row in report][-1], all(row.ok for row in report)
     ('pullback against pushforward', True)
     """
-    start, y0, theta = as_check_point(f, (t := as_times(t))[0], y0, theta, "y0")
-    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, np.ones(y0.shape))
+    t = as_times(t)
+    start, y0, theta = as_check_point(f, t[0], y0, theta, "y0")
     fault = without_axes(contract(f, start, y0, theta)[-1])
-    first = run(f, y0, t, theta, [], **solver)
-    steps, ys = steps_of(first, f, solver), first.solution.ys
+    first, steps = first_solve(f, y0, t, theta, solver)
+    ys = first.solution.ys
     clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
     value = f(clock, ys, theta)
     sizes = sizes_at(f, clock, ys, theta, value)

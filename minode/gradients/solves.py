@@ -6,7 +6,8 @@ of them take the same steps. This page chooses these steps and the cotangent, an
 
 import numpy as np
 
-from ..inputs import as_stops
+from ..inputs import as_stops, check_pushforward
+from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import Tape, backward_pass, run_on_tape
 from .pullback import pullback, stops_in
@@ -16,11 +17,19 @@ RESOLVED = 1e-6               # of its size: an entry that differences do not kn
 ROUND_OFF = 1e4 * np.finfo(np.float64).eps
 
 
-def steps_of(first, f, solver):
+def first_solve(f, y0, t, theta, solver):
+    """The solve whose steps all others take, and the keywords with which they do."""
+    check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, np.ones(y0.shape))
+    first = run(f, y0, t, theta, [], **solver)
+    return first, steps_of(first, solver) | {"tstops": as_stops(solver.get("tstops"), f)}
+
+
+def steps_of(first, solver):
     """Keywords with which a solve takes the steps of the first one, even if its method chose them."""
     chooses_steps = getattr(first.method, "b_hat", None) is not None and solver.get("step_size") is None
-    grid = {"method": first.method, "grid": [*(step[0] for step in first.tape), first.problem.t[-1]]}
-    return (grid if chooses_steps else solver) | {"tstops": as_stops(solver.get("tstops"), f)}
+    if not chooses_steps or solver.get("per_trajectory"):
+        return solver
+    return {"method": first.method, "grid": [*(step[0] for step in first.tape), first.problem.t[-1]]}
 
 
 def gradients_both_ways(f, y0, t, theta, cotangent, method, solver, steps):
