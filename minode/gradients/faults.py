@@ -58,11 +58,6 @@ class Term(NamedTuple):
     known: dict = {}
 
 
-def largest(x):
-    """The largest absolute value in x, and 0 if x is empty."""
-    return float(np.abs(x).max(initial=0.0))
-
-
 def joined(products):
     """What `vjp` returns, as one vector."""
     return np.concatenate([np.zeros(0), *(np.ravel(part) for part in products)])
