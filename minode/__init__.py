@@ -29,7 +29,8 @@ carry the same numbers are those equations.
          19  The same gradient in less memory           memory
          20  From a loss to its gradients               pullback
          21  Second derivatives                         second
-         22  Is it right?                               checks, faults
+         22  Is it right?                               checks, contract, differences, faults,
+                                                    ladders, solves
     IV.  What it is for                             learning/
          23  Steps downhill                             optimisers
          24  A loop that learns                         fit, records, progress

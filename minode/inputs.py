@@ -717,11 +717,11 @@ def as_float64_point(f, y, theta, name):
     return [x.astype(np.float64, copy=False) for x in as_point(f, y, theta, name)]
 
 
-def as_check_point(f, t, y, theta):
+def as_check_point(f, t, y, theta, name="y"):
     """t, y and theta in float64, if they are a time, at least one state and parameters of the field f."""
-    (y, theta), t = as_float64_point(f, y, theta, "y"), as_real("t", t)[()]
+    (y, theta), t = as_float64_point(f, y, theta, name), as_real("t", t)[()]
     if not y.size:
-        raise ValueError(f"y must hold at least one state, but has shape {y.shape}")
+        raise ValueError(f"{name} must hold at least one state, but has shape {y.shape}")
     if np.shape(t) not in ((), y.shape[:-1]):
         raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {np.shape(t)}")
     return t, y, theta

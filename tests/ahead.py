@@ -1,7 +1,7 @@
 """What takes long and can be had ahead, on another core, while other tests run.
 
 It is the slow figures and the run of all negative controls. Whoever comes first, the second process or the
-test that needs a result, claims the work and does it; the other waits for the result or goes on.
+test that needs a result, claims the work and does it; the other goes on, or does what is left while it waits.
 """
 
 import multiprocessing
@@ -22,16 +22,21 @@ ALL_CONTROLS = "the negative controls"
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
 TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density"))        # they train the same
 CLAIMED = set()            # what this process has claimed
-AHEAD = {}                 # the second process and the folder of what it has computed, while there is one
+DONE = {}                  # what it has computed while it waited
+AHEAD = {}                 # the second process, what it is to do and the folder of what it has done, while there is one
 
 
 def result(name):
     """compute() of a figure, or what pytest said of the negative controls."""
     if not AHEAD or name in CLAIMED or claim(AHEAD["folder"], name):
-        return compute(name)
+        return DONE.pop(name) if name in DONE else compute(name)
     done = AHEAD["folder"] / f"{name}.pickle"
     while not done.exists() and AHEAD["process"].is_alive():
-        time.sleep(0.05)
+        other = next((other for other in reversed(AHEAD["names"]) if claim(AHEAD["folder"], other)), None)
+        if other is None:
+            time.sleep(0.05)
+        else:
+            DONE[other] = compute(other)
     return pickle.loads(done.read_bytes()) if done.exists() else compute(name)
 
 
@@ -88,7 +93,7 @@ def start_ahead(names):
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     process = multiprocessing.get_context("spawn").Process(target=work_ahead, args=(names, Path(folder.name)), daemon=True)
     process.start()
-    AHEAD.update(process=process, folder=Path(folder.name))
+    AHEAD.update(process=process, names=names, folder=Path(folder.name))
 
     def end():
         AHEAD.clear()

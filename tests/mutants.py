@@ -20,6 +20,9 @@ EXPLAINED = {                                                    # (file, change
      "sign: measure(b_minus_b_hat_3.dot(hK), scale) -> -(measure(b_minus_b_hat_3.dot(hK), scale))"): "E₃ is squared",
     ("minode/solvers/tableaus.py", "sign: near(c_i, sum(A[i])) -> -(near(c_i, sum(A[i])))"): "−True is true too",
     ("minode/gradients/checks.py", "sign: U ** (1 / 3) -> -(U ** (1 / 3))"): "(22.1) is even in ε",
+    ("minode/gradients/checks.py",
+     "sign: np.vdot(cotangent, ws) - np.vdot(dL_dy0, dy0) - np.vdot(dL_dtheta, dtheta) -> "
+     "-(np.vdot(cotangent, ws) - np.vdot(dL_dy0, dy0) - np.vdot(dL_dtheta, dtheta))"): "a row has the size of an error",
     **{("minode/learning/classify.py", f"coefficient in {call}: 0.0 -> 1.0"): "an affine map does not look at t"
        for call in ("self.inward(0.0, x, theta_in)", "self.outward(0.0, ys[-1], theta_out)",
                     "self.outward(0.0, y_T, theta_out)", "self.outward.vjp(0.0, y_T, theta_out, dL_dz)",

@@ -117,7 +117,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     solution, back = solve_and_way_back(f, y0, t, theta, gradient, backward, solver)
     value, dL_dys = as_loss_value(loss(read_only(solution.ys)), "(L, dL_dys)")
     dL_dys = as_real("dL_dys", dL_dys, solution.ys.shape)
-    with np.errstate(all="ignore"):    # an overflow is a SolverError
+    with np.errstate(all="ignore"):                          # an overflow is a SolverError
         a, b = back(dL_dys, b)
         clock = clock_of_outputs(stops_in(f, solution.t, solver)[0], solution.t) if times else None
         dL_dt = gradient_in_times(f, solution._replace(t=clock), theta, dL_dys, a) if times else None

@@ -43,7 +43,7 @@ from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import output_cotangents, reverse_step
 from .pullback import Gradients, finite
-from .tangent import solve_tangents
+from .tangent import tangent_rhs
 
 
 def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
@@ -71,7 +71,7 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     times, ys, ws, tape = states_and_tangents(f, first, y0, theta, v_y0, v_theta, method)
     _, dL_dys, dL_dys_dot = as_loss_value(loss(read_only(ys), read_only(ws)), "(L, dL_dys, its derivative along ws)")
     g, g_dot = as_real("dL_dys", dL_dys, ys.shape), as_real("its derivative", dL_dys_dot, ys.shape)
-    with np.errstate(all="ignore"):                               # an overflow is a SolverError
+    with np.errstate(all="ignore"):                                        # an overflow is a SolverError
         a, a_dot, b_dot = backward_pass_of_pairs(f, tape, method, theta, v_theta, times, np.stack([g, g_dot], axis=1))
         dL_dt_dot = time_gradient_derivative(f, ys, ws, times, theta, v_theta, (g, g_dot), (a, a_dot))
         Hv = Gradients(y0=a_dot + g_dot[0], theta=b_dot, t=dL_dt_dot)              # (21.3)
@@ -83,8 +83,9 @@ def states_and_tangents(f, first, y0, theta, v_y0, v_theta, method):
     times, grid = first.problem.t, np.array([step[0] for step in first.tape] + [first.problem.t[-1]])
     if len(times) == 1:
         return times, y0[None], v_y0[None], []
-    tape = []
-    pair = solve_tangents(f, y0, times, theta, v_y0, v_theta, tape, method=method, grid=grid, max_steps=len(grid))
+    rhs, tape = tangent_rhs(f), []
+    pair = run(lambda t, state, theta: rhs(t, state, theta, v_theta), (y0, v_y0), times, theta, tape, method=method,
+               grid=grid, max_steps=len(grid))
     return times, *pair.solution.ys, tape
 
 

@@ -77,11 +77,10 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     w0 = np.zeros_like(y0) if dy0 is None else as_real("dy0", dy0, y0.shape).astype(y0.dtype)
     check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, w0)
     dtheta = np.zeros_like(theta) if dtheta is None else as_real("dtheta", dtheta, theta.shape)
-    solver = solver | {"tstops": as_stops(solver.get("tstops"), f)}
     return solve_tangents(f, y0, t, theta, w0, dtheta, **solver).solution.ys
 
 
 def solve_tangents(f, y0, t, theta, w0, dtheta, tape=None, **keywords):
     """The `Run` of the pair (y, w) by (16.1, 16.2), from arrays that fit; `tape` and keywords are those of `run`."""
-    rhs, dtheta = tangent_rhs(f), read_only(dtheta)
+    rhs, dtheta, keywords["tstops"] = tangent_rhs(f), read_only(dtheta), as_stops(keywords.get("tstops"), f)
     return run(lambda t, state, theta: rhs(t, state, theta, dtheta), (y0, w0), t, theta, tape, **keywords)

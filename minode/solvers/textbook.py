@@ -98,7 +98,7 @@ def one_step_per_interval(step, f, y0, t):
     times = problem.t.tolist()
     ys = np.empty((len(times), problem.y.size), problem.y.dtype)
     ys[0] = problem.y
-    with np.errstate(all="ignore"):    # an overflow is a SolverError
+    with np.errstate(all="ignore"):                          # an overflow is a SolverError
         for i in range(1, len(times)):
             h = times[i] - times[i - 1]
             ys[i] = step(problem.f, times[i - 1], h, ys[i - 1]) if h else ys[i - 1]

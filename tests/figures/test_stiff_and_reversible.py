@@ -12,6 +12,7 @@ ROUND_OFF = 100 * U            # R(z) by solving with a small matrix
 FAST_ROUND_OFF = 1000 * U      # of one whose condition is about |z| = 1000
 ROOT = 1e-11                   # of SciPy's brentq, whose own tolerance is 2e-12
 OF_THE_LIMIT = 0.05            # how closely a controlled step keeps to the limit of stability
+UP_TO_ROUNDING = 10            # of what 2,000 roundings have become
 GROWTH = 0.005                 # of a difference in a step, on average over a hundred steps
 
 
@@ -87,7 +88,8 @@ def test_what_the_solution_loses_the_difference_of_the_copies_gains():
 @pytest.mark.eq("14.4")
 def test_the_coupling_that_damps_on_the_way_there_amplifies_round_off_on_the_way_back():
     missed = computed("second_copy")["missed"]
-    assert max(missed[1.0].max(), missed[0.999].max()) < 1e-13
+    assert max(missed[1.0].max(), missed[0.999].max()) < 1e-12 and says("second_copy", "below 1e-12 with c = 1 and 0.999")
     assert len(missed[0.99]) == second_copy.STEPS_BACK and says("second_copy", "Over 2,000 steps")
-    assert says("second_copy", "comes between 1e-7 and 1e-6 with 0.99") and 1e-7 < missed[0.99].max() < 1e-6
+    assert says("second_copy", "comes to about 1e-7 with 0.99")
+    assert 1e-7 / UP_TO_ROUNDING < missed[0.99].max() < 1e-7 * UP_TO_ROUNDING
     assert missed[0.9][-1] > 1 and len(missed[0.9]) < 400

@@ -12,6 +12,7 @@ from hypothesis import assume, strategies as st
 from scipy.integrate import solve_ivp
 
 from minode import MLP, Tableau, VectorField, methods
+from minode.gradients.checks import central_difference, extrapolated
 from minode.solvers.solve import run
 from tests.strategies import arrays, batches, grids, mlps
 
@@ -19,6 +20,7 @@ EPS = np.finfo(np.float64).eps
 EXACT = 1e-12             # relative to the largest entry: some 4500 roundings, whatever the step size
 ROUND_OFF = 500 * EPS     # relative to the terms of a sum of a few hundred products
 SLOPE = 0.1               # an order measured on finite grids is this near to the whole number
+DIFFERENCE_TOLERANCE = 50 * EPS ** (2 / 3)   # of (22.1) with (22.2), for a function that varies over a distance of one
 REFERENCE = 1e-10         # global error of DOP853 at rtol 1e-12 over the short spans used here
 
 EXPLICIT = [m for m in methods.values() if isinstance(m, Tableau) and m.is_explicit]
@@ -132,6 +134,11 @@ def relative_error(got, expected, size=0.0):
     """The largest difference over the largest entry, or over `size` where that is larger."""
     scale = max(np.max(np.abs(expected), initial=0.0), size)
     return np.max(np.abs(got - expected), initial=0.0) / (scale or 1.0)
+
+
+def extrapolated_difference(g, x, v, epsilon):
+    """The derivative of g at x along v by (22.6), from (22.1) with ε and ε/2."""
+    return extrapolated(*(central_difference(g, x, v, step) for step in (epsilon, epsilon / 2)), r=2, q=2)
 
 
 def observed_order(error, n):

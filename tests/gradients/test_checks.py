@@ -8,10 +8,11 @@ from hypothesis import given, strategies as st
 
 from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, VectorField, check_field,
                     check_gradients)
-from minode.gradients.checks import (DIFFERENCE_TOLERANCE, EPSILON, central_difference, complex_step,
-                                     extrapolated_difference)
-from tests.gradients.problems import (EPS, PENDULUM, PENDULUM_THETA, ROUND_OFF, SLOPE, ForcedPendulum,
-                                      Silent, observed_order)
+from minode.gradients.checks import (EPSILON, TRUST, allowed, central_difference, complex_step, derivative, estimate,
+                                     extrapolated)
+from minode.gradients.differences import ladder, samples
+from tests.gradients.problems import (DIFFERENCE_TOLERANCE, EPS, PENDULUM, PENDULUM_THETA, ROUND_OFF, SLOPE, ForcedPendulum,
+                                      Silent, extrapolated_difference, observed_order)
 from tests.strategies import arrays, grids, mlps
 
 PRINTED = 0.05                     # a number of the book that is printed with two digits
@@ -98,6 +99,117 @@ def test_extrapolated_differences_are_of_fourth_order_in_epsilon(x):
     (Linear(2), [0.0, 1.0, -4.0, 0.0], [1.0, 2.0], np.linspace(0.0, 2.0, 5), {"rtol": 1e-2, "atol": 1e-2})])
 def test_long_solves_and_steps_that_are_chosen_are_no_mistakes(f, theta, y0, t, options):
     assert all(row.ok for row in check_gradients(f, y0, t, theta, **options))
+
+
+def derivative_at(g, x, size=None):
+    """The estimate of g'(x) for a number x, the size of whose terms is |g| if none is given."""
+    centre = np.array([g(x)])
+    found = derivative(samples(lambda x: np.array([g(x)]), x, ladder(x), centre), np.abs(centre) if size is None else size)
+    return [float(part[0]) for part in found]
+
+
+BENDING = {                                              # g, g', and points from 1e-9 to 1e6, each in its own units
+    "exp(40 x)": (lambda x: np.exp(40 * x), lambda x: 40 * np.exp(40 * x), [0.3, -1.0]),
+    "tanh(50 x)": (lambda x: np.tanh(50 * x), lambda x: 50 / np.cosh(50 * x)**2, [0.02, 1e-5, 0.0]),
+    "sin(377 x)": (lambda x: np.sin(377 * x), lambda x: 377 * np.cos(377 * x), [0.3, 0.02, 20.0]),
+    "1/x": (lambda x: 1 / x, lambda x: -1 / x**2, [1e-9, 0.01, 1e6]),
+    "x/(K + x)": (lambda x: x / (1e-4 + x), lambda x: 1e-4 / (1e-4 + x)**2, [1e-9, 2e-4, 1.0]),
+    "x log x": (lambda x: x * np.log(x), lambda x: 1 + np.log(x), [1e-9, 1e-3, 0.5]),
+    "x**3": (lambda x: x**3, lambda x: 3 * x**2, [0.0, 1e-9, 1e6]),
+}
+
+
+@pytest.mark.eq("22.6", "22.8")
+@pytest.mark.parametrize("name", BENDING)
+def test_an_error_bar_holds_and_is_small_whatever_the_scale_on_which_a_function_bends(name):
+    g, g_prime, points = BENDING[name]
+    for x in points:
+        value, bar, _ = derivative_at(g, x)
+        terms = abs(g_prime(x)) + abs(g(x)) / max(abs(x), EPSILON) + 1e-20
+        assert abs(value - g_prime(x)) <= TRUST * bar + 8 * EPS * terms       # what g' itself is rounded by
+        assert TRUST * bar <= 1e-7 * terms
+
+
+@pytest.mark.eq("22.8")
+def test_an_error_bar_grows_with_what_a_function_is_rounded_by():
+    for digits in (1e-5, 1e-8, 1e-11):
+        value, bar, _ = derivative_at(lambda x: np.sin(x) + digits * np.sin(1e15 * x), 0.7)    # as good as noise
+        assert abs(value - np.cos(0.7)) <= TRUST * bar <= 3e3 * digits ** (2 / 3)
+    assert estimate(np.full(9, 2.0), 4.0 ** -np.arange(9), 2, 1e-16).bar == 1e-16              # nothing but u S
+    epsilon = 4.0 ** -np.arange(9)
+    found = estimate(2 + 1e-9 * (-1.0) ** np.arange(9) / epsilon, epsilon, 2, 0.0)             # rounded by ±1e-9
+    assert found.epsilon == 1 and found.bar == pytest.approx(5e-9, rel=1e-6)
+
+
+@pytest.mark.eq("22.9")
+@pytest.mark.parametrize("width", [1e-2, 1e-4, 1e-6])
+def test_a_large_step_over_a_narrow_hill_is_not_believed(width):
+    x = 0.7 + width / 2
+    value, bar, epsilon = derivative_at(lambda x: 1 + np.exp(-((x - 0.7) / width)**2), x)
+    expected = -np.exp(-0.25) / width
+    assert epsilon < width and abs(value - expected) <= TRUST * bar <= 1e-3 * abs(expected)
+
+
+@pytest.mark.eq("22.9")
+def test_nor_is_one_over_a_hill_so_low_that_it_seems_sure():
+    low, narrow = 1e-6, 1e-8
+    value, bar, _ = derivative_at(lambda x: 1 + low * np.exp(-((x - 0.7) / narrow)**2), 0.7 + narrow / 2)
+    expected = -np.exp(-0.25) * low / narrow
+    assert abs(value - expected) <= TRUST * bar <= 0.1 * abs(expected)
+
+
+@pytest.mark.eq("22.7")
+@pytest.mark.parametrize("g, expected", [
+    (lambda x: np.exp(x) if x >= 0 else np.nan, 1.0),                         # ends at 0
+    (lambda x: np.exp(-x) if x <= 0 else np.nan, -1.0),
+    (lambda x: np.exp(x) + (x < 0), 1.0),                                     # jumps at 0, and belongs to the right
+    (lambda x: np.exp(x) + (x > 0), 1.0)])
+def test_where_a_function_ends_or_jumps_one_side_is_enough(g, expected):
+    value, bar, _ = derivative_at(g, 0.0)
+    assert abs(value - expected) <= TRUST * bar <= 1e-6
+
+
+@pytest.mark.eq("22.7")
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_one_side_is_extrapolated_as_it_should_be(sign):
+    def one_sided(x):
+        return np.array([np.exp(x) if sign * x >= 0 else np.nan])
+    found = derivative(samples(one_sided, 0.0, 8.0 ** -np.arange(1.0, 5), np.ones(1)), np.ones(1))
+    assert found.epsilon == 8.0**-2 and abs(found.value - 1) < 8.0**-5              # ε²/8, and not ε/8
+
+
+@pytest.mark.eq("22.6", "22.7")
+def test_one_sided_differences_gain_an_order_by_extrapolation():
+    def error(n):
+        epsilon = AWAY_FROM_ROUNDING / n
+        return abs(extrapolated(*((g(0.3 + e) - g(0.3)) / e for e in (epsilon, epsilon / 4)), r=4, q=1) - g_prime(0.3))
+    assert abs(observed_order(error, 8) - 2) < SLOPE
+
+
+def test_at_a_kink_anything_between_both_slopes_may_be_written():
+    def leaky(x):
+        return np.array([max(0.0, x) + 0.01 * min(0.0, x)])
+    D, error = allowed(samples(leaky, 0.0, ladder(0.0), leaky(0.0)), 0.0, 1.0)
+    assert D[0] - error[0] <= 0.01 < 1.0 <= D[0] + error[0] < 1.02             # the sum of both is right too
+
+
+@pytest.mark.eq("22.10")
+def test_what_is_allowed_covers_what_a_derivative_is_rounded_by():
+    def room(g, x, S):
+        centre = np.array([g(x)])
+        D, allowed_error = allowed(samples(lambda x: np.array([g(x)]), x, ladder(x), centre), S, abs(x) or 1.0)
+        return D[0], allowed_error[0]
+    D, error = room(lambda x: 2.0**41 * x, 2.0**-30, 2.0**11)                 # exact: u |D| is far more than u S / ε
+    assert D == 2.0**41 and EPS * D <= error <= 1e3 * EPS * D
+    for x in (1.0, 4096.0):
+        D, error = room(lambda x: x, x, 1e6)                                  # a small part of large terms
+        assert 50 * EPS * 1e6 / x <= error <= 300 * EPS * 1e6 / x
+    assert room(np.exp, 1.0, np.e)[1] >= TRUST * derivative_at(np.exp, 1.0)[1]
+    omega, t = 2e6 * np.pi, 2e-6                                              # at its crest: ω t is rounded by u ω t
+    D, error = room(lambda t: np.cos(omega * t), t, 1.0)
+    assert abs(-omega * np.sin(omega * t) - D) <= error <= 1e3 * EPS * omega**2 * t
+    D, error = room(np.exp, 1.0, np.e)
+    assert abs(D - np.e) <= error <= 1e-8
 
 
 @pytest.mark.eq("22.3")
@@ -350,7 +462,7 @@ def test_both_checks_say_in_words_which_term_of_which_formula_is_off(mistake):
 
 
 @pytest.mark.parametrize("mistake, term, entry", [
-    (StoppedClock, VJP_THETA, r"is wrong: entry \(2\) is [-.\d]+, and by differences [-.\d]+"),
+    (StoppedClock, VJP_THETA, r"is wrong: entry \(1, 2\) is [-.\d]+, and by differences [-.\d]+"),
     (WrongFriction, "jacobian: f_y", r"is wrong: entry \(\d, 1, 1\) is 7, and by differences -0.2$")])
 def test_a_mistake_that_is_none_of_the_usual_ones_is_shown_by_its_worst_entry(mistake, term, entry):
     first, *_ = words_of(check_field, mistake(), 0.4, BATCH, PENDULUM_THETA)
@@ -391,22 +503,26 @@ def test_what_only_shows_later_is_found_by_the_check_of_the_field(f, y, theta, m
         check_field(f, 0.4, y, theta)
 
 
-def test_a_field_that_is_right_with_a_value_and_vjp_that_is_not_is_told_so():
+@pytest.mark.parametrize("check", [
+    lambda f, y: check_field(f, 0.4, y, PENDULUM_THETA),
+    lambda f, y: check_gradients(f, y, [0.3, 0.7, 1.0], PENDULUM_THETA, method="rk4")],
+    ids=["check_field", "check_gradients"])
+def test_a_field_that_is_right_with_a_value_and_vjp_that_is_not_is_told_so(check):
     class Halved(ForcedPendulum):
         def value_and_vjp(self, t, y, theta):
             return self(t, y, theta), lambda a: self.vjp(t, y, theta, 0.5 * a)
-    words, = words_of(check_gradients, Halved(), BATCH, [0.3, 0.7, 1.0], PENDULUM_THETA, method="rk4")
-    assert words.startswith("each term of (1.2) and (1.3) agrees with differences at these states")
-    assert "a value_and_vjp of its own" in words
+    with pytest.raises(AssertionError, match="value_and_vjp must give what f and vjp give, but its a f_y differs"):
+        check(Halved(), BATCH)
 
 
 @pytest.mark.eq("1.3")
-@pytest.mark.parametrize("mistake", [MeanOverTheBatch, TransposedProduct, LostParameters])
-def test_one_trajectory_is_told_of_its_mistakes_but_has_no_batch_to_sum_over(mistake):
-    if mistake is MeanOverTheBatch:
-        assert all(row.ok for row in check_field(mistake(), 0.4, BATCH[0], PENDULUM_THETA))
-    else:
+@pytest.mark.parametrize("mistake", [MeanOverTheBatch, TransposedProduct, LostParameters, FirstOfTheBatch, LastOfTheBatch])
+def test_one_trajectory_is_told_of_its_mistakes_and_states_are_stacked_for_those_of_a_sum(mistake):
+    if mistake in (TransposedProduct, LostParameters):
         assert words_of(check_field, mistake(), 0.4, BATCH[0], PENDULUM_THETA) == IN_WORDS[mistake]
+    else:
+        with pytest.raises(AssertionError, match=re.escape(f"{IN_WORDS[mistake][0]}, for y (3, 2)")):
+            check_field(mistake(), 0.4, BATCH[0], PENDULUM_THETA)
 
 
 @pytest.mark.parametrize("check", [
@@ -439,7 +555,7 @@ def test_check_field_names_the_derivative_whose_shape_is_wrong(method, shape, me
 
 def test_check_gradients_names_the_derivative_whose_shape_is_wrong():
     f = type("Wide", (ForcedPendulum,), {"param_jacobian": lambda self, t, y, theta: np.zeros((*y.shape, 4))})()
-    with pytest.raises(AssertionError, match=r"param_jacobian must .* must be \(3, 3, 2, 3\), not \(3, 3, 2, 4\)"):
+    with pytest.raises(AssertionError, match=r"param_jacobian must have shape \(3, 2, 3\), not \(3, 2, 4\)"):
         check_gradients(f, BATCH, [0.0, 1.0], PENDULUM_THETA, method="rk4")
 
 
@@ -486,8 +602,8 @@ class Mixed(ClockAlong):
 
 @pytest.mark.parametrize("f, message", [
     (FirstAxis(), r"__call__ must take any axes .*: for y \(3, 2\) its shape must be \(3, 2\), not \(2, 2\)"),
-    (ClockAlong(), r"__call__ must take any axes .*: for y \(3, 2\) its shape must be \(3, 2\), not ValueError: "),
-    (Mixed(), r"__call__ must take any axes .*: 3 states alike must be answered alike, and as one of them alone")],
+    (ClockAlong(), r"__call__ must take t as an array too, .*: for y \(3, 2\) its shape must be \(3, 2\), not ValueError: "),
+    (Mixed(), r"__call__ must take any axes .*: for y \(3, 2\) 3 states must be answered as each of them alone")],
     ids=lambda f: type(f).__name__)
 def test_a_field_of_two_components_must_not_take_two_states_for_one(f, message):
     with pytest.raises(AssertionError, match=message):

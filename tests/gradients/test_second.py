@@ -8,9 +8,9 @@ from hypothesis import given, strategies as st
 
 from minode import (MLP, CubicSpiral, Gradients, Linear, LotkaVolterra, SolverError, VanDerPol, VectorField,
                     hessian_vector_product, odeint, tangent_rhs, value_and_gradients)
-from minode.gradients.checks import DIFFERENCE_TOLERANCE, central_difference, complex_step
+from minode.gradients.checks import central_difference, complex_step
 from minode.solvers.solve import Options, run
-from tests.gradients.problems import (ADAPTIVE, EXACT, NETWORK, NETWORK_THETA, PENDULUM, PENDULUM_THETA,
+from tests.gradients.problems import (ADAPTIVE, DIFFERENCE_TOLERANCE, EXACT, NETWORK, NETWORK_THETA, PENDULUM, PENDULUM_THETA,
                                       Silent, relative_error, repeated_grids, solves)
 from tests.strategies import arrays, batches, grids
 

@@ -10,11 +10,11 @@ from scipy.stats import multivariate_normal, norm
 
 from minode import (MLP, CubicSpiral, DiffusedMixture, Layered, Linear, LotkaVolterra, SolverError, VanDerPol, VectorField, check_field,
                     check_gradients, odeint, pushforward, value_and_gradients)
-from minode.gradients.checks import complex_step, extrapolated_difference
+from minode.gradients.checks import complex_step
 from minode.learning.flows import (Flow, log_prob, negative_log_likelihood, noise_variance, sample,
                                    standard_normal)
 from minode.learning.probes import rademacher
-from tests.gradients.problems import EXACT, SLOPE, complex_step_gradients, relative_error
+from tests.gradients.problems import EXACT, SLOPE, complex_step_gradients, extrapolated_difference, relative_error
 from tests.strategies import (SMOOTH, arrays, assert_agree, batches, clocks, complex_columns, grids, mlps,
                               physics)
 from tests.subclasses import Doubled, Residual
