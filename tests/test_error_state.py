@@ -56,7 +56,7 @@ QUIET = {
     "log_prob": lambda: log_prob(MIXTURE, [[0.0], [300.0]], [0.0, 2.0], OF_MIXTURE),
     "log_prob far out": lambda: log_prob(Linear(1), [HUGE], T, [TINY], method="rk4"),
     "negative_log_likelihood": lambda: negative_log_likelihood(MIXTURE, [[0.0], [30.0]], [0.0, 2.0], OF_MIXTURE)[1][:2],
-    "sample": lambda: sample(MIXTURE, 3, [0.0, 2.0], OF_MIXTURE, np.random.default_rng(0)),
+    "sample": lambda: sample(MIXTURE, 3, [1.0, 2.0], OF_MIXTURE, np.random.default_rng(0)),
     **{f"a mixture's {name}": lambda name=name: getattr(MIXTURE, name)(0.1, np.array([[300.0], [0.0]]), OF_MIXTURE)
        for name in ("__call__", "jacobian", "param_jacobian", "time_derivative", "log_density", "score", "density_rate")},
     "a mixture's vjp_derivative": lambda: MIXTURE.vjp_derivative(0.1, np.array([[300.0]]), OF_MIXTURE, np.ones((1, 1)),
