@@ -677,10 +677,14 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
     return back
 
 
+def chooses_steps(method, step_size=None):
+    """Whether a solve by this method, and with this step_size, chooses its steps to meet tolerances."""
+    return getattr(method, "b_hat", None) is not None and step_size is None
+
+
 def check_absolute(solver, method, what, remedy):
     """ValueError if atol is 0 in an adaptive solve of a state with a part of the package's own that begins at 0."""
-    is_adaptive = getattr(method, "b_hat", None) is not None and solver.get("step_size") is None
-    if is_adaptive and np.ndim(solver.get("atol", 1)) == 0 and solver.get("atol", 1) == 0:
+    if chooses_steps(method, solver.get("step_size")) and np.ndim(solver.get("atol", 1)) == 0 and solver.get("atol", 1) == 0:
         raise ValueError(f"atol must be positive for {what}: give {remedy}")
 
 

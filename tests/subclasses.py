@@ -5,21 +5,25 @@ import numpy as np
 from minode import MLP
 
 
-class Residual(MLP):
-    """FFJORD's residual field NN(t, y) − y, of which the second derivatives are those of the network."""
+class MinusY(MLP):
+    """An MLP minus y, which rewrites f and vjp alone: its value_and_vjp and jacobian are not those of the network."""
 
     def __call__(self, t, y, theta):
         return super().__call__(t, y, theta) - y
+
+    def vjp(self, t, y, theta, a):
+        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
+        return a_f_y - a, a_f_theta
+
+
+class Residual(MinusY):
+    """FFJORD's residual field NN(t, y) − y, of which the second derivatives are those of the network."""
 
     def jacobian(self, t, y, theta):
         return super().jacobian(t, y, theta) - np.eye(self.dim)
 
     def jvp(self, t, y, theta, w, dtheta):
         return super().jvp(t, y, theta, w, dtheta) - w
-
-    def vjp(self, t, y, theta, a):
-        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
-        return a_f_y - a, a_f_theta
 
 
 class Doubled(MLP):

@@ -53,18 +53,17 @@ changes faster than they do, dL/dθ can be wrong by any amount, and nobody notic
 
 The trap. Solving y backwards must meet the states it came from. This needs no reversible method, only an
 accurate solve. But a field that contracts going forwards (y' = −λy) expands going back, and errors grow like
-e^{λT}. Here y is reset at each output time, because it is known there. If a backward
-solve that chooses its steps misses it by more than a twentieth of the largest state, that is a SolverError (in
-steps of a given size: by more than all of it). What comes out is an approximation of
-the gradient of the ODE's solution, and not the gradient of the numbers that the forward solve printed. The
-two differ by O(h^p) (chapter 18).
+e^{λT}. Here y is reset at each output time, because it is known there. If a backward solve that chooses its
+steps misses it by more than a twentieth of the largest state, that is a SolverError (in steps of a given size: by
+more than all of it). What comes out is an approximation of the gradient of the ODE's solution, and not the
+gradient of the numbers that the forward solve printed. The two differ by O(h^p) (chapter 18).
 
 Next: the exact derivative of the steps (chapter 18).
 """
 
 import numpy as np
 
-from ..inputs import as_field, at_once, read_only
+from ..inputs import as_field, at_once, chooses_steps, read_only
 from ..solvers.solve import find_method, odeint, run
 from ..solvers.states import Solution, SolverError
 
@@ -113,6 +112,7 @@ def solve_backwards(f, ys, t, theta, cotangents, b, y_at=None, **solver):
     loss on y(t₀) itself is not yet added to, and b(t₀).
     """
     rhs, a, cotangents, b = adjoint_rhs(f), np.zeros_like(ys[0]), cotangents.astype(ys.dtype), b.astype(ys.dtype)
+    lost = LOST if chooses_steps(find_method(solver.get("method", "dopri5")), solver.get("step_size")) else 1.0
 
     def rhs_of_a_and_b(t, state, theta):
         _, da, db = rhs(t, (read_only(y_at(t)), *state), theta)
@@ -130,14 +130,9 @@ def solve_backwards(f, ys, t, theta, cotangents, b, y_at=None, **solver):
             raise SolverError(f"the backward solve from t = {t[i]} to {t[i - 1]} failed: {error}. gradient='discrete' "
                               "takes back the steps of the forward solve", error.t, Solution(t, ys)) from error
         if y_at is None:
-            check_way(path_y[-1], ys, t, i - 1, LOST if chooses_steps(**solver) else 1.0)
+            check_way(path_y[-1], ys, t, i - 1, lost)
         a, b = path_a[-1], path_b[-1]
     return a, b
-
-
-def chooses_steps(method="dopri5", step_size=None, **others):
-    """Whether a solve by these keywords meets tolerances, in steps that it chooses."""
-    return getattr(find_method(method), "b_hat", None) is not None and step_size is None
 
 
 def check_way(y, ys, t, i, lost):
@@ -145,7 +140,7 @@ def check_way(y, ys, t, i, lost):
     missed = np.abs(y - ys[i]).max(initial=0.0)
     if not missed <= lost * np.abs(ys).max(initial=0.0):
         raise SolverError(f"the backward solve comes to a state {missed:.1e} away from that of the forward solve at t = "
-                          f"{t[i]}: errors grew too much on the way back, and its gradient is wrong by as much. Take "
+                          f"{t[i]}: errors grew too much on the way back for its gradient to be right. Take "
                           "gradient='discrete' or 'interpolate', which do not solve y back, or more output times or "
                           "smaller tolerances or steps", float(t[i]), Solution(t, ys))
 

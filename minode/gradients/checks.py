@@ -58,9 +58,9 @@ The best has the smallest e. What is written by hand is rounded too, n = 100 tim
 
 Every entry of f_y, f_θ and f_t has its own D, e and S: a small one is not lost beside a large one. Differences
 cannot see a mistake below (22.10), near 1e-9 of the terms of a component of f, nor one in a term that is 0 at
-the point of the check. At a kink they allow what lies between the slopes on both sides. A bend narrower than
-1e-10 of x looks like a jump. `python -m tests.gradients.collection` plants 197 mistakes in fields of chemistry,
-epidemics, orbits, neurons and circuits: all are caught and named; none of 63 right ones is accused.
+the point of the check. At a kink they allow all between the slopes on both sides, and all from 0 to their sum.
+A bend narrower than 1e-10 of x looks like a jump. `python -m tests.gradients.collection` plants 197 mistakes in
+fields of chemistry, orbits, neurons and circuits: all are caught and named; none of 63 right ones is accused.
 
 With an adaptive solver the differences also see the steps change, and at a loose tolerance they can confirm a
 wrong gradient. So all solves that are compared take the steps of the first one. If a check fails, the message

@@ -127,16 +127,15 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
 
 def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     """The solution by the route `gradient`, and its way back (cotangents, b) -> (a(t₀⁺), b(t₀))."""
-    method, route, (between_stops, solver) = find_method(solver.get("method", "dopri5")), gradient, stops_in(f, t, solver)
+    method, (between_stops, solver) = find_method(solver.get("method", "dopri5")), stops_in(f, t, solver)
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
                            find_method)
-    if not between_stops:
-        with np.errstate(all="ignore"):                      # also of the first calls of f's products
-            return ROUTES[route](f, y0, t, theta, method, solver, backward)
 
     def solve_leg(leg, y):
-        return ROUTES[route](OneSided(f, leg.least, leg.most), y, leg.t, theta, method, solver, backward)
-    with np.errstate(all="ignore"):
+        return ROUTES[gradient](OneSided(f, leg.least, leg.most), y, leg.t, theta, method, solver, backward)
+    with np.errstate(all="ignore"):                          # also of the first calls of f's products
+        if not between_stops:
+            return ROUTES[gradient](f, y0, t, theta, method, solver, backward)
         solution, ways_back = chain(between_stops, as_times(t), y0, solve_leg)
 
     def back(cotangents, b):

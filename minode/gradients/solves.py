@@ -6,7 +6,7 @@ of them take the same steps. This page chooses these steps and the cotangent, an
 
 import numpy as np
 
-from ..inputs import as_stops, check_pushforward
+from ..inputs import as_stops, check_pushforward, chooses_steps
 from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import Tape, backward_pass, run_on_tape
@@ -26,8 +26,7 @@ def first_solve(f, y0, t, theta, solver):
 
 def steps_of(first, solver):
     """Keywords with which a solve takes the steps of the first one, even if its method chose them."""
-    chooses_steps = getattr(first.method, "b_hat", None) is not None and solver.get("step_size") is None
-    if not chooses_steps or solver.get("per_trajectory"):
+    if not chooses_steps(first.method, solver.get("step_size")) or solver.get("per_trajectory"):
         return solver
     return {"method": first.method, "grid": [*(step[0] for step in first.tape), first.problem.t[-1]]}
 

@@ -51,11 +51,12 @@ def legs(t, stops):
     for a, b in zip(ends, ends[1:]):
         is_here = is_in_step(t, a, b) | ((t == first) & (a == first))
         at = np.flatnonzero(is_here).tolist()
-        before, after = [-1] * (a != first), [-1] * (b not in t[at])     # an end that is no output of this leg
-        near = [np.nextafter(end, other) if end in here else outwards for end, other, outwards in
-                ((a, b, np.copysign(np.inf, a - b)), (b, a, np.copysign(np.inf, b - a)))]
-        found.append(Leg(np.array([*[a][:len(before)], *t[at], *[b][:len(after)]]), np.array([*before, *at, *after]),
-                         min(near), max(near)))
+        no_output_a, no_output_b = a != first, b not in t[at]            # ends that are no outputs of this leg
+        times = np.array([*[a] * no_output_a, *t[at], *[b] * no_output_b])
+        numbers = np.array([*[-1] * no_output_a, *at, *[-1] * no_output_b])
+        start = np.nextafter(a, b) if a in here else np.copysign(np.inf, a - b)
+        stop = np.nextafter(b, a) if b in here else np.copysign(np.inf, b - a)
+        found.append(Leg(times, numbers, min(start, stop), max(start, stop)))
     return found
 
 

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..inputs import (as_jacobian, as_options, as_progress, as_stops, as_velocity, check_options, check_precision,
-                      check_reversible, check_trajectories, with_keywords_of)
+                      check_reversible, check_trajectories, chooses_steps, with_keywords_of)
 from .adaptive import Controller, Tolerances, adaptive_steps
 from .batch import TrajectoryInterpolation, collect_trajectories, trajectory_steps
 from .dense import Interpolation, all_increments, dense_output, is_in_step, require_finite, state_inside
@@ -155,7 +155,7 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     options = as_options(Options, keywords)
     method, problem = find_method(options.method), initial_value_problem(f, y0, t, theta)
     is_tableau = isinstance(method, Tableau)
-    is_adaptive = is_tableau and method.b_hat is not None and options.step_size is None and grid is None
+    is_adaptive = chooses_steps(method, options.step_size) and grid is None
     options = check_options(options, problem.y, is_adaptive)
     check_precision(options, problem.y, method, is_adaptive)
     report = as_progress(options.progress, problem.t)

@@ -18,8 +18,8 @@ and one single time is a solve of no steps.
 
 NumPy broadcasts. If f returns a number where the state is a vector, or (1, d) for (d,), NumPy would spread it over
 the state and give plausible nonsense. So each value of f must have the shape of the state, and must be real
-if the state is. It is copied too, because f may return the same array every time. And f may not write into y or θ: it
-is given them read-only, and NumPy stops it where it tries.
+if the state is. It is copied too, because f may return the same array every time. And f may not write into y or
+θ: it is given them read-only, and NumPy stops it where it tries.
 
 Next: the two methods of the source text, spelled out (chapter 6).
 """
@@ -37,7 +37,8 @@ from ..inputs import as_parts, as_times, as_velocity, check_dim, check_order, ch
 
 @dataclass
 class Stats:
-    """What a solve cost: calls of f, steps tried, accepted and rejected, Jacobians computed.
+    """What a solve cost: calls of f (without those that only check it, chapter 12), steps tried, accepted and
+    rejected, Jacobians computed.
 
     Numbers, or arrays of shape (B,) if each trajectory took its own steps.
     """
@@ -96,7 +97,7 @@ class SolverError(RuntimeError):
 
 
 def is_finite(y):
-    """Whether all of y (n,) is finite: |y|² is quick to compute, and only if it is not finite we look at each."""
+    """Whether all of y (n,) is finite: y · y is quick to compute, and only if it is not finite we look at each."""
     return cmath.isfinite(y.dot(y)) or bool(np.isfinite(y).all())
 
 
@@ -132,6 +133,7 @@ def initial_value_problem(f, y0, t, theta=None):
     y = np.concatenate([part.ravel() for part in parts], dtype=dtype)              # (5.1)
 
     unflatten = partial(in_parts, cuts, shapes, is_tuple)
+
     def flat_f_of_tuple(t, y):
         stats.n_f += 1
         y.setflags(write=False)

@@ -9,6 +9,7 @@ from minode import MLP, CubicSpiral, Linear, LotkaVolterra, VanDerPol, VectorFie
 from minode.gradients.checks import complex_step
 from tests.strategies import (KINKED, SMOOTH, arrays, assert_agree, batches, clocks, complex_columns, mlps,
                               physics)
+from tests.subclasses import MinusY
 
 ROUND_OFF = 200 * np.finfo(float).eps          # a few dozen operations, one rounding each
 REFERENCE = 1e-11                              # SciPy's DOP853 at a relative tolerance of 1e-13
@@ -211,17 +212,6 @@ def test_every_method_of_a_field_returns_the_dtype_that_it_was_given(f, dtype):
 
 
 # -- value_and_vjp of subclasses ----------------------------------------------------------------
-
-class MinusY(MLP):
-    """An MLP minus y, which rewrites f and its products: the fast value_and_vjp of MLP knows nothing of them."""
-
-    def __call__(self, t, y, theta):
-        return super().__call__(t, y, theta) - y
-
-    def vjp(self, t, y, theta, a):
-        a_f_y, a_f_theta = super().vjp(t, y, theta, a)
-        return a_f_y - a, a_f_theta
-
 
 class OnlyValue(MLP):
     def __call__(self, t, y, theta):

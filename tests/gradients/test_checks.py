@@ -193,6 +193,14 @@ def test_at_a_kink_anything_between_both_slopes_may_be_written():
     assert D[0] - error[0] <= 0.01 < 1.0 <= D[0] + error[0] < 1.02             # the sum of both is right too
 
 
+@pytest.mark.parametrize("right, left, least, most", [(1.0, 0.5, 0.0, 1.5), (1.0, -1.0, -1.0, 1.0), (1.0, -0.5, -0.5, 1.0)])
+def test_and_anything_from_0_to_their_sum_but_no_more(right, left, least, most):
+    def bent(x):
+        return np.array([right * max(0.0, x) + left * min(0.0, x)])
+    D, error = allowed(samples(bent, 0.0, ladder(0.0), bent(0.0)), 0.0, 1.0)
+    assert abs(D[0] - error[0] - least) < 1e-6 and abs(D[0] + error[0] - most) < 1e-6
+
+
 @pytest.mark.eq("22.10")
 def test_what_is_allowed_covers_what_a_derivative_is_rounded_by():
     def room(g, x, S):
