@@ -57,6 +57,7 @@ from .records import Run
 EPOCH_OF_A_STREAM = 20              # J in (24.3) for a stream of batches
 
 
+@np.errstate()                               # what the caller has, again at the end, even if Ctrl-C ends a `with` half done
 def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimiser=adam, learning_rate=1e-3,
         weight_decay=0.0, largest_gradient=None, validate=None, validate_every=10, patience=None,
         give_up=1e6, counter=None, progress=None):

@@ -284,7 +284,7 @@ def test_ctrl_c_may_come_at_any_line_of_a_step():
                "validate": lambda theta: np.sum(theta**2), "validate_every": 2, "progress": False}
     helpers = {"draw", "decay", "calls", "as_loss", "as_loss_and_gradient", "as_theta_and_state", "check_divergence",
                "adam", "clip", "goes_on", "add"}
-    line, loop = 0, lines_of_the_loop()
+    line, loop, error_state = 0, lines_of_the_loop(), np.geterr()
     whole, theta, steps = fit(objective, np.ones(2), **options), np.ones(2), set()
     while True:
         count = 0
@@ -308,6 +308,7 @@ def test_ctrl_c_may_come_at_any_line_of_a_step():
         if half.stopped != "interrupted":
             break
         steps.add(half.steps)
+        assert np.geterr() == error_state
         assert bits(fit(objective, half, **options)) == bits(whole)
         line += 1
     assert line > 150 and steps == {0, 1, 2, 3}
