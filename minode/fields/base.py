@@ -93,14 +93,14 @@ class VectorField:
 
     def jvp(self, t, y, theta, w, dtheta):
         """The Jacobian-vector product (1.2): w is (..., d), dtheta (p,), the answer (..., d)."""
-        y, theta = np.asarray(y), np.asarray(theta)
+        y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
         w, dtheta = array_like("w", w, y.shape), array_like("dtheta", dtheta, theta.shape)
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         return (f_y @ w[..., None])[..., 0] + f_theta @ dtheta                     # (1.2)
 
     def vjp(self, t, y, theta, a):
         """The vector-Jacobian product (1.3): a is (..., d), the answers (..., d) and (p,)."""
-        y, theta = np.asarray(y), np.asarray(theta)
+        y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
         a = array_like("a", a, (*y.shape[:-1], getattr(self, "dim_out", y.shape[-1])))
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         a_f_y = (a[..., None, :] @ f_y)[..., 0, :]                                 # (1.3)
