@@ -139,8 +139,10 @@ def generation(cls, name):
 
 
 def array_like(name, x, shape):
-    """x as an array, or ValueError if it does not have this shape."""
-    x = np.asarray(x)
+    """x as an array of numbers of this shape; ValueError or TypeError if it is none."""
+    given, x = x, np.asarray(x)
+    if x.dtype.kind not in "biufc" or isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise TypeError(f"{name} must be an array of numbers, not {given!r}")
     if x.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {x.shape}")
     return x
