@@ -177,10 +177,7 @@ def as_theta(theta, f):
 
 
 def as_arguments(f, y, theta):
-    """y (..., d) and theta (p,) as arrays, where f is evaluated: in a solve they are, and pass at once."""
-    if type(y) is type(theta) is np.ndarray and y.dtype.kind in "fc" and theta.dtype.kind in "fc":
-        if y.shape[-1:] == (f.dim,) and theta.shape == (f.n_params,):
-            return y, theta
+    """y (..., d) and theta (p,) as floating arrays of shapes that fit the field f."""
     y, theta = (as_floats(name, x) for name, x in (("y", y), ("theta", theta)))
     if y.shape[-1:] != (f.dim,) or theta.shape != (f.n_params,):
         raise ValueError(f"y and theta must have shapes (..., {f.dim}) and ({f.n_params},), "
@@ -189,12 +186,14 @@ def as_arguments(f, y, theta):
 
 
 def as_point_of_field(f, t, y, theta):
-    """`as_arguments`, and t as a number or an array of the batch's shape."""
+    """t as a number or an array of the batch's shape, y (..., d) and theta (p,) as arrays: in a solve they pass at once."""
+    if type(y) is type(theta) is np.ndarray and y.dtype.kind in "fc" and theta.dtype.kind in "fc":
+        if type(t) is float and y.shape[-1:] == (f.dim,) and theta.shape == (f.n_params,):
+            return t, y, theta
     y, theta = as_arguments(f, y, theta)
-    if type(t) is not float:
-        t = as_floats("t", t)[()]
-        if t.shape not in ((), y.shape[:-1]):
-            raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {t.shape}")
+    t = as_floats("t", t)[()]
+    if t.shape not in ((), y.shape[:-1]):
+        raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {t.shape}")
     return t, y, theta
 
 

@@ -178,7 +178,7 @@ def test_the_same_numbers_in_another_form_give_the_same_answer(name, argument):
         try:
             answer = call(**arrays | {argument: value})
         except (ValueError, TypeError, FitError) as error:
-            assert form == "objects" and argument in str(error)
+            assert form == "objects" and argument in str(error)      # refused by name
             continue
         for got, wanted in zip(numbers_in(answer), expected, strict=True):
             assert type(got) is np.ndarray and got.dtype.kind == wanted.dtype.kind and got.shape == wanted.shape, form

@@ -93,15 +93,17 @@ class VectorField:
 
     def jvp(self, t, y, theta, w, dtheta):
         """The Jacobian-vector product (1.2): w is (..., d), dtheta (p,), the answer (..., d)."""
-        y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
-        w, dtheta = array_like("w", w, y.shape), array_like("dtheta", dtheta, theta.shape)
+        if not (are_alike(y, w) and are_alike(theta, dtheta)):
+            y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
+            w, dtheta = array_like("w", w, y.shape), array_like("dtheta", dtheta, theta.shape)
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         return (f_y @ w[..., None])[..., 0] + f_theta @ dtheta                     # (1.2)
 
     def vjp(self, t, y, theta, a):
         """The vector-Jacobian product (1.3): a is (..., d), the answers (..., d) and (p,)."""
-        y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
-        a = array_like("a", a, (*y.shape[:-1], getattr(self, "dim_out", y.shape[-1])))
+        if not (are_alike(y, a) and are_alike(theta, theta) and theta.shape == (self.n_params,)):
+            y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
+            a = array_like("a", a, (*y.shape[:-1], getattr(self, "dim_out", y.shape[-1])))
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         a_f_y = (a[..., None, :] @ f_y)[..., 0, :]                                 # (1.3)
         a_f_theta = rows(a[..., None, :] @ f_theta).sum(axis=0)                    # (1.3)
@@ -136,6 +138,11 @@ class VectorField:
 def generation(cls, name):
     """How many classes up from cls its method of this name is written: 0 in cls itself."""
     return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
+
+
+def are_alike(x, z):
+    """Whether both are plain floating arrays of one shape, as in every solve."""
+    return type(x) is type(z) is np.ndarray and x.shape == z.shape and x.dtype.kind in "fc" and z.dtype.kind in "fc"
 
 
 def array_like(name, x, shape):
