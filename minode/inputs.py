@@ -177,10 +177,7 @@ def as_theta(theta, f):
 
 
 def as_arguments(f, y, theta):
-    """y (..., d) and theta (p,) as arrays, where f is evaluated: in a solve they are, and pass at once."""
-    if type(y) is np.ndarray and type(theta) is np.ndarray:
-        if y.shape[-1:] == (f.dim,) and theta.shape == (f.n_params,):
-            return y, theta
+    """y (..., d) and theta (p,) as floating arrays of shapes that fit the field f."""
     y, theta = (as_floats(name, x) for name, x in (("y", y), ("theta", theta)))
     if y.shape[-1:] != (f.dim,) or theta.shape != (f.n_params,):
         raise ValueError(f"y and theta must have shapes (..., {f.dim}) and ({f.n_params},), "
@@ -188,41 +185,60 @@ def as_arguments(f, y, theta):
     return y, theta
 
 
+def as_point_of_field(f, t, y, theta):
+    """t as a number or an array of the batch's shape, y (..., d) and theta (p,) as arrays: in a solve they pass at once."""
+    if type(y) is type(theta) is np.ndarray and y.dtype.kind in "fc" and theta.dtype.kind in "fc":
+        if type(t) is float and y.shape[-1:] == (f.dim,) and theta.shape == (f.n_params,):
+            return t, y, theta
+    y, theta = as_arguments(f, y, theta)
+    t = as_floats("t", t)[()]
+    if t.shape not in ((), y.shape[:-1]):
+        raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {t.shape}")
+    return t, y, theta
+
+
 def on_arrays(kind):
     """A decorator of fields: what a class writes takes lists as well as arrays, and refuses what does not fit."""
     def at_point(method):
-        return lambda self, t, y, theta: method(self, t, *as_arguments(self, y, theta))
+        return lambda self, t, y, theta: method(self, *as_point_of_field(self, t, y, theta))
+
+    def value_and_vjp(method):
+        def value_and_vjp(self, t, y, theta):
+            value, vjp = method(self, *as_point_of_field(self, t, y, theta))
+            return value, lambda a: vjp(as_factor("a", a, value.shape))
+        return value_and_vjp
 
     def vjp(method):
         def vjp(self, t, y, theta, a):
-            y, theta = as_arguments(self, y, theta)
+            t, y, theta = as_point_of_field(self, t, y, theta)
             return method(self, t, y, theta, as_factor("a", a, y.shape))
         return vjp
 
     def jvp(method):
         def jvp(self, t, y, theta, w, dtheta):
-            y, theta = as_arguments(self, y, theta)
+            t, y, theta = as_point_of_field(self, t, y, theta)
             return method(self, t, y, theta, as_factor("w", w, y.shape), as_factor("dtheta", dtheta, theta.shape))
         return jvp
 
     def vjp_derivative(method):
         def vjp_derivative(self, t, y, theta, a, w, dtheta):
-            y, theta = as_arguments(self, y, theta)
+            t, y, theta = as_point_of_field(self, t, y, theta)
             a, w = as_factor("a", a, y.shape), as_factor("w", w, y.shape)
             return method(self, t, y, theta, a, w, as_factor("dtheta", dtheta, theta.shape))
         return vjp_derivative
 
-    points = dict.fromkeys(("__call__", "jacobian", "param_jacobian", "time_derivative", "value_and_vjp"), at_point)
-    for name, wrap in {**points, "vjp": vjp, "jvp": jvp, "vjp_derivative": vjp_derivative}.items():
-        method = vars(kind).get(name, getattr(VectorField, name))
-        if method is not getattr(VectorField, name):
+    points = dict.fromkeys(("__call__", "jacobian", "param_jacobian", "time_derivative"), at_point)
+    products = {"value_and_vjp": value_and_vjp, "vjp": vjp, "jvp": jvp, "vjp_derivative": vjp_derivative}
+    for name, wrap in (points | products).items():
+        method, of_all = vars(kind).get(name, getattr(VectorField, name)), getattr(VectorField, name)
+        if method is not of_all or name in ("vjp", "jvp") and getattr(kind, name) is of_all:
             setattr(kind, name, functools.wraps(method)(wrap(method)))
     return kind
 
 
 def as_factor(name, x, shape):
     """The tangent or cotangent x, that a Jacobian is multiplied with, as an array of this shape."""
-    if type(x) is np.ndarray and x.shape == shape:
+    if type(x) is np.ndarray and x.shape == shape and x.dtype.kind in "fc":
         return x
     return array_like(name, as_floats(name, x), shape)
 
@@ -327,11 +343,15 @@ def size_by(norm, error, scale):
         value = norm(error, scale)
     except (TypeError, ValueError) as problem:               # np.linalg.norm, for one, has no place for a scale
         raise TypeError(f"norm must be callable as norm(error, scale) -> float, but says: {problem}") from problem
-    if is_masked(value) or np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
+    try:
+        size = np.asarray(None if is_masked(value) else value)
+    except ValueError:
+        size = np.asarray(None)
+    if size.ndim or size.dtype.kind not in "iuf":
         raise TypeError(f"norm must return a real number, not {value!r}")
-    if value < 0:
+    if size < 0:
         raise ValueError(f"norm must return a number that is not negative, not {value!r}: every step would pass")
-    return float(value)
+    return float(size)
 
 
 # -- tables of Runge–Kutta methods ----------------------------------------------------------
@@ -350,6 +370,8 @@ def as_rows(tableau):
             refuse(f"{name} must be a positive integer, not {value!r}")
     if tableau.b_hat is None and tableau.embedded_order is not None:
         refuse("embedded_order is for a b_hat")
+    if tableau.b is None:
+        refuse("b must be a row of numbers, not None")
     rows = {name: as_row(getattr(tableau, name)) for name in ("b", "c", "b_hat", "b_hat_3")
             if getattr(tableau, name) is not None}
     for name in ("A", "dense", "dense_A"):
@@ -367,7 +389,7 @@ def as_row(row):
         if is_masked(row):
             raise TypeError
         entries = row.split() if isinstance(row, str) else row
-        return tuple(float(x) if isinstance(x, float) else Fraction(x) for x in entries)
+        return tuple(float(x) if isinstance(x, (float, np.floating)) else Fraction(x) for x in entries)
     except (TypeError, ValueError, ZeroDivisionError):
         raise ValueError(f"a row of a tableau must hold numbers, such as '3/40 9/40', not {row!r}") from None
 
@@ -564,7 +586,7 @@ def as_jacobian(jacobian, f, y0, theta, problem, tableau):
 
     def flat_jacobian(t, y):
         stats.n_jac += 1
-        f_y = np.array(as_numbers("what jacobian returns", jacobian(t, y.reshape(shape))))
+        f_y = np.array(as_floats("what jacobian returns", jacobian(t, y.reshape(shape))))
         if f_y.shape != expected:
             raise ValueError(f"jacobian must return shape {expected}, not {f_y.shape}")
         if np.iscomplexobj(f_y) and problem.y.dtype.kind != "c":
@@ -645,8 +667,8 @@ def as_loss_value(answer, expected):
     if not isinstance(answer, tuple) or len(answer) != expected.count(",") + 1:
         got = f"a tuple of {len(answer)}" if isinstance(answer, tuple) else type(answer).__name__
         raise TypeError(f"loss must return {expected}, not {got}")
-    as_real("L, what loss returns first,", answer[0], ())
-    return answer
+    L = as_real("L, what loss returns first,", answer[0], ())
+    return (answer[0] if isinstance(answer[0], float) else L[()], *answer[1:])
 
 
 def check_route(gradient, routes, method, is_tableau, solver, backward, keywords, find_method):
@@ -811,7 +833,10 @@ def check_data(data, batch_size, seed):
         return
     if is_masked(data):
         raise TypeError("data must be plain arrays, not masked ones: leave out rows whose numbers are not there")
-    arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
+    try:
+        arrays = [np.asarray(array) for array in (data if isinstance(data, tuple) else (data,))]
+    except ValueError:
+        raise TypeError(f"data must be arrays, with rows of one length, not {reprlib.repr(data)}") from None
     if not arrays or min(array.ndim for array in arrays) == 0:
         raise TypeError(f"data must be an array, a tuple of arrays or data(rng), not {data!r}")
     lengths = [len(array) for array in arrays]
@@ -845,13 +870,14 @@ def called(name, function, *arguments):
 
 def as_loss(what, value, by=None):
     """A loss as a float; TypeError if it is no number, ArithmeticError if it is infinite or NaN. `by` returned it."""
-    is_number = not isinstance(value, (tuple, list)) and not is_masked(value) and not np.shape(value)
-    if not is_number or np.asarray(value).dtype.kind not in "biuf":
-        got = f"a tuple of {len(value)}" if isinstance(value, tuple) else f"{type(value).__name__} {np.shape(value)}"
+    sequence = isinstance(value, (tuple, list))
+    if sequence or is_masked(value) or np.shape(value) or np.asarray(value).dtype.kind not in "biuf":
+        got = f"a {type(value).__name__} of {len(value)}" if sequence else f"{type(value).__name__} {np.shape(value)}"
         raise TypeError(f"{what}{f', what {by} returns,' if by else ''} must be a number, not {got}")
-    if not np.isfinite(float(value)):
+    value = float(np.asarray(value))
+    if not np.isfinite(value):
         raise ArithmeticError(f"{what} is {value}")
-    return float(value)
+    return value
 
 
 def as_loss_and_gradient(answer, theta):
@@ -921,7 +947,10 @@ def as_labels(labels, shape):
     """The labels as an array, if they are classes of the rows of logits of this shape (B, K)."""
     if is_masked(labels):
         raise TypeError("labels must be a plain array, not a masked one, for some of its numbers are not there")
-    labels = np.asarray(labels)
+    try:
+        labels = np.asarray(labels)
+    except ValueError:
+        raise ValueError(f"labels must be a whole number for each row of z {shape}, not {labels!r}") from None
     if labels.dtype.kind not in "iu" or len(shape) != 2 or labels.shape != shape[:1] or not labels.size:
         raise ValueError(f"labels must be a whole number for each row of z {shape}, not {labels.dtype} {labels.shape}")
     if labels.min() < 0 or labels.max() >= shape[1]:
@@ -1014,6 +1043,8 @@ def as_increasing_times(t):
 
 def as_density_time(v, t):
     """The variances v_k at t, if all of them are positive."""
+    if np.isnan(v).any():
+        raise ValueError("theta and t must be finite, but a variance that they give is NaN")
     if not (np.real(v) > 0).all():
         raise ValueError(f"t = {np.min(np.real(t))} is before any density that this mixture could come from")
     return v

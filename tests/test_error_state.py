@@ -53,10 +53,10 @@ QUIET = {
     "value_and_gradients": lambda: value_and_gradients(squares, VanDerPol(), TINY * np.ones(2), T, [TINY])[1],
     "hessian_vector_product": lambda: hessian_vector_product(squares, VanDerPol(), TINY * np.ones(2), T, [1.0],
                                                              TINY * np.ones(2), [TINY]),
-    "log_prob": lambda: log_prob(MIXTURE, [[0.0], [300.0]], [0.0, 2.0], OF_MIXTURE),
+    "log_prob": lambda: log_prob(MIXTURE, [[0.0], [300.0]], T, OF_MIXTURE, method="midpoint"),
     "log_prob far out": lambda: log_prob(Linear(1), [HUGE], T, [TINY], method="rk4"),
-    "negative_log_likelihood": lambda: negative_log_likelihood(MIXTURE, [[0.0], [30.0]], [0.0, 2.0], OF_MIXTURE)[1][:2],
-    "sample": lambda: sample(MIXTURE, 3, [1.0, 2.0], OF_MIXTURE, np.random.default_rng(0)),
+    "negative_log_likelihood": lambda: negative_log_likelihood(MIXTURE, [[0.0], [30.0]], T, OF_MIXTURE, method="midpoint")[1][:2],
+    "sample": lambda: sample(MIXTURE, 3, T, OF_MIXTURE, np.random.default_rng(0), method="midpoint"),
     **{f"a mixture's {name}": lambda name=name: getattr(MIXTURE, name)(0.1, np.array([[300.0], [0.0]]), OF_MIXTURE)
        for name in ("__call__", "jacobian", "param_jacobian", "time_derivative", "log_density", "score", "density_rate")},
     "a mixture's vjp_derivative": lambda: MIXTURE.vjp_derivative(0.1, np.array([[300.0]]), OF_MIXTURE, np.ones((1, 1)),

@@ -93,15 +93,17 @@ class VectorField:
 
     def jvp(self, t, y, theta, w, dtheta):
         """The Jacobian-vector product (1.2): w is (..., d), dtheta (p,), the answer (..., d)."""
-        y, theta = np.asarray(y), np.asarray(theta)
-        w, dtheta = array_like("w", w, y.shape), array_like("dtheta", dtheta, theta.shape)
+        if not (are_alike(y, w) and are_alike(theta, dtheta)):
+            y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
+            w, dtheta = array_like("w", w, y.shape), array_like("dtheta", dtheta, theta.shape)
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         return (f_y @ w[..., None])[..., 0] + f_theta @ dtheta                     # (1.2)
 
     def vjp(self, t, y, theta, a):
         """The vector-Jacobian product (1.3): a is (..., d), the answers (..., d) and (p,)."""
-        y, theta = np.asarray(y), np.asarray(theta)
-        a = array_like("a", a, (*y.shape[:-1], getattr(self, "dim_out", y.shape[-1])))
+        if not (are_alike(y, a) and are_alike(theta, theta) and theta.shape == (self.n_params,)):
+            y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
+            a = array_like("a", a, (*y.shape[:-1], getattr(self, "dim_out", y.shape[-1])))
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         a_f_y = (a[..., None, :] @ f_y)[..., 0, :]                                 # (1.3)
         a_f_theta = rows(a[..., None, :] @ f_theta).sum(axis=0)                    # (1.3)
@@ -138,9 +140,16 @@ def generation(cls, name):
     return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
 
 
+def are_alike(x, z):
+    """Whether both are plain floating arrays of one shape, as in every solve."""
+    return type(x) is type(z) is np.ndarray and x.shape == z.shape and x.dtype.kind in "fc" and z.dtype.kind in "fc"
+
+
 def array_like(name, x, shape):
-    """x as an array, or ValueError if it does not have this shape."""
-    x = np.asarray(x)
+    """x as an array of numbers of this shape; ValueError or TypeError if it is none."""
+    given, x = x, np.asarray(x)
+    if x.dtype.kind not in "biufc" or isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise TypeError(f"{name} must be an array of numbers, not {given!r}")
     if x.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {x.shape}")
     return x

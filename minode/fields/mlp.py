@@ -61,7 +61,7 @@ Next: how any state becomes the vector that a solver works on (chapter 5).
 
 import numpy as np
 
-from ..inputs import as_architecture, as_clock, as_factor, as_generator, as_states, as_theta
+from ..inputs import as_architecture, as_clock, as_factor, as_generator, as_real, as_states, as_theta
 from .activations import ACTIVATIONS
 from .base import VectorField
 from .workspace import keep
@@ -176,8 +176,9 @@ class MLP(VectorField):
         return self.tangents(saved, theta, 0.0, w, dtheta)[-1][0].reshape(value.shape)
 
     def time_derivative(self, t, y, theta):
-        _, saved = self.forward(t, y, theta)
-        return self.tangents(saved, theta, 1.0, np.zeros_like(y), np.zeros_like(theta))[-1][0].reshape(np.shape(y))
+        value, saved = self.forward(t, y, theta)
+        rest = np.zeros_like(value), np.zeros(self.n_params, value.dtype)
+        return self.tangents(saved, theta, 1.0, *rest)[-1][0].reshape(value.shape)
 
     def tangents(self, saved, theta, dt, dy, dtheta):
         """(dx_{l−1}, dz_l) of each layer along (dt, dy, dθ), and in the end (dx_m, None)."""
@@ -191,7 +192,7 @@ class MLP(VectorField):
     def matrices(self, t, y, theta):
         """D_l (d, N, n_l) and x_{l−1} (N, n_{l−1}) of each layer, last first, and G₀ (d, N, n₀), for N states."""
         _, saved = self.forward(t, y, theta)
-        parts, I = [], np.eye(self.dim, dtype=np.asarray(y).dtype)
+        parts, I = [], np.eye(self.dim, dtype=saved[0][0].dtype)
         G = I[:, None]                                                             # (4.5)
         for (x, z, x_next), (W, b, sigma) in zip(as_batch(saved)[::-1], self.stack(theta)[::-1]):
             D = G * sigma.slope(z, x_next)                                         # (4.5)
@@ -234,7 +235,7 @@ class MLP(VectorField):
         >>> float(f.lipschitz(np.array([3.0, 0.0, 0.0, 4.0, 0.0, 0.0])))
         4.0
         """
-        matrices = [W for W, _ in self.layers(theta)]
+        matrices = [W for W, _ in self.layers(as_real("theta", theta))]
         matrices[0] = matrices[0][:, -self.dim:]                                   # the columns of y
         slopes = [sigma.lipschitz for sigma in self.sigmas]
         return np.prod(slopes) * np.prod([np.linalg.norm(W, 2) for W in matrices])  # (4.7)

@@ -87,8 +87,9 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     >>> pulled.y0.round(6)                               # the first row of exp(A)
     array([-0.416147,  0.454649])
     """
-    whole = np.shape(t) + np.shape(y0)
-    weights = as_cotangent(cotangent, whole, np.shape(y0))
+    (y0, theta), t = as_point(f, y0, theta), as_times(t)
+    whole = t.shape + y0.shape
+    weights = as_cotangent(cotangent, whole, y0.shape)
 
     def linear_loss(ys):                                     # only its gradient is used
         return 0.0, weights if weights.shape == whole else np.concatenate([0 * ys[:-1], weights[None]])

@@ -87,7 +87,7 @@ Here the book ends.
 
 import numpy as np
 
-from ..inputs import (as_arguments, as_count, as_density_time, as_generator, as_increasing_times, as_real,
+from ..inputs import (as_arguments, as_count, as_density_time, as_floats, as_generator, as_increasing_times, as_real,
                       as_real_or_complex, as_velocity, on_arrays)
 from .classify import log_sum_exp
 from .mixture import Mixture, dot, sum_k
@@ -138,7 +138,7 @@ class DiffusedMixture(Mixture):
     @np.errstate(under="ignore")
     def score(self, t, y, theta):
         """s = ∇ log p (27.6), (..., d)."""
-        return self.at(t, *as_arguments(self, y, theta))[-1][..., 0, :]
+        return self.at(as_floats("t", t), *as_arguments(self, y, theta))[-1][..., 0, :]
 
     def score_derivatives(self, t, y, theta):
         """∂s (27.7) along each m_k (..., K, d, d), v_k (..., K, d, 1) and log w_k (..., K, d, 1)."""

@@ -100,7 +100,7 @@ class Flow(VectorField):
 
     def __init__(self, f, noise=None):
         self.f, self.dim, self.n_params = as_field(f), f.dim + 1, f.n_params
-        self.v = np.eye(f.dim) if noise is None else as_noise(noise, f.dim) / np.sqrt(len(noise))
+        self.v = np.eye(f.dim) if noise is None else as_noise(noise, f.dim) / np.sqrt(np.shape(noise)[0])
         self.is_network, self.tstops = is_network(f), getattr(f, "tstops", ())
 
     def trace(self, t, y, theta):

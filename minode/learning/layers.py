@@ -63,8 +63,8 @@ class Layered(VectorField):
         return value
 
     def vjp(self, t, y, theta, a):
-        thetas = self.by_layer(theta)
-        a_f_y, a_f_theta = np.empty(y.shape, np.result_type(y, theta, a)), np.zeros_like(thetas)
+        thetas, dtype = self.by_layer(theta), np.result_type(y, theta, a)
+        a_f_y, a_f_theta = np.empty(y.shape, dtype), np.zeros(thetas.shape, dtype)
         for i, rows, t_i in self.in_use(t, y):
             a_f_y[rows], a_f_theta[i] = self.block.vjp(t_i, y[rows], thetas[i], a[rows])
         return a_f_y, a_f_theta.ravel()
@@ -76,7 +76,8 @@ class Layered(VectorField):
             vjps.append((i, rows, vjp_i))
 
         def vjp(a):
-            a_f_y, a_f_theta = np.empty_like(value), np.zeros_like(thetas)
+            dtype = np.result_type(value, a)
+            a_f_y, a_f_theta = np.empty(value.shape, dtype), np.zeros(thetas.shape, dtype)
             for i, rows, vjp_i in vjps:
                 a_f_y[rows], a_f_theta[i] = vjp_i(a[rows])
             return a_f_y, a_f_theta.ravel()
@@ -84,7 +85,7 @@ class Layered(VectorField):
 
     def jvp(self, t, y, theta, w, dtheta):
         thetas, dthetas = self.by_layer(theta), self.by_layer(dtheta)
-        change = np.empty(y.shape, np.result_type(y, theta))
+        change = np.empty(y.shape, np.result_type(y, theta, w, dtheta))
         for i, rows, t_i in self.in_use(t, y):
             change[rows] = self.block.jvp(t_i, y[rows], thetas[i], w[rows], dthetas[i])
         return change

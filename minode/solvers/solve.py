@@ -211,7 +211,7 @@ def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, co
 
 def run_trajectories(velocity, y0, problem, tableau, options, tape, controller, report):
     """`run` for a batch in which each trajectory takes its own steps."""
-    zeros = [np.zeros(len(y0), dtype=int) for _ in range(5)]
+    zeros = [np.zeros(np.shape(y0)[0], dtype=int) for _ in range(5)]
     problem = problem._replace(f=velocity, y=problem.y.reshape(np.shape(y0)), stats=Stats(*zeros))
     tolerances, dense = Tolerances(options.rtol, options.atol, options.norm), dense_output(tableau)
     passes = trajectory_steps(problem, tableau, tolerances, controller, options.first_step, options.max_steps)

@@ -637,7 +637,7 @@ def test_a_theta_that_the_optimiser_uses_again_is_copied():
     assert mismatch(found.theta, None)[0] == found.loss
 
 
-@pytest.mark.parametrize("answer, got", [((1.0, THETA), "a tuple of 2"), ([1.0, 2.0], r"list \(2,\)"), (None, r"NoneType"),
+@pytest.mark.parametrize("answer, got", [((1.0, THETA), "a tuple of 2"), ([1.0, 2.0], "a list of 2"), (None, r"NoneType"),
                                          (np.ma.masked, "Masked"), (np.ones(1), r"ndarray \(1,\)"), (1j, "complex")])
 def test_what_validate_returns_that_is_no_number_is_told_so_by_name(answer, got):
     with pytest.raises(FitError, match=f"the validation loss, what validate returns, must be a number, not {got}"):
