@@ -17,7 +17,7 @@ carry the same numbers are those equations.
          8   The methods                                methods, dop853
          9   One step for every explicit method         explicit
          10  A method that chooses its own steps        adaptive
-         11  Between the steps                          dense
+         11  Between the steps                          dense, steps
          12  A step size for each trajectory            batch
          13  Implicit methods                           implicit
          14  Reversible methods                         reversible

@@ -520,15 +520,73 @@ def check_keywords(keywords, known):
             raise TypeError(f"unknown keyword {name!r}; known: {', '.join(known)}")
 
 
-def check_options(options, y, is_adaptive):
-    """The options of a solve from y, each in the form in which the solvers use it."""
-    rtol, atol = (as_positive(name, getattr(options, name), allow_zero=True) for name in ("rtol", "atol"))
-    if rtol == 0 and atol == 0:
+def tolerances_like(name, value, y0):
+    """rtol or atol of a state y0: a number, or a list of arrays, of the shape of y0 or of each part of the tuple y0."""
+    is_tuple, is_for_parts = isinstance(y0, tuple), isinstance(y0, tuple) and isinstance(value, tuple)
+    shapes = [np.shape(part) for part in (y0 if is_tuple else (y0,))]
+    arrays = [as_real(name, part) for part in (value if is_for_parts else (value,))]
+    if any((array < 0).any() for array in arrays):
+        raise ValueError(f"{name} must be non-negative, not {value!r}")
+    if not is_for_parts and arrays[0].ndim == 0:
+        return float(arrays[0])
+    if len(arrays) != len(shapes) or is_tuple != is_for_parts:
+        raise ValueError(f"{name} must be a number, or a tuple of {len(shapes)} numbers or arrays, one for each part of "
+                         f"the state, not {reprlib.repr(value)}")
+    return [spread(name, array, shape) for array, shape in zip(arrays, shapes)]
+
+
+def spread(name, array, shape):
+    """The array as one of this shape, by NumPy's rules; ValueError if it does not fit."""
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, or an array that fits the shape of y, {shape}, "
+                         f"not {array.shape}") from None
+
+
+def tolerances_of_parts(keywords, y, n_like, n_others=0):
+    """The keywords with arrays rtol and atol like y for a state of n_like parts like y, and others.
+
+    For each of the others it is a number, the smallest entry.
+    """
+    found = {name: tolerances_like(name, keywords[name], y) for name in ("rtol", "atol") if name in keywords}
+    return keywords | {name: x if isinstance(x, float) else (x[0],) * n_like + (float(x[0].min()),) * n_others
+                       for name, x in found.items()}
+
+
+def as_tolerance(name, value, problem):
+    """rtol or atol as the solvers use it: a number, or a flat array (n,) with one for each component of y."""
+    if type(value) is float and 0 <= value < np.inf:
+        return value
+    found = tolerances_like(name, value, problem.unflatten(problem.y))
+    if isinstance(found, float):
+        return found
+    with np.errstate(all="ignore"):
+        return np.concatenate([array.ravel() for array in found]).astype(problem.y.real.dtype)
+
+
+def as_max_step(value, t, is_adaptive):
+    """`max_step` as a positive float, infinite if there is no bound; a bound is for methods that choose their steps."""
+    number = as_floats("max_step", value)
+    if number.shape == () and number == np.inf:
+        return np.inf
+    number, least = as_positive("max_step", value), 10 * np.spacing(np.abs(t).max())
+    if not is_adaptive:
+        raise ValueError("max_step is for adaptive methods; give step_size to one of fixed steps")
+    if number < least:
+        raise ValueError(f"max_step must be at least ten spacings of the numbers at t, {least:.1e}, not {value!r}")
+    return number
+
+
+def check_options(options, problem, is_adaptive):
+    """The options of a solve, each in the form in which the solvers use it."""
+    rtol, atol = (as_tolerance(name, getattr(options, name), problem) for name in ("rtol", "atol"))
+    if np.any((rtol == 0) & (atol == 0)):
         raise ValueError("rtol and atol must not both be 0")
     max_steps = as_count("max_steps", options.max_steps)
     if options.norm is not None and not callable(options.norm):
         raise TypeError(f"norm must be callable as norm(error, scale), not {type(options.norm).__name__}")
-    if is_adaptive and atol == 0 and (y == 0).any():
+    if is_adaptive and np.any((atol == 0) & (problem.y == 0)):
         raise ValueError("atol must be positive where a component of y0 is 0")
     step_size, first_step = options.step_size, options.first_step
     if step_size is not None:
@@ -537,16 +595,19 @@ def check_options(options, y, is_adaptive):
         if not is_adaptive:
             raise ValueError("first_step is for adaptive methods; give step_size to one of fixed steps")
         first_step = as_positive("first_step", first_step)
-    return options._replace(rtol=rtol, atol=atol, max_steps=max_steps, step_size=step_size, first_step=first_step)
+    return options._replace(rtol=rtol, atol=atol, max_steps=max_steps, step_size=step_size, first_step=first_step,
+                            max_step=as_max_step(options.max_step, problem.t, is_adaptive))
 
 
 def check_precision(options, y, method, is_adaptive):
     """ValueError if an implicit method could not tell errors as small as rtol and atol from the rounding of y."""
     size, least = np.abs(y).max(), 1e3 * np.finfo(y.dtype).eps
-    is_implicit = is_adaptive and not method.is_explicit
-    if is_implicit and y.real.dtype == np.float32 and options.rtol < least and not options.atol >= least * size > 0:
-        raise ValueError(f"rtol must be at least {least:.1e} for {method.name} and a {y.dtype} y0, not {options.rtol}: "
-                         "smaller errors drown in its rounding; or hand in y0 as float64")
+    is_implicit, rtol = is_adaptive and not method.is_explicit, np.asarray(options.rtol)
+    is_less = (rtol < least) & ~((options.atol >= least * size) & (size > 0))
+    if is_implicit and y.real.dtype == np.float32 and is_less.any():
+        raise ValueError(f"rtol must be at least {least:.1e} for {method.name} and a {y.dtype} y0, not "
+                         f"{np.where(is_less, rtol, np.inf).min():.3g}: smaller errors drown in its rounding; or hand in "
+                         "y0 as float64")
 
 
 def check_reversible(method, is_tableau, coupling):
@@ -636,8 +697,8 @@ def line_on_stderr(fraction):
 def check_pushforward(method, solver, keywords, w0=None):
     """ValueError or TypeError if y and its tangent cannot be solved as one state by this method and keywords."""
     check_keywords(solver, keywords)
-    if w0 is not None and not w0.all():
-        check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one")
+    if w0 is not None:
+        check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one", w0)
     if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
         raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "
                          f"with joint steps; got {method.name!r}")
@@ -671,7 +732,7 @@ def as_loss_value(answer, expected):
     return (answer[0] if isinstance(answer[0], float) else L[()], *answer[1:])
 
 
-def check_route(gradient, routes, method, is_tableau, solver, backward, keywords, find_method):
+def check_route(gradient, routes, method, is_tableau, solver, backward, keywords, find_method, y0, t, theta):
     """The options of the backward solve, {} if there is none; ValueError if no such way leads back through this method."""
     check_keywords(solver, keywords)
     if not isinstance(gradient, str) or gradient not in routes:
@@ -693,8 +754,22 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
     if not solves_backwards:
         return {}
     own = {name: value for name, value in solver.items() if name not in ("method", "norm", "first_step", "progress")}
-    back = own | {"method": method} | (backward or {})
-    check_absolute(back, find_method(back["method"]), f"gradient={gradient!r}, whose backward solve begins with b = 0",
+    return as_backward(own | {"method": method}, backward or {}, gradient, find_method, y0, t, theta)
+
+
+def as_backward(own, backward, gradient, find_method, y0, t, theta):
+    """The keywords of the backward solve: `own`, those of the forward one, and `backward`, the reader's, before them."""
+    back, n_like = own | backward, 2 if gradient == "backsolve" else 1
+    method = find_method(back["method"])
+    is_adaptive = chooses_steps(method, back.get("step_size"))
+    if not is_adaptive and "max_step" not in backward:
+        back.pop("max_step", None)
+    as_max_step(back.get("max_step", np.inf), t, is_adaptive)
+    of_parts = {name: tolerances_like(name, value, (*(y0,) * n_like, theta)) for name, value in backward.items()
+                if name in ("rtol", "atol") and isinstance(value, tuple)}
+    back = tolerances_of_parts({name: value for name, value in back.items() if name not in of_parts}, y0, n_like, 1)
+    back |= {name: tuple(values) for name, values in of_parts.items()}
+    check_absolute(back, method, f"gradient={gradient!r}, whose backward solve begins with b = 0",
                    "backward=dict(atol=1e-9)")
     return back
 
@@ -704,9 +779,16 @@ def chooses_steps(method, step_size=None):
     return getattr(method, "b_hat", None) is not None and step_size is None
 
 
-def check_absolute(solver, method, what, remedy):
-    """ValueError if atol is 0 in an adaptive solve of a state with a part of the package's own that begins at 0."""
-    if chooses_steps(method, solver.get("step_size")) and np.ndim(solver.get("atol", 1)) == 0 and solver.get("atol", 1) == 0:
+def check_absolute(solver, method, what, remedy, begin=0.0):
+    """ValueError if atol is 0 in an adaptive solve of a state with a part of the package's own that begins at 0.
+
+    `begin` is what that part begins with, if some of it is not 0.
+    """
+    atol = solver.get("atol", 1.0)
+    if np.ndim(begin):
+        atol = np.where(begin == 0, tolerances_like("atol", atol, begin), 1.0)
+    parts = [as_real("atol", part) for part in (atol if isinstance(atol, tuple) else (atol,))]
+    if chooses_steps(method, solver.get("step_size")) and any((part == 0).any() for part in parts):
         raise ValueError(f"atol must be positive for {what}: give {remedy}")
 
 

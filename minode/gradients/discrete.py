@@ -92,7 +92,7 @@ class Tape(list):
 
     def velocity(self, t, y):
         value, vjp = self.f.value_and_vjp(t, y, self.theta)
-        self.latest.append(flat_vjp(vjp, y.shape))
+        self.latest.append(flat_vjp(vjp, y))
         if self.first is None:
             self.first = self.latest[-1]
         return value
@@ -104,10 +104,11 @@ class Tape(list):
         super().append((t, h, vjps))
 
 
-def flat_vjp(vjp, shape, h=None):
-    """A vector-Jacobian product of states of this shape as one of flat vectors; with h, that of h f (12.1)."""
-    def product(a):
-        a_f_y, a_f_theta = vjp(read_only(a.reshape(shape) if h is None else h * a.reshape(shape)))
+def flat_vjp(vjp, y, h=None):
+    """The vector-Jacobian product of f at y as one of flat vectors, in y's precision; with h, that of h f (12.1)."""
+    def product(a, shape=y.shape, dtype=y.dtype):
+        a = a.reshape(shape) if h is None else h * a.reshape(shape)
+        a_f_y, a_f_theta = vjp(read_only(a if a.dtype is dtype else a.astype(dtype)))
         return a_f_y.reshape(-1), a_f_theta
     return product
 
@@ -186,7 +187,7 @@ def steps_at_once(f, theta, table, steps, s, a, b, at_ends, inside):
     for n in reversed(range(N)):
         a_next[n] = a
         a = a @ dy_next_dy[n] + added[n]                                           # (18.6)
-    k_bar = (a_next @ K_bar[..., :d, :] + K_bar[..., d:, :]).reshape(Y.shape)
+    k_bar = (a_next @ K_bar[..., :d, :] + K_bar[..., d:, :]).reshape(Y.shape).astype(Y.dtype, copy=False)
     _, sum_k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, k_bar)        # (18.4)
     return a.reshape(shape), b + sum_k_bar_f_theta                                 # (18.4)
 
@@ -200,7 +201,7 @@ def stages(table, steps, s, shape):
     Y = y + table.A[:s, :s].dot(hK.reshape(s, -1)).reshape(hK.shape)
     for n, (*_, rows) in enumerate(steps):
         Y[len(rows):, n] = y[n]                              # not needed in this step, but f_y must exist there
-    Y = read_only(Y.reshape(s, len(t), *shape))
+    Y = read_only(Y.reshape(s, len(t), *shape).astype(y.dtype, copy=False))
     T = (t + np.multiply.outer(table.c[:s], h)).reshape(s, len(t), *[1] * (len(shape) - 1))
     return np.broadcast_to(T, Y.shape[:-1]), h[:, None, None, None], Y
 
@@ -225,7 +226,7 @@ def discrete_trajectories(f, y0, t, theta, method, solver):
     """The route for a batch (B, d) whose trajectories take steps of their own, pass by pass of chapter 12."""
     passes, table = [], dense_output(method)
     solution = run(f, y0, t, theta, passes, **solver).solution
-    at_once("vjp", f.vjp, np.linspace(*solution.t[[0, -1]], len(y0)), y0, theta, y0.shape[1:], np.ones(y0.shape))
+    at_once("vjp", f.vjp, np.linspace(*solution.t[[0, -1]], len(y0)), y0, theta, y0.shape[1:], np.ones_like(y0))
 
     def back(cotangents, b):
         a, times, t_next = np.zeros(y0.shape), solution.t[1:, None], np.full(len(y0), solution.t[-1])
@@ -240,8 +241,8 @@ def discrete_trajectories(f, y0, t, theta, method, solver):
                 a_next[end] += g[ids[end]]
                 ends[inside] += g[ids[inside]]                                     # (18.5)
                 add[:, inside] += weights_at(table, x[inside])[:s, :, None] * g[ids[inside]]  # (18.5)
-            Y = read_only(y + np.tensordot(table.A[:s, :s], hK[:s], 1))
-            vjps = [flat_vjp(f.value_and_vjp(t + table.c[i] * h, Y[i], theta)[1], y.shape, h[:, None]) for i in range(s)]
+            Y = read_only((y + np.tensordot(table.A[:s, :s], hK[:s], 1)).astype(y.dtype, copy=False))
+            vjps = [flat_vjp(f.value_and_vjp(t + table.c[i] * h, Y[i], theta)[1], y, h[:, None]) for i in range(s)]
             a_new, b = reverse_step(table, 1.0, vjps, a_next.ravel(), b, add.reshape(s, -1))
             a[ids] = a_new.reshape(y.shape) + ends
         return a + cotangents[1:][solution.t[1:] == solution.t[0]].sum(axis=0), b

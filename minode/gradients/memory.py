@@ -135,7 +135,7 @@ def reversible_route(f, y0, t, theta, method, solver, backward=None, all_states=
         return f(t, y.reshape(y0.shape), theta).ravel()
 
     def vjp(t, y, a):
-        return flat_vjp(lambda a: f.vjp(t, y.reshape(y0.shape), theta, a), y0.shape)(a)
+        return flat_vjp(lambda a: f.vjp(t, y.reshape(y0.shape), theta, a), y0)(a)
 
     def back(cotangents, b):
         return undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b)
@@ -198,7 +198,8 @@ def increment_back(method, velocity, vjp, t, h, y, bar, b):
     """bar J_h(t, y), and b with bar times the derivative of the increment in θ added."""
     table, hK = dense_output(method.tableau), method.increments(velocity, t, h, y)
     s = len(hK)
-    vjps = [lambda k_bar, i=i, Y=Y: vjp(t + table.c[i] * h, Y, k_bar) for i, Y in enumerate(y + table.A[:s, :s] @ hK)]
+    states = (y + table.A[:s, :s] @ hK).astype(y.dtype, copy=False)
+    vjps = [lambda k_bar, i=i, Y=Y: vjp(t + table.c[i] * h, Y, k_bar) for i, Y in enumerate(states)]
     a, b = reverse_step(table, h, vjps, bar, b)
     return a - bar, b
 

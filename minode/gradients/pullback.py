@@ -51,7 +51,7 @@ ROUTES = {"discrete": discrete_route, "checkpoint": checkpoint, "reversible": re
 class Gradients(NamedTuple):
     """The gradients (20.1) of a loss L: `y0` is dL/dy0 (..., d), `theta` dL/dθ (p,), `t` dL/dt_i (N,).
 
-    In units of L over those of y, θ and t. A tuple: `dL_dy0, dL_dtheta, dL_dt = pullback(...)`.
+    In units of L over those of y, θ and t, and in the precision of y0 and theta, t in float64. A tuple: `dL_dy0, dL_dtheta, dL_dt = pullback(...)`.
 
     >>> from minode import Linear, pullback
     >>> pulled = pullback(Linear(1), [1.0], [0.0, 2.0], [0.5], [1.0], rtol=1e-9)       # L = y(2) = e
@@ -73,7 +73,9 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate.
     `dL_dtheta` (p,) is ∂L/∂θ, for a loss that sees θ directly. `solver` are the
     keywords of `solve`, and `backward` a dict of those that differ in the backward solve
-    of backsolve and interpolate (norm, first_step and progress are not handed on to it).
+    of backsolve and interpolate (norm, first_step and progress are not handed on to it). There rtol and atol
+    like y hold for y and a, and b gets the smallest entry; in `backward` they may be tuples too, with one for each
+    part of the state, (y, a, b) or, with interpolate, (a, b).
     `times=False` leaves out dL/dt_i, which takes a call of f on all the outputs that the loss sees;
     it is None then. ValueError or TypeError for unusable input,
     SolverError if a solve fails. An adaptive method chooses its steps for y alone. If y rests, they are as long as
@@ -123,6 +125,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
         clock = clock_of_outputs(stops_in(f, solution.t, solver)[0], solution.t) if times else None
         dL_dt = gradient_in_times(f, solution._replace(t=clock), theta, dL_dys, a) if times else None
         gradients = Gradients(y0=a + dL_dys[0], theta=b, t=dL_dt)                  # (20.1)
+        gradients = in_precision(gradients, y0, theta)
     return value, finite(gradients, solution)
 
 
@@ -130,7 +133,7 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     """The solution by the route `gradient`, and its way back (cotangents, b) -> (a(t₀⁺), b(t₀))."""
     method, (between_stops, solver) = find_method(solver.get("method", "dopri5")), stops_in(f, t, solver)
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
-                           find_method)
+                           find_method, y0, as_times(t), theta)
 
     def solve_leg(leg, y):
         return ROUTES[gradient](OneSided(f, leg.least, leg.most), y, leg.t, theta, method, solver, backward)
@@ -161,6 +164,12 @@ def gradient_in_times(f, solution, theta, dL_dys, a):
     dL_dt = np.zeros(len(dL_dys))
     dL_dt[is_seen] = time_gradient(f, solution.ys[is_seen], solution.t[is_seen], theta, dL_dys[is_seen], a)
     return dL_dt
+
+
+def in_precision(gradients, y0, theta):
+    """The gradients in the precision of y0 and of θ, and those of the times in float64."""
+    dtypes = y0.dtype, theta.dtype, np.float64
+    return Gradients(*(part if part is None else part.astype(dtype, copy=False) for part, dtype in zip(gradients, dtypes)))
 
 
 def finite(gradients, solution):

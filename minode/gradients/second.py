@@ -42,7 +42,7 @@ from ..solvers.dense import dense_output
 from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
 from .discrete import output_cotangents, reverse_step
-from .pullback import Gradients, finite
+from .pullback import Gradients, finite, in_precision
 from .tangent import tangent_rhs
 
 
@@ -63,7 +63,8 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     ((2,), (4,))
     """
     y0, theta = as_point(as_twice(f), y0, theta)
-    v_y0, v_theta = as_real("v_y0", v_y0, y0.shape), as_real("v_theta", v_theta, theta.shape)
+    v_y0 = as_real("v_y0", v_y0, y0.shape).astype(y0.dtype)
+    v_theta = as_real("v_theta", v_theta, theta.shape).astype(theta.dtype)
     check_loss(loss, "loss(ys, ws) -> (L, dL_dys, its derivative along ws)")
     method = find_method(solver.get("method", "dopri5"))
     check_second(method, isinstance(method, Tableau), solver, KEYWORDS)
@@ -75,6 +76,7 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
         a, a_dot, b_dot = backward_pass_of_pairs(f, tape, method, theta, v_theta, times, np.stack([g, g_dot], axis=1))
         dL_dt_dot = time_gradient_derivative(f, ys, ws, times, theta, v_theta, (g, g_dot), (a, a_dot))
         Hv = Gradients(y0=a_dot + g_dot[0], theta=b_dot, t=dL_dt_dot)              # (21.3)
+        Hv = in_precision(Hv, y0, theta)
     return finite(Hv, first.solution)
 
 
@@ -102,7 +104,7 @@ def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g):
     a, b = np.zeros(flat.shape[1]) + at_ends.get(len(tape), 0.0), np.zeros(2 * p)
     for n, (t, h, y, hK) in reversed(list(enumerate(tape))):
         s = len(table.P) if n in inside else tableau.used
-        stages = (y + table.A[:s, :s] @ hK[:s]).reshape(s, 2, *shape)              # Y_i and Ẏ_i
+        stages = (y + table.A[:s, :s] @ hK[:s]).astype(y.dtype, copy=False).reshape(s, 2, *shape)    # Y_i and Ẏ_i
         products = [pair_product(f, t + table.c[i] * h, Y, Y_dot, theta, v_theta)
                     for i, (Y, Y_dot) in enumerate(stages)]
         a, b = reverse_step(table, h, products, a, b, inside.get(n))
@@ -113,7 +115,7 @@ def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g):
 def pair_product(f, t, Y, Y_dot, theta, v_theta):
     """(k̄, k̄˙) -> (Ȳ, Ȳ˙) and what b and ḃ gain, all flat, at a stage Y that moves along Y_dot."""
     def product(pair):
-        k_bar, k_bar_dot = pair.reshape(2, *Y.shape)
+        k_bar, k_bar_dot = pair.astype(Y.dtype, copy=False).reshape(2, *Y.shape)
         Y_bar, k_bar_f_theta = f.vjp(t, Y, theta, k_bar)
         k_bar_dot_f_y, k_bar_dot_f_theta = f.vjp(t, Y, theta, k_bar_dot)
         k_bar_f_yy, k_bar_f_thetay = f.vjp_derivative(t, Y, theta, k_bar, Y_dot, v_theta)    # the two brackets

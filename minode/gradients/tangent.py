@@ -34,7 +34,7 @@ Next: the same derivatives backwards (chapter 17).
 
 import numpy as np
 
-from ..inputs import as_field, as_point, as_real, as_stops, check_pushforward, read_only
+from ..inputs import as_field, as_point, as_real, as_stops, check_pushforward, read_only, tolerances_of_parts
 from ..solvers.solve import KEYWORDS, find_method, run
 
 
@@ -64,7 +64,7 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
 
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,). dy0 has the shape of y0 and dtheta that of theta.
     Left out, they are zero. `solver` are the keywords of `solve`; a `norm` among them is that of the pair
-    (y, w). ValueError or TypeError for unusable input, SolverError if the solve fails. Griewank and Walther
+    (y, w), and rtol and atol like y0 hold for w too. ValueError or TypeError for unusable input, SolverError if the solve fails. Griewank and Walther
     (2008).
 
     >>> from minode import Linear
@@ -76,11 +76,12 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
     y0, theta = as_point(f, y0, theta)
     w0 = np.zeros_like(y0) if dy0 is None else as_real("dy0", dy0, y0.shape).astype(y0.dtype)
     check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, w0)
-    dtheta = np.zeros_like(theta) if dtheta is None else as_real("dtheta", dtheta, theta.shape)
+    dtheta = np.zeros_like(theta) if dtheta is None else as_real("dtheta", dtheta, theta.shape).astype(theta.dtype)
     return solve_tangents(f, y0, t, theta, w0, dtheta, **solver).solution.ys
 
 
 def solve_tangents(f, y0, t, theta, w0, dtheta, tape=None, **keywords):
     """The `Run` of the pair (y, w) by (16.1, 16.2), from arrays that fit; `tape` and keywords are those of `run`."""
     rhs, dtheta, keywords["tstops"] = tangent_rhs(f), read_only(dtheta), as_stops(keywords.get("tstops"), f)
+    keywords = tolerances_of_parts(keywords, y0, 2)
     return run(lambda t, state, theta: rhs(t, state, theta, dtheta), (y0, w0), t, theta, tape, **keywords)

@@ -206,7 +206,7 @@ class Classifier:
             dL_dy_T, dL_dtheta_out = self.outward.vjp(0.0, y_T, theta_out, dL_dz)  # (25.5)
             dL_dy0, dL_dtheta_f = back(dL_dy_T)
             _, dL_dtheta_in = self.inward.vjp(0.0, x, theta_in, dL_dy0)            # (25.5)
-        return value, np.concatenate([dL_dtheta_in, dL_dtheta_f, dL_dtheta_out])
+        return value, np.concatenate([dL_dtheta_in, dL_dtheta_f, dL_dtheta_out], dtype=theta.dtype)
 
     def flow(self, y0, theta_f, gradient):
         """y(T) (B, d), and the way back of chapter 20 from there: dL/dy(T) -> (dL/dy₀, dL/dθ_f)."""

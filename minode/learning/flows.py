@@ -186,8 +186,8 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
     """log p(y) at t[-1] (...) of the density that f carries there from `base` at t[0], by (26.9).
 
     y is (..., d), t (N,), theta (p,). `noise` (K, *y.shape) for an estimate of the trace, as
-    `rademacher` draws it; base(z) is a log density of z (..., d). `solver` are the keywords of
-    `solve`. ValueError or TypeError for unusable input, SolverError if the solve fails.
+    `rademacher` draws it; base(z) is a log density of z (..., d). `solver` are the keywords of `solve`; rtol and
+    atol may be like [y, log p], (d + 1,). ValueError or TypeError for unusable input, SolverError if the solve fails.
 
     >>> from minode import Linear
     >>> shrink = np.array([-1.0, 0.0, 0.0, -1.0])            # y' = −y: p(1) is normal, of width e⁻¹

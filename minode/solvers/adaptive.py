@@ -5,10 +5,10 @@ worse one. That difference is the estimate,
 
     e = Σ_i (b_i − b̂_i) h k_i,                                           (10.1)
 
-and it is measured against what the reader tolerates, component by component, with
-an absolute and a relative tolerance,
+and it is measured against what the reader tolerates. Each component has an absolute and a
+relative tolerance, which may be its own,
 
-    sc = atol + rtol · max(|y|, |y_new|),                                (10.2)
+    sc_i = atol_i + rtol_i · max(|y_i|, |y_new,i|),                      (10.2)
     E = ‖e / sc‖ = ( 1/n Σ (e_i / sc_i)² )^{1/2},                        (10.3)
 
 so that a step is good enough when E < 1. If p > p̂, the result that is kept is the better
@@ -40,7 +40,8 @@ would move y by a hundredth of its size. The change of f along it tells the size
     h₁ = ( 0.01 / max(‖f₀/sc‖, d₂) )^{1/q},   first step = min(100 h₀, h₁).   (10.6)
 
 If ‖y₀/sc‖ or ‖f₀/sc‖ is below 1e-5, h₀ is 1e-6. If f₀ and d₂ are zero, h₁ is 1e-6 too. If f
-is not finite at the trial state, d₂ is left out. No step is longer than the span.
+is not finite at the trial state, d₂ is left out. No step is longer than the span, or than the max_step
+of the reader, who may know of something that happens faster than the error estimate can notice.
 
 A step never passes the end of the span, except by the rounding of t + c_i h, and the last one
 meets it exactly. An implicit method meets every output time so (chapter 13). If y_new or E is infinite
@@ -78,15 +79,22 @@ SMALLEST_E_PREV = 1e-4                  # a smaller one was luck, or a step cut 
 
 
 class Tolerances(NamedTuple):
-    """rtol, atol, and a norm(error, scale) of flat vectors in place of (10.3), or None."""
+    """rtol and atol, numbers or arrays like y, and a norm(error, scale) of flat vectors in place of (10.3), or None."""
 
-    rtol: float
-    atol: float
+    rtol: object
+    atol: object
     norm: object = None
 
     def scale(self, y, y_new):
         """(10.2), an array like y."""
         return self.atol + self.rtol * np.maximum(np.abs(y), np.abs(y_new))        # (10.2)
+
+    def of(self, ids):
+        """Those of some trajectories (chapter 12), flat; (B, d) if they are arrays."""
+        if isinstance(self.rtol, float) and isinstance(self.atol, float):
+            return self
+        rtol, atol = (x if isinstance(x, float) else x[ids].ravel() for x in (self.rtol, self.atol))
+        return self._replace(rtol=rtol, atol=atol)
 
     def measure(self, error, scale):
         """The size of an error against its scale: (10.3), or the reader's own norm."""
@@ -126,12 +134,13 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure):
 
 
 def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), h=None, max_steps=math.inf,
-                   smooth=None, stops=None):
+                   smooth=None, stops=None, max_step=math.inf):
     """The accepted steps (t, h, y, t_new, y_new, hK) of a method with b̂, from the first time to the last.
 
     step(t, h, y, k) is that of chapter 9 or 13, `h` the size of the first step to try, (10.6) if it is
-    None. `stops` are the times that a step must end at, if there are more than the last. A step cut short there
-    does not shorten those behind it. Raises SolverError on step size underflow, and after max_steps attempts.
+    None, and `max_step` the largest size. `stops` are the times that a step must end at, if there are more than the
+    last. A step cut short there does not shorten those behind it. Raises SolverError on step size underflow, and
+    after max_steps attempts.
     """
     f, y, stats, (t, end) = problem.f, problem.y, problem.stats, problem.t[[0, -1]].tolist()
     sign, q = math.copysign(1.0, end - t), tableau.error_order
@@ -140,7 +149,8 @@ def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), 
         if not np.isfinite(k).all():
             raise SolverError(f"f is not finite at the initial state, t = {t}", t)
         if h is None:
-            h = float(first_step(f, t, y, k, sign, abs(end - t), q, tolerances, tolerances.measure))
+            h = float(first_step(f, t, y, k, sign, min(abs(end - t), max_step), q, tolerances, tolerances.measure))
+        h = min(h, max_step)
     E_prev, is_retry, stop, stops = None, False, t, iter([end] if stops is None else stops)
     while t != end:
         while t == stop:
@@ -167,7 +177,7 @@ def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), 
         yield t, t_new - t, y, t_new, y_new, hK
         ignores_E_prev = is_retry or E_prev is None
         factor = controller.factor(E, E if ignores_E_prev else E_prev, q)
-        h *= min(1.0 if is_retry else controller.max_factor, factor)
+        h = min(h * min(1.0 if is_retry else controller.max_factor, factor), max_step)
         h = max(h, wanted) if t_new == stop else h
         t, y, k, E_prev, is_retry = t_new, y_new, k_new, max(E, SMALLEST_E_PREV), False
 

@@ -38,6 +38,7 @@ from .adaptive import (LARGEST_E, SMALLEST_E, SMALLEST_E_PREV, Controller, error
 from .dense import all_increments, known_states, require_finite, weights_at
 from .explicit import explicit_step
 from .states import Solution, SolverError
+from .steps import steps_on
 
 
 def unit_velocity(f, t, h):
@@ -61,7 +62,7 @@ def row_norms(tolerances, d):
     return measure
 
 
-def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=None, max_steps=np.inf):
+def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=None, max_steps=np.inf, max_step=np.inf):
     """The passes of a batch from the first time to the last, each trajectory with its own steps.
 
     A pass is (ids, accepted, t, h, y, t_new, y_new, hK) of m trajectories that tried a step each: t, h and
@@ -77,9 +78,9 @@ def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=No
     stats.n_f += 1
     check_initial_velocity(k, t)
     if h is None:
-        h = first_step(f, t, y, k, sign, abs(end - t), q, tolerances, measure)
+        h = first_step(f, t, y, k, sign, np.minimum(abs(end - t), max_step), q, tolerances, measure)
         stats.n_f += 1
-    h, E_prev, is_retry, n_passes = np.full(B, h), np.full(B, np.nan), np.zeros(B, dtype=bool), 0
+    h, E_prev, is_retry, n_passes = np.full(B, np.minimum(h, max_step)), np.full(B, np.nan), np.zeros(B, dtype=bool), 0
     while ids.size:
         check_steps(ids, t, h, is_retry, n_passes, max_steps, tableau)
         n_passes += 1
@@ -88,7 +89,7 @@ def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=No
         y_new, hk_new, hK = (x.reshape(*x.shape[:-1], -1, d) for x in explicit_step(
             unit_velocity(problem.f, t, h), tableau, 0.0, 1.0, y.ravel(), (h[:, None] * k).ravel()))
         k_new = hk_new / h[:, None]
-        E = row_errors(tableau, hK, tolerances, y, y_new, measure)
+        E = row_errors(tableau, hK, tolerances.of(ids), y, y_new, measure)
         accepted = E < 1                                                           # (12.3)
         if not tableau.is_fsal:
             k_new = np.zeros_like(y)
@@ -99,7 +100,7 @@ def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=No
         stats.n_steps[ids] = n_passes
         stats.n_accepted[ids] += accepted
         yield ids, accepted, t, h, y, t_new, y_new, hK
-        h = next_h(controller, h, E, E_prev, accepted, is_retry, q)
+        h = np.minimum(next_h(controller, h, E, E_prev, accepted, is_retry, q), max_step)
         t = np.where(accepted, t_new, t)                                           # (12.3)
         y = np.where(accepted[:, None], y_new, y)                                  # (12.3)
         k = np.where(accepted[:, None], k_new, k)
@@ -161,22 +162,23 @@ def collect_trajectories(problem, passes, dense, tape, report):
     ys = np.empty((len(t_out), B, d), problem.y.dtype)
     start = int(np.searchsorted(sign * t_out, sign * t_out[0], side="right"))
     ys[:start] = problem.y
-    n_done = np.full(B, start)                               # of each trajectory's outputs
+    n_done, reached = np.full(B, start), (np.full(B, t_out[0]), problem.y.copy())   # of each trajectory
     try:
         with np.errstate(all="ignore"):
             for ids, accepted, t, h, y, t_new, y_new, hK in passes if start < len(t_out) else ():
                 if tape is not None:
                     tape.append((ids[accepted], t[accepted], h[accepted], y[accepted], hK[:, accepted]))
+                    reached[0][tape[-1][0]], reached[1][tape[-1][0]] = t_new[accepted], y_new[accepted]
                 write_outputs(problem, dense, ys, n_done, sign, ids[accepted], t[accepted], h[accepted], y[accepted],
                               t_new[accepted], y_new[accepted], hK[:, accepted])
                 if report is not None:
                     report(np.where(accepted, t_new, t))
     except SolverError as error:
-        error.solution = Solution(t_out[:n_done.min()], ys[:n_done.min()], stats)
+        error.solution = Solution(t_out[:n_done.min()], ys[:n_done.min()], stats, steps=steps_on(tape, *reached))
         raise
     finally:
         stats.n_rejected = stats.n_steps - stats.n_accepted
-    return Solution(t_out, ys, stats)
+    return Solution(t_out, ys, stats, steps=steps_on(tape, *reached))
 
 
 def write_outputs(problem, dense, ys, n_done, sign, ids, t, h, y, t_new, y_new, hK):

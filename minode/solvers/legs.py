@@ -18,6 +18,7 @@ import numpy as np
 from ..inputs import as_times_between
 from .dense import is_in_step
 from .states import Solution, SolverError, Stats
+from .steps import one_after_another
 
 
 WITH_CLOCK = ("jacobian", "param_jacobian", "time_derivative", "jvp", "vjp", "value_and_vjp", "vjp_derivative")
@@ -99,6 +100,21 @@ def chain(legs, t, y, solve_leg):
     return joined(legs, t, solutions), rest
 
 
+def run_legs(run, legs, f, y0, theta, tape, grid, controller, problem, options, report):
+    """The `Solution` by `run` leg by leg, the steps of all on one tape, and what makes interpolate(t) of it."""
+    def solve_leg(leg, y):
+        t, own = leg.t, {"tstops": None, "progress": report and (lambda done: report(t[0] + done * (t[-1] - t[0])))}
+        own["jacobian"] = options.jacobian and OneSided(options.jacobian, leg.least, leg.most)
+        steps = None if grid is None else [s for s in grid if s == t[0] or is_in_step(s, t[0], t[-1])]
+        done = run(OneSided(f, leg.least, leg.most), y, t, theta, None if tape is None else [], grid=steps,
+                   controller=controller, **(options._asdict() | own))
+        return done.solution, done
+    solution, runs = chain(legs, problem.t, y0, solve_leg)
+    if tape is not None:
+        tape += [step for done in runs for step in done.tape]
+    return solution, lambda: InterpolationAlong(legs, [done.interpolation() for done in runs])
+
+
 def joined(legs, t, solutions):
     """The `Solution` of the whole from those of its first legs, the last of which may be cut short."""
     def outputs(parts):
@@ -107,7 +123,7 @@ def joined(legs, t, solutions):
     whole = tuple(map(outputs, zip(*ys))) if isinstance(ys[0], tuple) else outputs(ys)
     n = len(whole[0] if isinstance(whole, tuple) else whole)
     counts = (sum(getattr(solution.stats, name) for solution in solutions) for name in vars(Stats()))
-    return Solution(t[:n], whole, Stats(*counts))
+    return Solution(t[:n], whole, Stats(*counts), steps=one_after_another([solution.steps for solution in solutions]))
 
 
 def clock_of_outputs(legs, t):

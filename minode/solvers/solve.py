@@ -29,13 +29,14 @@ from ..inputs import (as_jacobian, as_options, as_progress, as_stops, as_velocit
                       check_reversible, check_trajectories, chooses_steps, with_keywords_of)
 from .adaptive import Controller, Tolerances, adaptive_steps
 from .batch import TrajectoryInterpolation, collect_trajectories, trajectory_steps
-from .dense import Interpolation, all_increments, dense_output, is_in_step, require_finite, state_inside
+from .dense import Interpolation, all_increments, dense_output, require_finite, state_inside
 from .explicit import Grid, explicit_step, fixed_steps
 from .implicit import IMPLICIT, ImplicitStepper, SolvedToRoundOff, solved_to_tolerance
-from .legs import InterpolationAlong, OneSided, chain, legs
+from .legs import legs, run_legs
 from .methods import EXPLICIT, Methods
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
 from .states import Problem, Solution, SolverError, Stats, initial_value_problem
+from .steps import steps_on
 from .tableaus import Tableau
 
 methods = Methods({method.name: method for method in (*EXPLICIT, *IMPLICIT, *REVERSIBLE)})
@@ -70,11 +71,12 @@ class Options(NamedTuple):
     """The keywords of `solve`, with their defaults."""
 
     method: object = "dopri5"
-    rtol: float = 1e-6
-    atol: float = 1e-9
+    rtol: object = 1e-6
+    atol: object = 1e-9
     step_size: float = None
     max_steps: int = 100_000
     first_step: float = None
+    max_step: float = np.inf
     norm: object = None
     per_trajectory: bool = False
     jacobian: object = None
@@ -102,7 +104,7 @@ def odeint(f, y0, t, theta=None, **options):
 
 @with_keywords_of(Options)
 def solve(f, y0, t, theta=None, **options):
-    """Solve y' = f(t, y, θ), y(t[0]) = y0, and return a `Solution`: .t, .ys, .stats, .interpolate.
+    """Solve y' = f(t, y, θ), y(t[0]) = y0, and return a `Solution`: .t, .ys, .stats, .interpolate, .t_steps, .y_steps.
 
     f(t, y, theta) returns dy/dt in the shape of y: a `VectorField`, or any function. Without theta, f is
     f(t, y). y0 is an array (..., d) or a tuple of arrays. t (N,) is sorted, up or down; ys[i] is the
@@ -111,10 +113,12 @@ def solve(f, y0, t, theta=None, **options):
     states between its steps (`interpolate`) are rough, so put the times that matter into t. Keywords:
 
     method          a name in `minode.methods`, `reversible(name)`, or a Tableau ("dopri5")
-    rtol, atol      error tolerances (10.2) of adaptive methods (1e-6, 1e-9)
+    rtol, atol      error tolerances (10.2) of adaptive methods (1e-6, 1e-9): numbers, or arrays that fit the
+                    shape of y0 by NumPy's rules; if y0 is a tuple, numbers or tuples of such
     step_size       equal steps no longer than this, also of methods that could adapt
     max_steps       attempts after which to give up (100,000)
     first_step      the first step an adaptive method tries, instead of (10.6)
+    max_step        no step of an adaptive method is longer than this (inf)
     norm            norm(error, scale) -> float in place of (10.3), on states like y0
     per_trajectory  each trajectory of a (B, d) batch takes its own steps (False); f then gets
                     t of shape (B,), and norm one trajectory, (d,)
@@ -156,11 +160,12 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     method, problem = find_method(options.method), initial_value_problem(f, y0, t, theta)
     is_tableau = isinstance(method, Tableau)
     is_adaptive = chooses_steps(method, options.step_size) and grid is None
-    options = check_options(options, problem.y, is_adaptive)
+    given, options = options, check_options(options, problem, is_adaptive)
     check_precision(options, problem.y, method, is_adaptive)
     report = as_progress(options.progress, problem.t)
     if between_stops := legs(problem.t, as_stops(options.tstops, f)):
-        return run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, method, options, report)
+        solution, interpolation = run_legs(run, between_stops, f, y0, theta, tape, grid, controller, problem, given, report)
+        return Run(problem, solution, method, tape, interpolation)
     if options.per_trajectory:
         check_trajectories(y0, method, is_adaptive and method.is_explicit)
         return run_trajectories(as_velocity("f", f, theta), y0, problem, method, options, tape, controller, report)
@@ -171,24 +176,9 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
         steps = reversible_steps(problem, method, grid, options.max_steps)
     dense = dense_output(method) if is_tableau else TWO_ENDS
     ys = collect(problem, steps, dense, tape, report)
-    solution = Solution(problem.t, problem.unflatten(ys), problem.stats)
+    steps = steps_on(tape, problem.t[-1], ys[-1], problem.unflatten)
+    solution = Solution(problem.t, problem.unflatten(ys), problem.stats, steps=steps)
     return Run(problem, solution, method, tape, partial(Interpolation, problem, dense, tape, ys))
-
-
-def run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, method, options, report):
-    """`run` leg by leg (appendix legs.py), the steps of all on one tape."""
-    def solve_leg(leg, y):
-        t, own = leg.t, {"tstops": None, "progress": report and (lambda done: report(t[0] + done * (t[-1] - t[0])))}
-        own["jacobian"] = options.jacobian and OneSided(options.jacobian, leg.least, leg.most)
-        steps = None if grid is None else [s for s in grid if s == t[0] or is_in_step(s, t[0], t[-1])]
-        done = run(OneSided(f, leg.least, leg.most), y, t, theta, None if tape is None else [], grid=steps,
-                   controller=controller, **(options._asdict() | own))
-        return done.solution, done
-    solution, runs = chain(between_stops, problem.t, y0, solve_leg)
-    if tape is not None:
-        tape += [step for done in runs for step in done.tape]
-    return Run(problem, solution, method, tape, lambda: InterpolationAlong(
-        between_stops, [done.interpolation() for done in runs]))
 
 
 def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller):
@@ -205,7 +195,7 @@ def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, co
         smooth = None if tableau.b_hat in tableau.A else stepper.smooth            # chapter 13
     if is_adaptive:
         return adaptive_steps(problem, tableau, step, tolerances, controller, options.first_step, options.max_steps,
-                              smooth, stops)
+                              smooth, stops, options.max_step)
     return fixed_steps(problem, tableau, step, grid, options.max_steps)
 
 
@@ -213,8 +203,10 @@ def run_trajectories(velocity, y0, problem, tableau, options, tape, controller, 
     """`run` for a batch in which each trajectory takes its own steps."""
     zeros = [np.zeros(np.shape(y0)[0], dtype=int) for _ in range(5)]
     problem = problem._replace(f=velocity, y=problem.y.reshape(np.shape(y0)), stats=Stats(*zeros))
-    tolerances, dense = Tolerances(options.rtol, options.atol, options.norm), dense_output(tableau)
-    passes = trajectory_steps(problem, tableau, tolerances, controller, options.first_step, options.max_steps)
+    rtol, atol = (x if isinstance(x, float) else x.reshape(np.shape(y0)) for x in (options.rtol, options.atol))
+    tolerances, dense = Tolerances(rtol, atol, options.norm), dense_output(tableau)
+    passes = trajectory_steps(problem, tableau, tolerances, controller, options.first_step, options.max_steps,
+                              options.max_step)
     solution = collect_trajectories(problem, passes, dense, tape, report)
     return Run(problem, solution, tableau, tape, partial(TrajectoryInterpolation, problem, dense, tape, solution.ys))
 
@@ -223,7 +215,7 @@ def collect(problem, steps, dense, tape, report):
     """Run the steps, put them on the tape, and return the flat states (N, n) at the output times."""
     times, sign = problem.t.tolist(), 1.0 if problem.t[-1] >= problem.t[0] else -1.0
     ys, n = np.empty((len(times), problem.y.size), problem.y.dtype), times.count(times[0])
-    ys[:n] = problem.y
+    ys[:n], end = problem.y, (times[0], problem.y)
     try:
         with np.errstate(all="ignore"):
             for t, h, y, t_new, y_new, hK in steps:
@@ -239,10 +231,12 @@ def collect(problem, steps, dense, tape, report):
                     n += 1
                 if tape is not None:
                     tape.append((t, h, y, hK))
+                    end = t_new, y_new
                 if report is not None:
                     report(t_new)
     except SolverError as error:
         n = int(np.append(np.isfinite(ys[:n]).all(axis=1), False).argmin())     # the first that is not finite
-        error.solution = Solution(problem.t[:n], problem.unflatten(ys[:n]), problem.stats)
+        error.solution = Solution(problem.t[:n], problem.unflatten(ys[:n]), problem.stats,
+                                  steps=steps_on(tape, *end, problem.unflatten))
         raise
     return ys

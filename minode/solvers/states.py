@@ -56,20 +56,37 @@ class Solution(NamedTuple):
     `interpolate(t)` is the state (...) at any time between the first and the last, and for
     an array of times (M,) the states (M, ...), by (11.1); ValueError outside, SolverError if
     that is infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and
-    n_rejected of them, n_jac calls of jacobian; each is an array (B,) under per_trajectory. In a
-    `SolverError` t and ys hold the times that were reached, and there is no `interpolate`. All of it can
-    be copied and pickled, whatever f is.
+    n_rejected of them, n_jac calls of jacobian; each is an array (B,) under per_trajectory.
+    `t_steps` (M + 1,) and `y_steps` (M + 1, ...) are the times and states where the solver stepped, t[0], y0
+    and all ends of the M accepted steps: tuples of arrays like ys if the state is a tuple, and lists of B arrays,
+    (M_r + 1,) and (M_r + 1, d), under per_trajectory. They are made of `steps` when they are read.
+    In a `SolverError` t and ys hold the times that were reached, t_steps and y_steps the steps until then (None
+    if `odeint` raised it, which keeps no steps), and there is no `interpolate`. All of it can be copied and
+    pickled, whatever f is.
 
     >>> from minode import solve
     >>> solution = solve(lambda t, y: -y, [1.0, 2.0], [0.0, 0.5, 1.0], method="rk4")
     >>> solution.ys.shape, solution.interpolate([0.1, 0.7]).shape, solution.stats.n_accepted
     ((3, 2), (2, 2), 2)
+    >>> solution.t_steps, solution.y_steps.shape
+    (array([0. , 0.5, 1. ]), (3, 2))
     """
 
     t: np.ndarray
     ys: Any
     stats: Any = None
     interpolate: Any = None
+    steps: Any = None
+
+    @property
+    def t_steps(self):
+        """The times where the solver stepped, (M + 1,)."""
+        return self.steps and self.steps.t
+
+    @property
+    def y_steps(self):
+        """The states there, (M + 1, ...)."""
+        return self.steps and self.steps.y
 
 
 class SolverError(RuntimeError):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import example, given, strategies as st
-from scipy.integrate import DOP853, RK23, RK45
+from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, solve
 from minode.solvers.adaptive import SCIPY, Controller, Tolerances, error_size, first_step
@@ -13,6 +13,7 @@ from tests.strategies import arrays, assert_agree
 EPS = np.finfo(float).eps
 ROUND_OFF = 200 * EPS          # relative to the terms of a sum of at most sixteen products
 SAME_STEPS = 1e-7              # of the span: E is a small difference known to eps/rtol, and that adds up
+STRICT = {"dopri5": SAME_STEPS, "bosh3": SAME_STEPS, "dop853": 1e-3}     # whose E₅ at strict tolerances is nearly round-off
 CLOCK = EPS                    # of the larger end: t + h is rounded once, so that it may miss the end
 FEW_STEPS = 100                # times the tolerance of one: tens of steps, magnified a little by the flow
 WALL = 1000 * EPS              # steps get no shorter than ten spacings, and the last few stop before it
@@ -307,3 +308,98 @@ def test_a_solve_gives_up_after_max_steps_rejected_ones_included():
     partial = caught.value.solution
     assert partial.stats.n_steps == enough - 1 and np.array_equal(partial.ys, full.ys[:2])
     assert 5 < caught.value.t < 10
+
+
+# -- tolerances of each component, and the longest step ---------------------------------------
+
+OWN = {"atol": (1e-6, [1e-3, 1e-7]), "rtol": ([1e-3, 1e-7], 1e-9), "both": ([1e-3, 1e-6], [1e-8, 1e-4])}     # rtol, atol
+
+
+def scipys_times(theirs, f, y0, span, **options):
+    """The times between the accepted steps of one of SciPy's solvers."""
+    solution = solve_ivp(f, span, np.array(y0), theirs, **options)
+    assert solution.success
+    return solution.t
+
+
+@pytest.mark.eq("10.2")
+@each_problem
+@pytest.mark.parametrize("name, theirs", [("dopri5", RK45), ("bosh3", RK23), ("dop853", DOP853)])
+@pytest.mark.parametrize("rtol, atol", OWN.values(), ids=OWN)
+def test_with_tolerances_of_each_component_the_steps_are_scipys(name, theirs, rtol, atol, f, y0, span):
+    expected, tape = scipys_times(theirs, f, y0, span, rtol=rtol, atol=atol), []
+    run(f, y0, span, tape=tape, rtol=rtol, atol=atol, method=name, controller=SCIPY)
+    assert len(tape) + 1 == len(expected)
+    assert np.abs([step[0] for step in tape] - expected[:-1]).max() <= STRICT[name] * abs(span[1] - span[0])
+
+
+@pytest.mark.eq("10.2")
+@each_method
+@pytest.mark.parametrize("own", [{}, {"per_trajectory": True}], ids=["joint", "own steps"])
+def test_tolerances_of_one_size_are_a_number_in_whatever_form_they_are_handed_in(method, own):
+    y0, tol = np.array([[0.5, -0.3], [1.0, 0.2], [0.0, 0.4]]), 2.0**-10
+    expected = solve(pendulum, y0, [0.0, 3.0], method=method, rtol=tol, atol=tol, **own)
+    for form in ([tol, tol], np.full((3, 2), tol), np.full((3, 1), tol), [[tol]], np.float32(tol), [np.float32(tol)]):
+        for tolerances in ({"rtol": form, "atol": tol}, {"rtol": tol, "atol": form}, {"rtol": form, "atol": form}):
+            got = solve(pendulum, y0, [0.0, 3.0], method=method, **tolerances, **own)
+            assert np.array_equal(got.ys, expected.ys) and np.all(got.stats.n_steps == expected.stats.n_steps)
+
+
+@pytest.mark.eq("10.2")
+def test_a_tuple_state_has_a_tuple_of_tolerances_or_a_number():
+    def f(t, state):
+        x, v = state
+        return v, -3 * np.sin(x) + np.array([np.cos(t), 0.0])
+    y0, span = (np.array([0.5, 1.0]), np.array([0.0, 0.2])), [0.0, 5.0]
+
+    def flat(t, y):
+        return np.concatenate(f(t, (y[:2], y[2:])))
+    rtol, atol = (1e-3, [1e-6, 1e-4]), ([1e-8, 1e-5], 1e-3)
+    x, v = odeint(f, y0, span, rtol=rtol, atol=atol)
+    ys = odeint(flat, np.concatenate(y0), span, rtol=[1e-3, 1e-3, 1e-6, 1e-4], atol=[1e-8, 1e-5, 1e-3, 1e-3])
+    assert np.array_equal(np.concatenate([x, v], axis=1), ys)
+    assert np.array_equal(odeint(f, y0, span, rtol=(1e-5, 1e-5))[0], odeint(f, y0, span, rtol=1e-5)[0])
+
+
+@pytest.mark.eq("10.2")
+def test_a_component_with_a_loose_tolerance_costs_no_steps_and_one_with_a_tight_one_is_right():
+    def f(t, y):                                             # a fast oscillation of its own beside a decay
+        return np.array([-y[0], y[2], -400 * y[1]])
+    y0, span = [1.0, 1.0, 0.0], [0.0, 2.0]
+    loose, tight = solve(f, y0, span, atol=[1e-9, 1e3, 1e3]), solve(f, y0, span, atol=1e-9)
+    assert 4 * loose.stats.n_steps < tight.stats.n_steps
+    assert abs(loose.ys[-1, 0] - np.exp(-2.0)) < FEW_STEPS * 1e-6 and abs(tight.ys[-1, 1] - np.cos(40.0)) < 1e-3
+
+
+@each_problem
+@pytest.mark.parametrize("name, theirs", [("dopri5", RK45), ("bosh3", RK23), ("dop853", DOP853)])
+@pytest.mark.parametrize("max_step", [0.02, 0.1, 0.3, np.inf])
+def test_with_a_longest_step_the_steps_are_scipys(name, theirs, max_step, f, y0, span):
+    expected = scipys_times(theirs, f, y0, span, rtol=1e-3, atol=1e-3, max_step=max_step)
+    t, _ = times(f, y0, span, 1e-3, method=name, controller=SCIPY, max_step=max_step)
+    assert len(t) == len(expected) and np.abs(np.diff(t)).max() <= max_step * (1 + ROUND_OFF) + CLOCK * max(map(abs, span))
+    assert np.abs(t - expected).max() <= STRICT[name] * abs(span[1] - span[0])
+
+
+@pytest.mark.parametrize("own", [{"method": m.name} for m in ADAPTIVE] + [{"method": name} for name in ("trbdf2", "kvaerno5")]
+                         + [{"per_trajectory": True}, {"first_step": 0.5}, {"tstops": [0.33]}], ids=str)
+@pytest.mark.parametrize("span", [[0.0, 0.2, 1.0], [1.0, 0.0]], ids=str)
+def test_no_step_is_longer_than_the_longest_not_even_the_first(own, span):
+    f_y = (lambda t, y: np.zeros((*y.shape, 2))) if own.get("method") in ("trbdf2", "kvaerno5") else None
+    asked = []
+
+    def f(t, y):
+        asked.extend(np.ravel(t))
+        return np.ones_like(y)                               # which any step solves
+    solution = solve(f, np.ones((2, 2)), span, max_step=0.0625, jacobian=f_y, **own)
+    assert_agree(solution.ys[-1], 1.0 + span[-1] - span[0] + np.zeros((2, 2)), ROUND_OFF)
+    for t in solution.t_steps if "per_trajectory" in own else [solution.t_steps]:
+        assert np.abs(np.diff(t)).max() <= 0.0625 * (1 + ROUND_OFF) and 16 <= len(t) - 1 <= 40
+
+
+def test_a_longest_step_sees_what_the_error_estimate_steps_over():
+    def pulse(t, y):                                         # of area 1, at t = 5
+        return np.exp(-((t - 5.0) / 0.01)**2) / (0.01 * np.sqrt(np.pi)) + 0 * y
+    over = odeint(pulse, [0.0], [0.0, 10.0])[-1, 0]
+    seen = odeint(pulse, [0.0], [0.0, 10.0], max_step=0.02)[-1, 0]
+    assert over == 0.0 and abs(seen - 1.0) < 1e-5

@@ -487,3 +487,46 @@ def test_errors_that_drown_in_the_rounding_of_float32_are_not_asked_for(name, y0
     assert solve_it(y0.astype(np.result_type(y0, np.float64))).stats.n_steps < 300
     if y0.all():
         assert solve_it(y0, atol=1e-3).stats.n_steps < 100               # a tolerance is enough
+
+
+# -- tolerances of each component ---------------------------------------------------------------
+
+@pytest.mark.eq("10.2")
+@pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
+def test_robertson_with_a_tolerance_of_its_own_for_the_small_component_is_radaus(name):
+    t, y0, atol = np.array([0.0, 0.4, 40.0, 4000.0]), [1.0, 0.0, 0.0], [1e-6, 1e-10, 1e-6]
+    expected = solve_ivp(robertson, t[[0, -1]], y0, "Radau", t, rtol=1e-9, atol=1e-13).y.T[1:]
+    options = dict(method=name, jacobian=robertson_jacobian, rtol=1e-4)
+    own, alike, strict = (solve(robertson, y0, t, atol=tol, **options) for tol in (atol, 1e-6, 1e-10))
+    assert np.abs(own.ys[1:] / expected - 1).max() < FEW_STEPS * 1e-4
+    assert alike.stats.n_steps < own.stats.n_steps <= strict.stats.n_steps
+
+
+def test_newtons_method_stops_by_the_tolerances_of_each_component():
+    is_solved = solved_to_tolerance(Tolerances(np.array([0.0, 0.0]), np.array([1.0, 1e-6])))
+    Y = np.ones((1, 2))
+    assert is_solved(np.array([[5e-3, 5e-9]]), Y) and not is_solved(np.array([[5e-9, 5e-3]]), Y)
+
+
+@pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
+def test_each_component_of_float32_has_a_tolerance_that_its_rounding_allows(name):
+    def solve_it(**tolerances):
+        return solve(lambda t, y: -y, np.ones(2, np.float32), [0.0, 1.0], method=name, jacobian=lambda t, y: -np.eye(2), **tolerances)
+    for wrong, smallest in ((dict(rtol=[1e-3, 1e-5]), "1e-05"), (dict(rtol=1e-5, atol=[1e-3, 1e-9]), "1e-05"),
+                            (dict(rtol=[1e-6, 1e-5], atol=[1e-3, 1e-9]), "1e-05")):
+        with pytest.raises(ValueError, match=rf"rtol must be at least 1\.2e-04 for {name} and a float32 y0, not {smallest}: "):
+            solve_it(**wrong)
+    for right in (dict(rtol=[1e-3, 1e-5], atol=[1e-9, 1e-3]), dict(rtol=[1e-3, 2e-4]), dict(rtol=1e-5, atol=[1e-3, 1e-3])):
+        solution = solve_it(**right)
+        assert solution.ys.dtype == np.float32 and np.abs(solution.ys[-1] - np.exp(-1)).max() < 1e-2
+
+
+@pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
+def test_a_longest_step_bounds_the_steps_of_an_adaptive_implicit_method(name):
+    f, f_y = robertson, robertson_jacobian
+    free, bounded = (solve(f, [1.0, 0.0, 0.0], [0.0, 7.0, 40.0], method=name, jacobian=f_y, rtol=1e-4, atol=1e-9, **own)
+                     for own in ({}, {"max_step": 0.5}))
+    assert np.diff(free.t_steps).max() > 1.0 and np.diff(bounded.t_steps).max() <= 0.5 + 40 * EPS
+    assert_agree(bounded.ys, free.ys, 1e-3)
+    with pytest.raises(ValueError, match="max_step is for adaptive methods"):
+        odeint(f, [1.0, 0.0, 0.0], [0.0, 40.0], method="radau5", jacobian=f_y, step_size=1.0, max_step=0.5)

@@ -1,0 +1,74 @@
+"""Appendix to chapter 11. Where the solver stepped
+
+The steps that a method chose say where a solution is hard to follow. They are on the tape of every `solve`,
+because its polynomials need them, and a step's end is the next one's start. So the times and states at which the
+solver stepped are those at which the steps on the tape begin, and in the end the last one's end:
+
+    t₀, t₁, …, t_M     and     y₀, y₁, …, y_M.
+
+They become arrays when somebody reads them. Across the stops of a solve in legs (chapter 15) the rule is the same:
+the first step behind a stop begins with the state at the stop, which therefore stands there once.
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+
+class Steps:
+    """The times t (M + 1,) and states y (M + 1, ...) where a solve stepped, from its tape and its end.
+
+    A copy, or a pickle, holds these two alone. unflatten takes flat states (M + 1, n).
+    """
+
+    def __init__(self, tape, t, y, unflatten):
+        self.tape, self.end, self.unflatten = tape, (t, y.copy()), unflatten
+
+    @cached_property
+    def t(self):
+        return np.array([*(step[0] for step in self.tape), self.end[0]])
+
+    @cached_property
+    def y(self):
+        return self.unflatten(np.array([*(step[2] for step in self.tape), self.end[1]]))
+
+    def __getstate__(self):
+        return {"t": self.t, "y": self.y}
+
+
+class StepsOfTrajectories(Steps):
+    """The same for each of B trajectories with steps of its own, from the passes of chapter 12: lists of B arrays.
+
+    The end is t (B,) and y (B, d).
+    """
+
+    @cached_property
+    def t(self):
+        return self.each(1)
+
+    @cached_property
+    def y(self):
+        return self.each(3)
+
+    def each(self, part):
+        """This part of the passes, sorted by trajectory, and each one's end."""
+        ends = self.end[part // 2][:, None]
+        ids = np.concatenate([np.empty(0, int), *(step[0] for step in self.tape)])
+        starts = np.concatenate([ends[0, :0], *(step[part] for step in self.tape)])
+        cuts = np.bincount(ids, minlength=len(ends)).cumsum()[:-1]
+        return [np.concatenate(pair) for pair in zip(np.split(starts[ids.argsort(kind="stable")], cuts), ends)]
+
+
+def steps_on(tape, t, y, unflatten=None):
+    """The `Steps` on a tape that ends at t, if it is a plain list; of trajectories if nothing unflattens them."""
+    if type(tape) is list:
+        return Steps(tape, t, y, unflatten) if unflatten else StepsOfTrajectories(tape, t, y, None)
+    return None
+
+
+def one_after_another(steps):
+    """The steps of a whole solve from those of its legs; None if a leg kept none."""
+    if any(part is None for part in steps):
+        return None
+    last = steps[-1]
+    return type(last)([step for part in steps for step in part.tape], *last.end, last.unflatten)
