@@ -180,7 +180,7 @@ def quoted(cell):
 def test_each_name_of_this_book_is_there_under_that_name():
     names = [name for row in ELSEWHERE for name in quoted(row[1])]
     assert len(names) >= 14, "this test no longer finds what it is about"
-    keywords = {*KEYWORDS, "gradient"}
+    keywords = {*KEYWORDS, "gradient", *(f".{name}" for name in dir(minode.Solution))}
     assert not [name for name in names if name not in OWN_NAMES and name not in keywords]
     for row in ELSEWHERE:
         assert all(route in ROUTES for route in re.findall(r'gradient="(\w+)"', row[1]))
@@ -193,11 +193,15 @@ def test_each_name_of_another_library_is_there_where_it_is_installed(column):
     known = {*dir(library), *OWN_NAMES}
     if library is scipy.integrate:
         result = scipy.integrate.solve_ivp(lambda t, y: -y, [0.0, 1.0], [1.0], dense_output=True)
-        known |= {*inspect.signature(scipy.integrate.solve_ivp).parameters, *(f".{name}" for name in result)}
+        known |= {*inspect.signature(scipy.integrate.solve_ivp).parameters, *(f".{name}" for name in result),
+                  *inspect.signature(scipy.integrate.RK45).parameters}
     elif LIBRARIES[column] == "torchdiffeq":
-        known |= {*importlib.import_module("torchdiffeq._impl.odeint").SOLVERS, ".backward", "AssertionError"}
+        solvers = importlib.import_module("torchdiffeq._impl.odeint").SOLVERS
+        known |= {*solvers, ".backward", "AssertionError", *inspect.signature(library.odeint).parameters,
+                  *inspect.signature(solvers["dopri5"].__mro__[1]).parameters}
     else:
-        known |= {*inspect.signature(library.SaveAt.__init__).parameters, "jax"}
+        known |= {*inspect.signature(library.SaveAt.__init__).parameters, "jax",
+                  *inspect.signature(library.PIDController).parameters, *inspect.signature(library.ClipStepSizeController).parameters}
     missing = [name for row in ELSEWHERE for name in quoted(row[column]) if name not in known]
     assert not missing, f"{LIBRARIES[column]} has no {missing}"
 

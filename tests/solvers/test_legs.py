@@ -144,3 +144,37 @@ def test_the_legs_cover_the_span_once(times, stops, is_reversed):
 def test_stops_that_are_no_times_are_refused(tstops, error, message):
     with pytest.raises(error, match=message):
         solve(as_function, [1.0], [0.0, 3.0], tstops=tstops)
+
+
+@each_method
+@each_span
+def test_behind_a_stop_f_is_evaluated_afresh_and_at_it_never(method, span):
+    asked, stop = [], 1.5
+
+    def f(t, y):
+        asked.append(float(t))
+        return -y + (t > stop)
+    solution = solve(f, [1.0], span, method=method, tstops=[stop], jacobian=lambda t, y: np.array([[-1.0]]))
+    sides = [np.nextafter(stop, end) for end in span]
+    assert stop not in asked and solution.stats.n_f == len(asked)
+    if getattr(method, "is_fsal", False) and getattr(method, "is_explicit", False):
+        before, behind = (asked.index(side) for side in sides)
+        assert before < behind and asked.count(sides[1]) == 1          # the last stage of a step, and not the first of the next
+    pieces, y = [], [1.0]
+    for a, b in ((span[0], stop), (stop, span[1])):
+        late = max(a, b) > stop
+        pieces.append(solve(lambda t, y: -y + late, y, [a, b], method=method, jacobian=lambda t, y: np.array([[-1.0]])))
+        y = pieces[-1].ys[-1]
+    assert_agree(solution.ys[-1], y, ROUND_OFF)
+    assert solution.stats.n_f == sum(piece.stats.n_f for piece in pieces)
+    assert_agree(solution.t_steps, np.concatenate([pieces[0].t_steps, pieces[1].t_steps[1:]]), ROUND_OFF)
+
+
+@pytest.mark.parametrize("route", ["discrete", "checkpoint", "backsolve", "interpolate"])
+def test_every_route_goes_through_with_a_longest_step_and_tolerances_of_each_component(route):
+    f, y0, t = Layered(Linear(2), 3), np.array([1.0, -0.5]), [0.0, 1.0, 2.2, 3.0]
+    theta, cotangent = np.cos(np.arange(12.0)), np.sin(1 + np.arange(8.0)).reshape(4, 2)
+    expected = pullback(f, y0, t, theta, cotangent, rtol=1e-12, atol=1e-12)
+    got = pullback(f, y0, t, theta, cotangent, gradient=route, rtol=[1e-10, 1e-9], atol=[1e-9, 1e-10], max_step=0.1)
+    for one, other in zip(got, expected):
+        assert_agree(one, other, SOLVED)
