@@ -397,6 +397,14 @@ def test_no_step_is_longer_than_the_longest_not_even_the_first(own, span):
         assert np.abs(np.diff(t)).max() <= 0.0625 * (1 + ROUND_OFF) and 16 <= len(t) - 1 <= 40
 
 
+@each_method
+def test_with_a_longest_step_of_1_a_pulse_after_a_rest_is_seen_by_every_method(method):
+    def f(t, y):                                             # of JAX's test_hmax: up to t = 2, down from 5 to 7
+        return np.array([1.0 if t <= 2 else -1.0 if 5 <= t <= 7 else 0.0])
+    ys = odeint(f, [0.0], [0.0, 5.0, 10.0], method=method, rtol=1e-8, atol=1e-8, max_step=1.0)
+    assert_agree(ys[1:, 0], [2.0, 0.0], 1e-4)
+
+
 def test_a_longest_step_sees_what_the_error_estimate_steps_over():
     def pulse(t, y):                                         # of area 1, at t = 5
         return np.exp(-((t - 5.0) / 0.01)**2) / (0.01 * np.sqrt(np.pi)) + 0 * y
