@@ -56,7 +56,8 @@ class Solution(NamedTuple):
     `interpolate(t)` is the state (...) at any time between the first and the last, and for
     an array of times (M,) the states (M, ...), by (11.1); ValueError outside, SolverError if
     that is infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and
-    n_rejected of them, n_jac calls of jacobian; each is an array (B,) under per_trajectory. In a
+    n_rejected of them, n_jac calls of jacobian; each is an array (B,) under per_trajectory. `t_event` is
+    the time of the event that ended the solve, or None (chapter 28). In a
     `SolverError` t and ys hold the times that were reached, and there is no `interpolate`. All of it can
     be copied and pickled, whatever f is.
 
@@ -70,6 +71,7 @@ class Solution(NamedTuple):
     ys: Any
     stats: Any = None
     interpolate: Any = None
+    t_event: Any = None
 
 
 class SolverError(RuntimeError):
