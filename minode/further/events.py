@@ -10,7 +10,8 @@ alone. We look at it at nine points, σ_j = j/8, and the first pair with g_j = g
     rising: g_j ≤ 0 ≤ g_{j+1},     falling: g_j ≥ 0 ≥ g_{j+1}.           (28.1)
 
 `direction` says which of the two counts: 1 rising, −1 falling, 0 either. As in SciPy, a zero at the first time is
-an event too, if what follows fits. A ball thrown up from the ground needs direction −1, or it has landed at once.
+an event too, if g a thousandth of a step later fits. A ball thrown up from the ground needs direction −1, or it has
+landed at once.
 SciPy compares only the ends of a step. Here two zeros in a step are seen, unless they lie within an
 eighth of it. So is not seen where g touches zero and turns back, except by chance: it has no sign there.
 
@@ -63,6 +64,7 @@ from ..solvers.states import SolverError
 from ..solvers.tableaus import Tableau
 
 PIECES = 8              # of a step, at whose ends g is looked at
+AT_ONCE = 2.0 ** -10    # of the first step: what follows a zero at the first time
 GRAZING = 1e-6          # of the largest g in the step: a rate per step that is no more cannot be told from zero
 
 
@@ -120,15 +122,16 @@ class Stop:
     def watch(self, problem, dense, steps):
         """The steps, each with all its increments; none after the one with the event in it."""
         g, sigma = self.value(float(problem.t[0]), problem.y), np.arange(PIECES + 1) / PIECES
+        points = sigma if g != 0 else np.insert(sigma, 1, AT_ONCE)
         for t, h, y, t_new, y_new, hK in steps:
             hK, self.t_new = all_increments(problem.f, dense, t, h, y, hK), t_new
             yield t, h, y, t_new, y_new, hK
 
             def at(s):                                       # time and state inside the step
                 return (t_new, y_new) if s == 1 else (t + s * h, state_inside(dense, np.array([s]), y, hK)[0])
-            values = [g]
-            for s, s_next in zip(sigma, sigma[1:]):
-                values.append(self.value(*at(s_next)))
+            values, states = [g], [*state_inside(dense, points[1:-1], y, hK), y_new]
+            for s, s_next, Y in zip(points, points[1:], states):
+                values.append(self.value(t_new if s_next == 1 else t + s_next * h, Y))
                 if self.is_event(*values[-2:]):
                     s = zero(lambda s: self.value(*at(s)), s, s_next, *values[-2:])
                     self.t = at(s)[0]
@@ -136,7 +139,7 @@ class Stop:
                     self.y, self.slope = at(s)[1], slope_inside(dense, s, h, hK)
                     self.least_rate = GRAZING * np.abs(values).max() / abs(h)
                     return
-            g = values[-1]
+            g, points = values[-1], sigma
 
     def cut(self, problem, ys):
         """The problem with the outputs before the event and the event itself, and their states (n, d)."""
@@ -149,7 +152,7 @@ class Stop:
 def zero(g, a, b, g_a, g_b):
     """Where g is zero between a and b, if g_a = g(a) and g_b = g(b) differ in sign or one of them is zero.
 
-    >>> zero(lambda x: x**3 - 2, 1.0, 2.0, -1.0, 6.0) == 2 ** (1 / 3)
+    >>> round(zero(lambda x: x**3 - 2, 1.0, 2.0, -1.0, 6.0), 14) == round(2 ** (1 / 3), 14)
     True
     """
     c, g_c, shortest = b, g_b, 2 * np.finfo(float).eps * max(abs(a), abs(b))

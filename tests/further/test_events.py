@@ -145,6 +145,14 @@ def test_a_zero_at_the_first_time_is_an_event_if_what_follows_fits_its_direction
     assert at_rest.t_event == 1.0 and at_rest.t.tolist() == [1.0]         # as SciPy's: 0, and then 0, is falling too
 
 
+@pytest.mark.parametrize("method", ["midpoint", "rk4", "dopri5"])
+@pytest.mark.parametrize("end", [1.5, 3.0, 30.0])
+def test_a_ball_thrown_up_from_the_ground_lands_though_one_step_sees_it_up_and_down(method, end):
+    """It is in the air for 1 s: g just after the start tells that it rises, however long the first step."""
+    found = solve(Ball(), [0.0, 1.0], [0.0, end], [2.0], event=Height(), method=method)
+    assert abs(found.t_event - 1.0) <= 10 * ROUND_OFF
+
+
 @pytest.mark.eq("28.1")
 @pytest.mark.parametrize("sign", [1, -1])
 def test_of_several_zeros_in_one_step_the_first_that_fits_is_taken(sign):
