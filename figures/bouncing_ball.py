@@ -1,16 +1,19 @@
 """Figure 40. A gradient through an event must let its time move
 
-A ball is dropped from 1 m at t = 0 and hits the ground five times. Between two impacts its height h and
-velocity v obey h' = v, v' = −g, and an impact turns v into −e v. Each flight is a solve that ends
-at the event h = 0, falling, and the next begins there. Sought are θ = (g, e), in their logarithms, from the five
-times of impact, given to the millisecond; L = ½ Σ (t_k − seen_k)², minimised by Adam from g = 5, e = 0.6. The gradient goes back flight
-by flight: (28.4) and (28.5) at an impact, and on to the one before by (20.1) and, since its time is the first time
-of the flight, by (17.6). Right: a loss that sees the height at 1.6 s, as a function of g. The gradient that forgets
-takes the times of impact as given, κ = 0. For the loss on the left it would be 0 throughout. The figure shows (28.4).
+A ball is dropped from 1 m at t = 0 and hits the ground five times. Between two impacts its
+height h and velocity v obey h' = v, v' = −g, and an impact turns v into −e v. Each flight is a
+solve that ends at the event h = 0, falling, and the next begins there. Sought are θ = (g, e),
+in their logarithms, from the five times of impact, given to the millisecond; L = ½ Σ (t_k −
+seen_k)², minimised by Adam from g = 5, e = 0.6. The gradient goes back flight by flight: (28.4)
+and (28.5) at an impact, and on to the one before by (20.1) and, since its time is the first
+time of the flight, by (17.6). Right: a loss that sees the height at 1.6 s, as a function of g.
+The gradient that forgets takes the times of impact as given, κ = 0. For the loss on the left it
+would be 0 throughout. The figure shows (28.4).
 
-Caption. Left: a bouncing ball, its five impacts (dots), the first guess (dotted), and what is learnt from their times
-alone (line): g = 9.81 m/s², restitution 0.800. Right: the height after two of them against g. With impacts that move, the
-slope is that of the curve, −0.110; with impacts held fixed it is 0.032.
+Caption. Left: a bouncing ball, its five impacts (dots), the first guess (dotted), and what is
+learnt from their times alone (line): g = 9.81 m/s², restitution 0.800. Right: the height after
+two of them against g. With impacts that move, the slope is that of the curve, −0.110; with
+impacts held fixed it is 0.032.
 """
 
 import numpy as np

@@ -1,54 +1,56 @@
 """28. Where to stop
 
-When does the ball hit the ground? The solve should end where a function of the state, g(t, y, θ), is zero, and
-nobody knows that time beforehand. Such a zero is called an event. This chapter finds it, and then differentiates
-through it: a later θ has another event time, and a loss sees the state there.
+When does the ball hit the ground? The solve should end where a function g(t, y, θ) of the state is zero, and
+nobody knows that time beforehand. Such a zero is called an event. This chapter finds it, and then
+differentiates through it: a later θ has another event time, and a loss sees the state there.
 
-Finding it. Between the ends of a step the state is the polynomial (11.1), y(t + σh), so g is a function of σ
-alone. We look at it at nine points, σ_j = j/8, and the first pair with g_j = g(σ_j) that fits ends the solve:
+Finding it. Between the ends of a step the state is the polynomial (11.1), y(t + σh), and g a function of σ
+alone. We look at it at nine points σ_j = j/8. The first pair with g_j = g(σ_j) that fits ends the solve:
 
     rising: g_j ≤ 0 ≤ g_{j+1},     falling: g_j ≥ 0 ≥ g_{j+1}.           (28.1)
 
-`direction` says which of the two counts: 1 rising, −1 falling, 0 either. As in SciPy, a zero at the first time is
-an event too, if g a thousandth of a step later fits. A ball thrown up from the ground needs direction −1, or it has
-landed at once.
-SciPy compares only the ends of a step. Here two zeros in a step are seen, unless they lie within an
-eighth of it. So is not seen where g touches zero and turns back, except by chance: it has no sign there.
+`direction` says which of the two counts: 1 rising, −1 falling, 0 either. As in SciPy, a zero at the first
+time is an event too, if g a thousandth of a step later fits. A ball thrown up from the ground needs
+direction −1, or it has landed at once. SciPy compares only the ends of a step. Here two zeros in a step
+are seen too, unless they lie within an eighth of it. Where g touches zero and turns back, its sign does not
+change, and nothing is seen except by chance.
 
-Within the pair, zero lies in a bracket whose ends differ in sign. Three points a, b, c with the values g_a, g_b, g_c
-suggest σ as a quadratic polynomial of g, whose value at g = 0 is
+Within the pair, zero lies in a bracket at whose ends g differs in sign. Three points a, b, c with the values
+g_a, g_b, g_c suggest σ as a quadratic polynomial of g, whose value at g = 0 is
 
     σ = a · g_b/(g_a − g_b) · g_c/(g_a − g_c) + b · g_a/(g_b − g_a) · g_c/(g_b − g_c)
         + c · g_a/(g_c − g_a) · g_b/(g_c − g_b).                         (28.2)
 
-Near a simple zero that gains more digits with each call of g. Far from one it may go anywhere. Brent (1973) and
-Chandrupatla (1997) therefore take the middle of the bracket instead whenever the three points do not look like
-such a polynomial. The bracket shrinks until it is as short as rounding allows: 5 to 10 calls.
+Near a simple zero that gains more digits with each call of g. Far from one it may go anywhere. So Brent (1973)
+and Chandrupatla (1997) take the middle of the bracket instead if the three points do not look like such a
+polynomial. The bracket shrinks until it is as short as rounding allows: most often in 5 to 13 calls.
 
-Differentiating. Hold the steps fixed, as in chapter 18. The state at a fixed time t inside the last step moves by
-w(t), from Δy₀ and Δθ. The event stays where g is zero, so its time moves by dt_e, with
+Differentiating. Hold the steps fixed, as in chapter 18. The state at a fixed time t inside the last step
+moves by w(t), from Δy₀ and Δθ. The event stays where g is zero, so its time moves by dt_e, with
 
     (g_t + g_y · ẏ) dt_e + g_y · w(t_e) + g_θ · Δθ = 0.
 
-Here ẏ is the slope with which the polynomial passes through the event, and not f there. They differ by the error
-of the polynomial, and g was zero on the polynomial:
+Here ẏ is the slope with which the polynomial passes through the event, for g is zero on the polynomial. From
+f it differs by an error of the method:
 
     ẏ = (1/h) Σ_j b_j'(σ) h k_j,     b_j'(σ) = Σ_m m P_jm σ^{m−1}.       (28.3)
 
-The state at the event moves with the flow and along the trajectory, by w(t_e) + ẏ dt_e. Write a for ∂L/∂y(t_e). The
-loss changes by a · w(t_e) + (a · ẏ + ∂L/∂t_e) dt_e, and with dt_e put in by a · w(t_e) − κ (g_y · w(t_e) + g_θ · Δθ):
+The state at the event moves with the flow and along the trajectory, by w(t_e) + ẏ dt_e. Write a for
+∂L/∂y(t_e). The loss changes by a · w(t_e) + (a · ẏ + ∂L/∂t_e) dt_e. With dt_e put in, this is
+a · w(t_e) − κ (g_y · w(t_e) + g_θ · Δθ). So a and b change by κ:
 
     κ = (a · ẏ + ∂L/∂t_e) / (g_t + g_y · ẏ),                             (28.4)
     a ← a − κ g_y,     b ← b − κ g_θ.                                    (28.5)
 
 From there on it is an output at a fixed time, (18.5) or (17.4), and the way back is that of chapter 20. The
-denominator is the rate at which g passes zero. If it is zero the event grazes: t_e jumps away under the
-smallest change, there is no derivative, and that is a SolverError.
+denominator is the rate at which g passes zero. If it is zero the event grazes: its time jumps under the
+smallest change and has no derivative, and that is a SolverError.
 
-By hand, once: y' = −θy from y₀ down to c. t_e = ln(y₀/c) / θ, so dt_e/dθ = −t_e/θ. With g = y − c and L = t_e, a is 0
-and ẏ = −θc, and κ = −1/(θc). Then a = 1/(θc) at t_e, and (17.3) gives dL/dθ = −∫ a(t) y(t) dt = −t_e c a(t_e) = −t_e/θ.
-A gradient that holds t_e fixed is 0 here: the whole derivative is that of the moving time (figure 40). With g = t − T,
-on the other hand, g_y and g_θ are 0. The event is an output at the time T, and the gradient that of chapter 20.
+By hand, once: y' = −θy from y₀ down to c. Then t_e = ln(y₀/c) / θ and dt_e/dθ = −t_e/θ. With g = y − c and
+L = t_e, a is 0, ẏ is −θc and κ is −1/(θc). So a becomes 1/(θc), a(t) y(t) is 1/θ at every t, and by (17.3)
+dL/dθ = −∫ a(t) y(t) dt = −t_e/θ. A gradient that holds t_e fixed is 0 here: the whole derivative is that
+of the moving time (figure 40). With g = t − T, on the other hand, g_y and g_θ are 0. The event is an output
+at the time T, and the gradient that of chapter 20.
 """
 
 import numpy as np
@@ -71,9 +73,9 @@ GRAZING = 1e-6          # of the largest g in the step: a rate per step that is 
 class Event:
     """Where a solve ends: subclass it, with g(t, y, θ) -> float, zero at the event, and its derivatives.
 
-    y is one trajectory (d,), theta (p,), or None if the solve has none. `direction` is 0 for any zero, 1 for a rising
-    g, −1 for a falling one. `gradient(t, y, theta)` returns (g_t, g_y (d,), g_theta (p,)), and only
-    `value_and_gradients` needs it. NotImplementedError if one that is needed is not defined. For the solve
+    y is one trajectory (d,), theta (p,), or None if the solve has none. `direction` is 0 for any zero, 1 for
+    a rising g, −1 for a falling one. `gradient(t, y, theta)` returns (g_t, g_y (d,), g_theta (p,)), and
+    only `value_and_gradients` needs it. NotImplementedError if one that is needed is not defined. For the solve
     any function g(t, y, theta) will do. Equations (28.1) to (28.5).
 
     >>> from minode import Linear, solve, value_and_gradients
@@ -99,9 +101,10 @@ class Event:
 
 
 class Stop:
-    """An event and what a solve found of it: `t` (None: nothing), `y` and `slope` there, (28.3), and `rate_of`.
+    """An event and what a solve found of it: `t` (None: nothing), `y` and `slope` (28.3) there.
 
-    `run` hands its steps through `watch`, and what it collected through `cut`. `t_new` is where the last step ends.
+    `run` hands its steps through `watch`, and what it collected through `cut`. `t_new` is where the last step
+    ends, and `least_rate` the rate of g below which the event grazes.
     """
 
     def __init__(self, event, theta, direction):
@@ -146,7 +149,8 @@ class Stop:
         if self.t is None:
             return problem, ys
         n = int((np.sign(self.t_new - problem.t[0]) * (problem.t - self.t) < 0).sum())
-        return problem._replace(t=np.append(problem.t[:n], self.t)), np.concatenate([ys[:n], self.y[None]], dtype=ys.dtype)
+        ys = np.concatenate([ys[:n], self.y[None]], dtype=ys.dtype)
+        return problem._replace(t=np.append(problem.t[:n], self.t)), ys
 
 
 def zero(g, a, b, g_a, g_b):
@@ -217,8 +221,9 @@ def value_and_gradients(loss, f, y0, t, theta, *, event=None, gradient="discrete
     check_flag("times", times)
     check_loss(loss, "loss(ys, t_event) -> (L, dL_dys, dL_dt_event)")
     stop, method = Stop(event, theta, as_event(event, f, y0, solver)), find_method(solver.get("method", "dopri5"))
-    backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS, find_method)
-    check_event_route(event, gradient, method, isinstance(method, Tableau))
+    is_tableau = isinstance(method, Tableau)
+    backward = check_route(gradient, ROUTES, method, is_tableau, solver, backward, KEYWORDS, find_method)
+    check_event_route(event, gradient, method, is_tableau)
     with np.errstate(all="ignore"):
         solution, back = ROUTES[gradient](f, y0, t, theta, method, solver | {"until": stop}, backward)
     if stop.t is not None and stop.t == solution.t[0] == as_times(t)[0]:
