@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 import minode
 from minode import (MLP, Event, Linear, SolverError, VanDerPol, VectorField, hessian_vector_product, methods, odeint,
                     pullback, pushforward, reversible, solve, value_and_gradients)
-from minode.further.events import PIECES, Stop, moved, slope_inside, zero, zero_of_quadratic
+from minode.further.events import PIECES, Stop, zero, zero_of_quadratic
 from minode.gradients import discrete
 from minode.solvers.dense import all_increments, dense_output
 from minode.solvers.solve import run
@@ -23,7 +23,6 @@ OF_GRADIENT = 1e-12             # relative: thousands of roundings, and division
 STEP = 1e-30                    # into the complex plane
 ROUTES = ("discrete", "checkpoint")
 EXPLICIT = [name for name, method in methods.items() if getattr(method, "is_explicit", False)]
-ADAPTIVE = [name for name in EXPLICIT if methods[name].b_hat is not None]
 IMPLICIT = [name for name, method in methods.items() if not getattr(method, "is_explicit", True)]
 REVERSIBLE = ["asynchronous_leapfrog", "reversible_heun", reversible("rk4")]
 
