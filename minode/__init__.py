@@ -37,6 +37,8 @@ carry the same numbers are those equations.
          25  Telling digits apart                       classify, layers
          26  The continuous normalizing flow            flows, probes
          27  From a stochastic to an ordinary equation  diffusion, mixture
+    V.   Further on                                 further/
+         28  Where to stop                              events
 
 inputs.py says what may be handed in, and refuses the rest in words. Chapters call it in one
 line each, and it is in nobody's reading order.
@@ -69,9 +71,10 @@ One notation throughout. States, tangents and cotangents are rows.
 from .fields.base import VectorField
 from .fields.mlp import MLP
 from .fields.physics import CubicSpiral, Linear, LotkaVolterra, VanDerPol
+from .further.events import Event, odeint, solve, value_and_gradients
 from .gradients.adjoint import adjoint_rhs
 from .gradients.checks import check_field, check_gradients
-from .gradients.pullback import Gradients, pullback, value_and_gradients
+from .gradients.pullback import Gradients, pullback
 from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs
 from .learning.classify import Classifier
@@ -83,7 +86,7 @@ from .learning.layers import Layered
 from .learning.optimisers import adam, sgd
 from .learning.probes import rademacher
 from .learning.records import Fit, FitError
-from .solvers.solve import methods, odeint, reversible, solve
+from .solvers.solve import methods, reversible
 from .solvers.states import Solution, SolverError
 from .solvers.tableaus import Tableau
 from .solvers.textbook import odeint_euler, odeint_rk4
@@ -91,7 +94,7 @@ from .solvers.textbook import odeint_euler, odeint_rk4
 __all__ = [
     "VectorField", "MLP", "Linear", "LotkaVolterra", "VanDerPol", "CubicSpiral",
     "odeint_euler", "odeint_rk4", "odeint", "solve", "methods", "reversible",
-    "Tableau", "Solution", "SolverError",
+    "Tableau", "Solution", "SolverError", "Event",
     "tangent_rhs", "adjoint_rhs", "pushforward", "pullback", "value_and_gradients", "Gradients",
     "hessian_vector_product", "check_field", "check_gradients",
     "adam", "sgd", "fit", "Fit", "FitError", "save", "load", "Classifier", "Layered",

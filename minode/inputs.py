@@ -818,6 +818,70 @@ def check_second(method, is_tableau, solver, keywords):
                          f"not {method.name!r}")
 
 
+# -- events ---------------------------------------------------------------------------------
+
+
+def as_event(event, f, y0, options):
+    """The direction of the event, −1, 0 or 1; ValueError or TypeError if a solve of f from y0 cannot end by it."""
+    if isinstance(event, type) or not callable(event):
+        got = f"the class {event.__name__} itself" if isinstance(event, type) else f"a {type(event).__name__}"
+        raise TypeError(f"event must be one Event, or another function event(t, y, theta) -> float, not {got}")
+    direction = getattr(event, "direction", 0)
+    if not isinstance(direction, numbers.Real) or direction not in (-1, 0, 1):
+        raise ValueError(f"event.direction must be 0, 1 (rising) or -1 (falling), not {direction!r}")
+    if isinstance(y0, tuple) or as_real("y0 of a solve with an event", y0).ndim != 1:
+        raise ValueError("event needs one trajectory, y0 of shape (d,), not "
+                         f"{'a tuple' if isinstance(y0, tuple) else np.shape(y0)}")
+    if options.get("per_trajectory"):
+        raise ValueError("event does not go with per_trajectory: solve for each trajectory by itself")
+    if as_stops(options.get("tstops"), f).size:
+        raise ValueError("event does not go with tstops, nor with a field that has some: solve leg by leg")
+    return int(direction)
+
+
+def as_event_value(value):
+    """What an event returned, as a float; TypeError or ValueError if it is no real number."""
+    if type(value) is float:
+        return value
+    value = as_numbers("what event returns", value)
+    if value.dtype.kind == "c":
+        raise TypeError("event must return a real number, not a complex one")
+    if value.shape != ():
+        raise ValueError(f"event must return a number, not an array of shape {value.shape}")
+    return float(value)
+
+
+def as_event_gradient(answer, y_shape, theta_shape):
+    """(g_t, g_y, g_theta) from event.gradient, if they have their shapes."""
+    if not isinstance(answer, tuple) or len(answer) != 3:
+        got = f"a tuple of {len(answer)}" if isinstance(answer, tuple) else type(answer).__name__
+        raise TypeError(f"event.gradient must return (g_t, g_y, g_theta), not {got}")
+    shapes = {"g_t": (), "g_y": y_shape, "g_theta": theta_shape}
+    return tuple(as_real(f"{name} of event.gradient", part, shape) for part, (name, shape) in zip(answer, shapes.items()))
+
+
+def check_event_route(event, gradient, method, is_tableau):
+    """ValueError or TypeError if no such route leads back from an event."""
+    if not callable(getattr(event, "gradient", None)):
+        raise TypeError("event must have gradient(t, y, theta) -> (g_t, g_y, g_theta) for value_and_gradients, "
+                        f"but {type(event).__name__} has none")
+    if gradient not in ("discrete", "checkpoint", "backsolve"):
+        raise ValueError(f"event goes with gradient='discrete', 'checkpoint' or 'backsolve', not {gradient!r}")
+    if is_tableau and not method.is_explicit:
+        raise ValueError(f"event has no gradient through the implicit method {method.name}: take an explicit one")
+    if not is_tableau and gradient != "backsolve":
+        raise ValueError(f"event goes with gradient='backsolve' for the reversible method {method.name}, not {gradient!r}")
+
+
+def as_loss_at_event(answer, shape, t_event):
+    """(L, dL_dys, dL_dt_event) from loss(ys, t_event); without an event the last must be 0 or None."""
+    L, dL_dys, dL_dt_event = as_loss_value(answer, "(L, dL_dys, dL_dt_event)")
+    dL_dt_event = as_real("dL_dt_event", 0.0 if dL_dt_event is None and t_event is None else dL_dt_event, ())
+    if t_event is None and dL_dt_event != 0:
+        raise ValueError(f"dL_dt_event must be 0 or None if no event came and t_event is None, not {dL_dt_event}")
+    return L, as_real("dL_dys", dL_dys, shape), dL_dt_event
+
+
 # -- checks of derivatives ------------------------------------------------------------------
 
 

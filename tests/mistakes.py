@@ -20,6 +20,7 @@ TANGENT, ADJOINT, DISCRETE, MEMORY, PULLBACK, SECOND, CHECKS = (
     f"gradients/{name}.py" for name in ("tangent", "adjoint", "discrete", "memory", "pullback", "second", "checks"))
 OPTIMISERS, FIT, CLASSIFY, LAYERS = (f"learning/{name}.py" for name in ("optimisers", "fit", "classify", "layers"))
 FLOWS, DIFFUSION = (f"learning/{name}.py" for name in ("flows", "diffusion"))
+EVENTS = "further/events.py"
 
 CONTROLS = {
     "1.1": [(BASE, "self(t, y, theta)", "self(0 * t, y, theta)", "the clock stopped"),
@@ -429,6 +430,20 @@ CONTROLS = {
     "27.13": [(DIFFUSION, "-a * v_dot / v**2", "a * v_dot / v**2", "a sign"),
               (DIFFUSION, "- a_u_dot / v, l_v_dot", "+ a_u_dot / v, l_v_dot", "a sign along v"),
               (DIFFUSION, "0.5 * d * v_dot", "0.5 * v_dot", "the dimension forgotten")],
+    "28.1": [(EVENTS, "g <= 0 <= g_next", "g < 0 < g_next", "a zero on a point of the nine forgotten"),
+             (EVENTS, "g <= 0 <= g_next, g >= 0 >= g_next", "g >= 0 >= g_next, g <= 0 <= g_next", "rising for falling")],
+    "28.2": [(EVENTS, "(g_b / (g_a - g_b))", "(g_a / (g_a - g_b))", "g_a for g_b"),
+             (EVENTS, "+ c * (g_a / (g_c - g_a))", "+ c * (g_b / (g_c - g_a))", "g_b for g_a")],
+    "28.3": [(EVENTS, "dense.P * m", "dense.P", "m forgotten"),
+             (EVENTS, "sigma ** (m - 1)", "sigma ** m", "the weights of the state for those of the slope"),
+             (EVENTS, "@ hK / h", "@ hK", "the slope over σ for that over t")],
+    "28.4": [(EVENTS, "a @ stop.slope + dL_dt", "a @ stop.slope", "a loss that sees the time forgotten"),
+             (EVENTS, "a @ stop.slope + dL_dt", "dL_dt", "the way along the trajectory forgotten"),
+             (EVENTS, "/ rate", "/ g_t", "only the clock moves g"),
+             (EVENTS, "stop.slope + dL_dt", "stop.slope - dL_dt", "a sign")],
+    "28.5": [(EVENTS, "a - kappa * g_y", "a", "the moving time forgotten"),
+             (EVENTS, "a - kappa * g_y", "a + kappa * g_y", "a sign"),
+             (EVENTS, "b - kappa * g_theta", "b", "a threshold that is part of θ forgotten")],
 }
 
 

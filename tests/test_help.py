@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minode
-from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, Solution, SolverError, Tableau, VanDerPol,
+from minode import (MLP, CubicSpiral, Event, Linear, LotkaVolterra, Solution, SolverError, Tableau, VanDerPol,
                     VectorField, adjoint_rhs, check_field, check_gradients, hessian_vector_product, odeint,
                     odeint_euler, odeint_rk4, pullback, pushforward, reversible, solve, tangent_rhs,
                     value_and_gradients)
@@ -68,10 +68,10 @@ def test_the_page_of_the_methods_lists_them_all_and_that_of_solve_the_keywords()
     table, keywords = page("methods").split("A Runge–Kutta")[0], page("solve")
     assert set(minode.methods) <= set(re.findall(r"\w+", table))
     parameters = inspect.signature(solve).parameters
-    assert list(parameters) == ["f", "y0", "t", "theta", *KEYWORDS]
-    assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in KEYWORDS)
+    assert list(parameters) == ["f", "y0", "t", "theta", "event", *KEYWORDS]
+    assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in ("event", *KEYWORDS))
     assert {name: parameters[name].default for name in KEYWORDS} == Options._field_defaults
-    for name in KEYWORDS:
+    for name in ("event", *KEYWORDS):
         assert re.search(rf"^(\w+, )?{name}(, \w+)? {{2,}}\w", keywords, re.M), f"help(minode.solve): no line for {name}"
 
 
@@ -152,6 +152,8 @@ WRONG = {
     "reversible": (lambda: reversible("radau5"), ValueError, "takes an explicit Runge–Kutta method, not 'radau5'"),
     "Tableau": (lambda: Tableau("mine", order=1, A=[""], b="l"), ValueError, "must hold numbers, .* not 'l'"),
     "SolverError": (lambda: odeint(decay, Y0, T, max_steps=1), SolverError, "max_steps = 1 were not enough"),
+    "Event": (lambda: odeint(decay, Y0, T, event=Event()), NotImplementedError, "Event must define __call__"),
+    "Event of no function": (lambda: solve(decay, Y0, T, event=1.0), TypeError, "event must be one Event, .* not a float"),
     "tangent_rhs": (lambda: tangent_rhs(decay), TypeError, "f must be a VectorField, .* not function"),
     "adjoint_rhs": (lambda: adjoint_rhs(decay), TypeError, "f must be a VectorField, .* not function"),
     "pushforward": (lambda: pushforward(Linear(2), Y0, T, THETA, dy0=1.0), ValueError,

@@ -180,7 +180,7 @@ def quoted(cell):
 def test_each_name_of_this_book_is_there_under_that_name():
     names = [name for row in ELSEWHERE for name in quoted(row[1])]
     assert len(names) >= 14, "this test no longer finds what it is about"
-    keywords = {*KEYWORDS, "gradient", *(f".{name}" for name in dir(minode.Solution))}
+    keywords = {*KEYWORDS, "gradient", "event", *(f".{name}" for name in dir(minode.Solution))}
     assert not [name for name in names if name not in OWN_NAMES and name not in keywords]
     for row in ELSEWHERE:
         assert all(route in ROUTES for route in re.findall(r'gradient="(\w+)"', row[1]))
@@ -209,5 +209,7 @@ def test_each_name_of_another_library_is_there_where_it_is_installed(column):
 def test_what_is_left_out_is_refused():
     with pytest.raises(ValueError, match="there are no gradients through radau5"):
         pullback(Linear(1), [1.0], [0.0, 1.0], [1.0], [1.0], method="radau5")
-    with pytest.raises(TypeError, match="unknown keyword 'events'"):
-        odeint(lambda t, y: y, [1.0], [0.0, 1.0], events=[])
+    with pytest.raises(TypeError, match="event must be one Event"):
+        odeint(lambda t, y: y, [1.0], [0.0, 1.0], event=[lambda t, y, theta: t])
+    with pytest.raises(ValueError, match="event needs one trajectory"):
+        odeint(lambda t, y: y, [[1.0], [2.0]], [0.0, 1.0], event=lambda t, y, theta: t)

@@ -87,11 +87,11 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
     """The route of (19.1): the solve, and the way back, a function (cotangents, b) -> (a, b)."""
     checkpoints = Checkpoints()
     solution = run(f, y0, t, theta, checkpoints, **solver).solution
-    times = solution.t
+    times, until = solution.t, solver.get("until")           # an event (chapter 28) ends the solve inside a step
 
     def back(cotangents, b):
         a = np.zeros(y0.shape)
-        for y, grid in checkpoints.stretches(times[-1]):
+        for y, grid in checkpoints.stretches(until.t_new if until else times[-1]):
             is_here = is_in_step(times, grid[0], grid[-1])
             if grid[0] == times[0]:
                 is_here |= times == times[0]

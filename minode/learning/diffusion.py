@@ -54,8 +54,7 @@ and all derivatives of the field are this line with, in d dimensions,
 
 Time moves m_k and v_k by (27.4). The parameters θ are log w_k, μ_k and log s_k. In practice p is not
 known, and a network is trained to be the score: from x = e⁻ᵗ x₀ + √v ξ, with x₀ of the data and
-v = 1 − e⁻²ᵗ, it learns to guess −ξ/√v, whose mean over all x₀ and ξ that lead to the same x is the
-score (Vincent 2011).
+v = 1 − e⁻²ᵗ, it learns to guess −ξ/√v, whose mean over all x₀ and ξ that lead to x is the score (Vincent 2011).
 
 The random motion is simulated by the method of Euler and Maruyama, with ξ_n standard normal,
 
@@ -83,6 +82,8 @@ where ∂u̇_k and ∂ℓ̇_k are the rates at which the entries of (27.8) chang
     along log w_k: ∂u̇_k = 0                         ∂ℓ̇_k = 0.          (27.13)
 
 Here the book ends.
+
+Next: where to stop (chapter 28).
 """
 
 import numpy as np

@@ -6,8 +6,7 @@ states at the output times. `odeint` is `solve` for a reader who wants only thos
 Except under per_trajectory (chapter 12), every integration loop yields only accepted steps, whatever the
 method. So one function collects them all. An output time that a step reaches is read off that step,
 from its end or from its polynomial (11.1). Each step may be put on a list, the tape: `Solution.interpolate`
-evaluates the polynomials later, and the derivative of the solve (Part III) needs nothing but
-the steps. A step is (t, h, y) and the increments h k_i.
+evaluates the polynomials later, and Part III needs nothing but the steps: (t, h, y) and the increments h k_i.
 
 Which loop:
     fixed steps          a table without b̂, or any table if step_size is given
@@ -91,8 +90,7 @@ def odeint(f, y0, t, theta=None, **options):
     """The states at t, (N, ...), the first of them y0: `solve(f, y0, t, theta, **options).ys`.
 
     f(t, y, theta) returns dy/dt in the shape of y0, t is (N,), theta (p,); without theta, f is f(t, y).
-    Keywords and errors (ValueError, TypeError, SolverError) are those of `solve`. Keeps no steps:
-    no memory beyond its result. Chapter 15.
+    Keywords and errors (ValueError, TypeError, SolverError) are those of `solve`. Keeps no steps. Chapter 15.
 
     >>> t = np.linspace(0.0, 1.0, 11)
     >>> ys = odeint(lambda t, y: y * np.cos(t), [1.0, 2.0], t, rtol=1e-8)
@@ -126,6 +124,8 @@ def solve(f, y0, t, theta=None, **options):
     progress        called with the fraction done; True draws a line on stderr, if that is a terminal
     tstops          times (m,) that a step must end at and where f may jump: f is evaluated on both sides, never
                     at one, and the solve begins anew there, with first_step and max_steps anew too
+    event           an `Event`, or g(t, y, theta) -> float: the solve of one trajectory (d,) ends where it is zero,
+                    and so do t and ys; `.t_event` is the time, None if it did not come (chapter 28 adds this)
 
     ValueError or TypeError for unusable input; SolverError if the solve cannot go on, with
     everything up to there in its .solution. Dormand and Prince (1980); chapters 9 to 14.
@@ -150,11 +150,11 @@ class Run(NamedTuple):
     interpolation: object     # called, it makes interpolate(t) from the tape
 
 
-def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), **keywords):
-    """Check everything, then solve. Behind `solve`: its keywords, and three more.
+def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), until=None, **keywords):
+    """Check everything, then solve. Behind `solve`: its keywords, and four more.
 
-    `tape` is a list to put the steps on, or None. `grid` replays the given times as fixed steps,
-    whatever the method; `controller` holds the constants of (10.4).
+    `tape` is a list to put the steps on, or None. `grid` replays the given times as fixed steps, whatever the
+    method; `controller` holds the constants of (10.4); `until` (chapter 28) may end the steps early.
     """
     options = as_options(Options, keywords)
     method, problem = find_method(options.method), initial_value_problem(f, y0, t, theta)
@@ -175,7 +175,8 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     else:
         steps = reversible_steps(problem, method, grid, options.max_steps)
     dense = dense_output(method) if is_tableau else TWO_ENDS
-    ys = collect(problem, steps, dense, tape, report)
+    ys = collect(problem, until.watch(problem, dense, steps) if until else steps, dense, tape, report)
+    problem, ys = until.cut(problem, ys) if until else (problem, ys)
     steps = steps_on(tape, problem.t[-1], ys[-1], problem.unflatten)
     solution = Solution(problem.t, problem.unflatten(ys), problem.stats, steps=steps)
     return Run(problem, solution, method, tape, partial(Interpolation, problem, dense, tape, ys))

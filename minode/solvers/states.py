@@ -62,7 +62,7 @@ class Solution(NamedTuple):
     (M_r + 1,) and (M_r + 1, d), under per_trajectory. They are made of `steps` when they are read.
     In a `SolverError` t and ys hold the times that were reached, t_steps and y_steps the steps until then (None
     if `odeint` raised it, which keeps no steps), and there is no `interpolate`. All of it can be copied and
-    pickled, whatever f is.
+    pickled, whatever f is. `t_event` is the time of the event that ended the solve, or None (chapter 28).
 
     >>> from minode import solve
     >>> solution = solve(lambda t, y: -y, [1.0, 2.0], [0.0, 0.5, 1.0], method="rk4")
@@ -76,6 +76,7 @@ class Solution(NamedTuple):
     ys: Any
     stats: Any = None
     interpolate: Any = None
+    t_event: Any = None
     steps: Any = None
 
     @property
