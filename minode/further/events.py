@@ -56,7 +56,7 @@ at the time T, and the gradient that of chapter 20.
 import numpy as np
 
 from ..gradients import pullback as chapter_20
-from ..gradients.pullback import ROUTES, Gradients, finite, gradient_in_times
+from ..gradients.pullback import ROUTES, Gradients, finite, gradient_in_times, in_precision
 from ..inputs import (as_event, as_event_gradient, as_event_value, as_loss_at_event, as_options, as_point, as_real,
                       as_times, check_event_route, check_flag, check_loss, check_route, read_only, with_keywords_of)
 from ..solvers import solve as chapter_15
@@ -222,7 +222,8 @@ def value_and_gradients(loss, f, y0, t, theta, *, event=None, gradient="discrete
     check_loss(loss, "loss(ys, t_event) -> (L, dL_dys, dL_dt_event)")
     stop, method = Stop(event, theta, as_event(event, f, y0, solver)), find_method(solver.get("method", "dopri5"))
     is_tableau = isinstance(method, Tableau)
-    backward = check_route(gradient, ROUTES, method, is_tableau, solver, backward, KEYWORDS, find_method)
+    backward = check_route(gradient, ROUTES, method, is_tableau, solver, backward, KEYWORDS, find_method,
+                           y0, as_times(t), theta)
     check_event_route(event, gradient, method, is_tableau)
     with np.errstate(all="ignore"):
         solution, back = ROUTES[gradient](f, y0, t, theta, method, solver | {"until": stop}, backward)
@@ -237,7 +238,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, event=None, gradient="discrete
         a, b = back(cotangents, b)
         dL_dt = np.zeros(len(t))                             # 0 for the outputs that were not reached
         dL_dt[:len(outputs.t)] = gradient_in_times(f, outputs, theta, dL_dys[:len(outputs.t)], a) if times else 0.0
-        gradients = Gradients(a + dL_dys[0], b, dL_dt if times else None)
+        gradients = in_precision(Gradients(a + dL_dys[0], b, dL_dt if times else None), y0, theta)
     return value, finite(gradients, solution)
 
 
