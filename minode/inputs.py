@@ -676,9 +676,9 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
     check_keywords(solver, keywords)
     if not isinstance(gradient, str) or gradient not in routes:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(routes)}")
-    if is_tableau and not method.is_explicit:
-        raise ValueError(f"there are no gradients through {method.name}: "
-                         "use an explicit or a reversible method")
+    if is_tableau and not method.is_explicit and gradient not in ("discrete", "checkpoint"):
+        raise ValueError(f"gradient={gradient!r} does not go through {method.name}: an implicit method has "
+                         "gradient='discrete' and 'checkpoint'")
     if gradient == "reversible" and is_tableau:
         raise ValueError("gradient='reversible' needs a reversible method, such as reversible('rk4'), "
                          f"not {method.name!r}")

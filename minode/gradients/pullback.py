@@ -46,6 +46,7 @@ def discrete_route(f, y0, t, theta, method, solver, backward):
 
 ROUTES = {"discrete": discrete_route, "checkpoint": checkpoint, "reversible": reversible_route,
           "backsolve": backsolve, "interpolate": interpolate}
+IMPLICIT_ROUTES = {}                                         # those of implicit methods, from chapter 29
 
 
 class Gradients(NamedTuple):
@@ -131,12 +132,15 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     method, (between_stops, solver) = find_method(solver.get("method", "dopri5")), stops_in(f, t, solver)
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
                            find_method)
+    route = (ROUTES if getattr(method, "is_explicit", True) else IMPLICIT_ROUTES)[gradient]
 
     def solve_leg(leg, y):
-        return ROUTES[gradient](OneSided(f, leg.least, leg.most), y, leg.t, theta, method, solver, backward)
+        jacobian = solver.get("jacobian") and OneSided(solver["jacobian"], leg.least, leg.most)
+        own = solver | {"jacobian": jacobian}
+        return route(OneSided(f, leg.least, leg.most), y, leg.t, theta, method, own, backward)
     with np.errstate(all="ignore"):                          # also of the first calls of f's products
         if not between_stops:
-            return ROUTES[gradient](f, y0, t, theta, method, solver, backward)
+            return route(f, y0, t, theta, method, solver, backward)
         solution, ways_back = chain(between_stops, as_times(t), y0, solve_leg)
 
     def back(cotangents, b):
