@@ -638,9 +638,9 @@ def check_pushforward(method, solver, keywords, w0=None):
     check_keywords(solver, keywords)
     if w0 is not None and not w0.all():
         check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one")
-    if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
-        raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "
-                         f"with joint steps; got {method.name!r}")
+    if solver.get("per_trajectory"):
+        raise ValueError("pushforward solves y and w as one state, and takes methods with joint steps, "
+                         f"not per_trajectory; got {method.name!r}")
 
 
 def as_cotangent(cotangent, whole, last):
