@@ -71,10 +71,10 @@ One notation throughout. States, tangents and cotangents are rows.
 from .fields.base import VectorField
 from .fields.mlp import MLP
 from .fields.physics import CubicSpiral, Linear, LotkaVolterra, VanDerPol
-from .further import implicit_adjoint                        # its two routes join those of chapter 20
+from .further import implicit_adjoint
 from .gradients.adjoint import adjoint_rhs
 from .gradients.checks import check_field, check_gradients
-from .gradients.pullback import Gradients, pullback, value_and_gradients
+from .gradients.pullback import IMPLICIT_ROUTES, Gradients, pullback, value_and_gradients
 from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs
 from .learning.classify import Classifier
@@ -89,6 +89,8 @@ from .solvers.solve import methods, odeint, reversible, solve
 from .solvers.states import Solution, SolverError
 from .solvers.tableaus import Tableau
 from .solvers.textbook import odeint_euler, odeint_rk4
+
+IMPLICIT_ROUTES.update(implicit_adjoint.ROUTES)              # chapter 20 cannot import what comes after it
 
 __all__ = [
     "VectorField", "MLP", "Linear", "LotkaVolterra", "VanDerPol", "CubicSpiral",

@@ -20,6 +20,7 @@ TANGENT, ADJOINT, DISCRETE, MEMORY, PULLBACK, SECOND, CHECKS = (
     f"gradients/{name}.py" for name in ("tangent", "adjoint", "discrete", "memory", "pullback", "second", "checks"))
 OPTIMISERS, FIT, CLASSIFY, LAYERS = (f"learning/{name}.py" for name in ("optimisers", "fit", "classify", "layers"))
 FLOWS, DIFFUSION = (f"learning/{name}.py" for name in ("flows", "diffusion"))
+IMPLICIT_ADJOINT = "further/implicit_adjoint.py"
 
 CONTROLS = {
     "1.1": [(BASE, "self(t, y, theta)", "self(0 * t, y, theta)", "the clock stopped"),
@@ -429,6 +430,13 @@ CONTROLS = {
     "27.13": [(DIFFUSION, "-a * v_dot / v**2", "a * v_dot / v**2", "a sign"),
               (DIFFUSION, "- a_u_dot / v, l_v_dot", "+ a_u_dot / v, l_v_dot", "a sign along v"),
               (DIFFUSION, "0.5 * d * v_dot", "0.5 * v_dot", "the dimension forgotten")],
+    "29.1": [(IMPLICIT_ADJOINT, "A[later, block].T, Y_bar[later]", "A[block, later], Y_bar[later]", "A for its transpose"),
+             (IMPLICIT_ADJOINT, "q[block] + h * np", "q[block] + np", "h forgotten"),
+             (IMPLICIT_ADJOINT, "a) + q_j", "a)", "later blocks forgotten")],
+    "29.2": [(IMPLICIT_ADJOINT, ".swapaxes(1, 2)", "", "the matrix for its transpose")],
+    "29.3": [(IMPLICIT_ADJOINT, "q[own - 1] + k_bar", "q[own - 1]", "the carried velocity forgotten on the way back")],
+    "29.4": [(IMPLICIT_ADJOINT, "(K_bar[block] - q_j)", "K_bar[block]", "what q adds to k̄ counted as a part of Ȳ"),
+             (IMPLICIT_ADJOINT, ", 0 * a", ", a", "a counted twice")],
 }
 
 

@@ -1,53 +1,60 @@
 """29. Implicit steps taken back
 
-An implicit step solves an equation for its stages (13.1), by Newton's method, in a number of iterations that nobody
-knows beforehand. Need we take the iterations back, one by one? No. The stages do not depend on the path to them, only
-on the equation that they fulfil, and the derivative of a solution comes from differentiating its equation (the implicit
-function theorem). This holds with any start, with a rough Jacobian in Newton's method, and with none at all.
+An implicit step solves an equation for its stages (13.1), in a number of Newton iterations that nobody
+knows beforehand. Must they be taken back one by one? No. The stages depend on the equation that they
+fulfil, and not on the path that led to them. The derivative of a solution follows from differentiating
+its equation (the implicit function theorem), wherever Newton's method started and whichever matrices it
+used.
 
-The derivation is that of chapter 18. k_i is used in y_{n+1}, with the factor h b_i, and in the stages Y_j, with the
-factors h a_ji. What changes is that j now runs over all stages, so that each k̄ depends on the others and on itself,
+The derivation is that of chapter 18. k_i is used in y_{n+1}, with the factor h b_i, and in the stages
+Y_j, with the factors h a_ji. What is new is that j runs over all stages. So each k̄ depends on the others
+and on itself,
 
     k̄_i = h ( b_i a_{n+1} + Σ_j a_ji Ȳ_j ),   Ȳ_j = k̄_j f_y(t_n + c_j h, Y_j).
 
-The cotangents fulfil an equation too, and it is linear. If A falls into blocks (chapter 13), they are solved in turn, the
-last block first. Then the Ȳ_j of all later blocks are known. For the stages i, j of one block, with everything that is
-known on the right, we get
+The cotangents fulfil an equation too, and it is linear. If A falls into blocks (chapter 13), the blocks
+are solved in turn, the last one first. The Ȳ_i of all later blocks are then known. They add q_j to k̄_j,
+and the stages i, j of one block fulfil
 
-    r_j = h ( b_j a_{n+1} + Σ_{i later} a_ij Ȳ_i ),                      (29.1)
+    q_j = h Σ_{i later} a_ij Ȳ_i,   r_j = h b_j a_{n+1} + q_j,           (29.1)
     Σ_i k̄_i (δ_ij I − h a_ij f_y(t_n + c_i h, Y_i)) = r_j.               (29.2)
 
-The matrix is that of (13.3), and it stands to the right of the row of the k̄_i: (29.2) is the transposed system. There are
-no iterations. A step back costs one linear solve for each block, where the step itself took one for each iteration.
-Ȳ, a_n and b_n follow from the k̄ by (18.2) to (18.4), and the outputs inside a step add (18.5) to r, as they stand.
+The matrix is that of (13.3), now with the row of the k̄_i to its left: this is the transposed system. No
+iteration is needed. A step back costs one linear solve for each block, and the step itself cost one for
+each iteration. Ȳ, a_n and b_n follow from the k̄ as (18.2) to (18.4) say, and outputs inside a step add
+to q as (18.5) says.
 
-By hand, once: y' = λy by the implicit Euler method, z = hλ. Then r = h a_{n+1} and k̄ (1 − z) = r, so that
-a_n = a_{n+1} + λ k̄ = a_{n+1} / (1 − z). For any method a_n = R(z) a_{n+1}: going back, a step multiplies by the same
-R (13.2) as going forward, and a fast decay is damped out in both directions.
+By hand, once: y' = λy by the implicit Euler method, z = hλ. Then r = h a_{n+1} and k̄ (1 − z) = r, so
+that a_n = a_{n+1} + λ k̄ = a_{n+1} / (1 − z). For every method a_n = R(z) a_{n+1}: the step back
+multiplies by the same R (13.2) as the step forward, and a fast decay is damped out in both directions.
 
-The carried velocity. The first stage of trapezoid, trbdf2 and kvaerno5 is not f(t_n, y_n) evaluated anew, but the last
-stage of the step before. So is its cotangent handed on: what (29.2) gives as k̄_1 in step n + 1 joins the last stage of
-step n,
+Two places where digits would be lost in a stiff problem. The first stage of trapezoid, trbdf2 and
+kvaerno5 is not f(t_n, y_n) evaluated anew, but the last stage of the step before. So its cotangent is
+handed on. What the equations give as k̄_1 in step n + 1 joins the last stage of step n,
 
-    r_s ← r_s + k̄_1.                                                     (29.3)
+    q_s ← q_s + k̄_1,                                                     (29.3)
 
-Ȳ_1 is then zero, except in the first step of all, where k_1 is f(t_0, y_0). To multiply k̄_1 by f_y in every step would
-be the same in exact arithmetic. But k̄_1 is a difference that has lost digits if the problem is stiff, and hλ times
-its rounding error would stay in a_n; (29.2) divides it by 1 − z a_ss. It is the reason of chapter 13, transposed.
+and Ȳ_1 is zero, except in the first step of all: there k_1 is f(t_0, y_0). To multiply every k̄_1 by f_y
+is the same in exact arithmetic. But the rounding error of k̄_1, times hλ, would then stay in a_n, while
+(29.2) divides it by 1 − z a_ss. And if b is the last row of A, y_{n+1} is Y_s itself, and a_{n+1} belongs
+to Ȳ_s. It must not be added to k̄_s f_y, which is nearly −a_{n+1} if the problem is stiff. If the last
+stage is a block of its own, its equation k̄_s = h a_ss Ȳ_s + q_s gives the sum of the two:
 
-What "exact" means. The theorem is about the solution of (13.1), and Newton's method must have found it. In steps of a
-given size it goes on to round-off. A method that chooses its steps lets it stop at a hundredth of the error tolerated. The
-derivative of what it found is then off by a similar share: for trbdf2 on van der Pol's equation at rtol 1e-4 by 2e-4.
-So where a gradient is wanted, Newton's method goes on to round-off in these steps too, for a third to two thirds more calls
-of f. The loss is computed from these states, which differ from those of `odeint` by what it left undone. Their
-gradient is then exact, with the accepted t_n and h held fixed as in chapter 18.
+    Ȳ_s = (k̄_s − q_s) / (h a_ss).                                        (29.4)
 
-Checkpoints (19.1) work as in chapter 19. A stretch that is solved again begins with f evaluated anew, and not with the
-velocity that was carried. Its stages differ by round-off, because every implicit stage divides by 1 − z a_ii, and
-so the gradients agree to round-off.
+What "exact" means. The theorem speaks of the solution of (13.1), so Newton's method must have found it.
+In steps of a given size it goes on to round-off. A method that chooses its steps lets it stop at a
+hundredth of the error tolerated, and what it leaves undone is missing in the derivative. Wherever a
+derivative is wanted, it therefore goes on to round-off in these steps too, which takes a few iterations
+more. The loss is computed from these states: they differ from those of `odeint` by what Newton's method
+left undone there. Their gradient is exact, with the accepted t_n and h held fixed as in chapter 18.
 
-Exercises. Why is L-stability, R(−∞) = 0, as good for the gradient as for the solution? And of the two transposes, of A in
-(29.1) and of f_y in (29.2), which one would a test on y' = λy not miss?
+With checkpoints (19.1), a stretch that is solved again begins with f evaluated anew, and not with the
+velocity that was carried. The rounding of its first stage is divided by 1 − z a_ii as well, so the
+gradients agree to round-off.
+
+Exercises. Show that a_n = R(z) a_{n+1} for every table. Which of the two transposes, of A in (29.1) and
+of f_y in (29.2), would a test on y' = λy not miss?
 """
 
 from functools import partial
@@ -57,26 +64,29 @@ import numpy as np
 from ..fields.base import has_jacobian, state_jacobian
 from ..gradients.discrete import PIECE, output_cotangents, stages
 from ..gradients.memory import Checkpoints, outputs_on
-from ..gradients.pullback import IMPLICIT_ROUTES
 from ..inputs import at_once
 from ..solvers.dense import dense_output
 from ..solvers.implicit import blocks, newton_matrix
 from ..solvers.solve import run
 
 
-def stage_cotangents(h, A, b, parts, f_y, a, more):
-    """k̄ and Ȳ (s, B, d) of one step, from the cotangent a (B, d) of y_{n+1} and what else joins r, `more` (s, B, d).
+def stage_cotangents(h, A, b, parts, last, f_y, a, q):
+    """k̄ and Ȳ (s, B, d) of one step, and the part of a (B, d) that y_n gets directly, from the a of y_{n+1}.
 
-    f_y (s, B, d, d) are the matrices at the stages, `parts` the blocks of A (s, s); b (s,).
+    f_y (s, B, d, d) are the matrices at the stages, `parts` the blocks of A (s, s), `last` the one of y_{n+1} (29.4).
+    q (s, B, d) is what joins k̄ from elsewhere: outputs inside the step, and (29.3).
     """
-    K_bar, Y_bar = np.empty(more.shape), np.empty(more.shape)
+    K_bar, Y_bar = np.empty(q.shape), np.empty(q.shape)
     for block in reversed(parts):
         A_block, later = A[block, block], slice(block.stop, len(A))
-        known = np.tensordot(A[later, block].T, Y_bar[later], 1)
-        r = h * (np.multiply.outer(b[block], a) + known) + more[block]             # (29.1)
-        K_bar[block] = solve_transposed(h, A_block, f_y[block], r) if A_block.any() else r
-        Y_bar[block] = (K_bar[block][..., None, :] @ f_y[block])[..., 0, :]
-    return K_bar, Y_bar
+        q_j = q[block] + h * np.tensordot(A[later, block].T, Y_bar[later], 1)      # (29.1)
+        r_j = h * np.multiply.outer(b[block], a) + q_j                             # (29.1)
+        K_bar[block] = solve_transposed(h, A_block, f_y[block], r_j) if A_block.any() else r_j
+        if block == last:                                    # a is in its Ȳ then, and reaches all others from there
+            Y_bar[block], a = (K_bar[block] - q_j) / (h * A_block), 0 * a          # (29.4)
+        else:
+            Y_bar[block] = (K_bar[block][..., None, :] @ f_y[block])[..., 0, :]
+    return K_bar, Y_bar, a
 
 
 def solve_transposed(h, A, f_y, r):
@@ -87,34 +97,53 @@ def solve_transposed(h, A, f_y, r):
     return k_bar.reshape(B, m, d).swapaxes(0, 1)
 
 
+def last_block(tableau, parts):
+    """The block of the last stage, if that is y_{n+1} and has an equation of its own; or None."""
+    block = slice(tableau.stages - 1, tableau.stages)
+    return block if tableau.is_fsal and tableau.A[-1][-1] and block in parts else None
+
+
+def carries_first(tableau):
+    """Whether the first stage of a step is the last one of the step before."""
+    return tableau.is_fsal and tableau.starts_with_velocity
+
+
 def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar):
-    """a (..., d), b (p,) and the k̄ (..., d) of a carried velocity at the first of the steps, from those after the last.
+    """a (..., d), b (p,) and the k̄_1 (..., d) that is handed on, at the first of the steps, from those after the last.
 
     The tape lists (t, h, y, hK). cotangents (M, ..., d) are those of the outputs at `times` (M,), the first of them
     the first state and not looked at, as for `backward_pass` of chapter 18.
     """
     if not tape:
         return a + cotangents[1:].sum(axis=0), b, k_bar
-    table, shape, (t, h) = dense_output(tableau), a.shape, np.array([step[:2] for step in tape]).T
+    table, shape, rows = dense_output(tableau), a.shape, (-1, f.dim)
+    t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
     at_ends, inside = output_cotangents(t, h, table, times, cotangents.reshape(len(cotangents), -1))
-    s, a, k_bar = len(table.P) if inside else tableau.stages, a.reshape(-1, f.dim), k_bar.reshape(-1, f.dim)
-    a = a + at_ends.get(len(tape), np.zeros(a.size)).reshape(a.shape)
-    A, parts, piece = table.A[:s, :s], blocks(table.A[:s, :s]), max(1, PIECE // (s * a.size * (f.dim + f.n_params)))
-    for stop in range(len(tape), 0, -piece):
-        first = max(0, stop - piece)
-        T, _, Y = stages(table, tape[first:stop], s, shape)
-        K_bar, f_y = np.empty((stop - first, s, *a.shape)), jacobians(f, T, Y, theta, shape)
-        for n in reversed(range(first, stop)):
-            more = h[n] * inside.get(n, np.zeros((s, a.size))).reshape(s, *a.shape)          # as (18.5) says
-            more[tableau.stages - 1] += k_bar                                      # (29.3)
-            stage_bars, Y_bar = stage_cotangents(h[n], A, table.b[:s], parts, f_y[:, n - first], a, more)
-            if carries_first(tableau):
-                k_bar, stage_bars[0], Y_bar[0] = stage_bars[0].copy(), 0.0, 0.0
-            a = a + Y_bar.sum(axis=0) + at_ends.get(n, np.zeros(a.size)).reshape(a.shape)
-            K_bar[n - first] = stage_bars
-        _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, K_bar.swapaxes(0, 1).reshape(Y.shape))
+    a, k_bar = (a.ravel() + at_ends.get(len(tape), 0.0)).reshape(rows), k_bar.reshape(rows)
+    s, N = len(table.P) if inside else tableau.stages, len(tape)
+    piece = max(1, PIECE // (s * a.size * (f.dim + f.n_params)))
+    for stop in range(N, 0, -piece):
+        numbers = range(max(0, stop - piece), stop)
+        T, _, Y = stages(table, [tape[n] for n in numbers], s, shape)
+        f_y, K_bar = jacobians(f, T, Y, theta, shape), np.empty((s, len(numbers), *a.shape))
+        for i, n in reversed(list(enumerate(numbers))):
+            added = h[n] * inside.get(n, np.zeros((s, a.size)))                    # as (18.5) says
+            K_bar[:, i], a, k_bar = step_back(table, tableau, h[n], f_y[:, i], a, k_bar, added.reshape(s, *a.shape))
+            a = a + np.reshape(at_ends.get(n, np.zeros(a.size)), a.shape)
+        _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, K_bar.reshape(Y.shape))
         b = b + k_bar_f_theta
     return a.reshape(shape), b, k_bar.reshape(shape)
+
+
+def step_back(table, tableau, h, f_y, a, k_bar, q):
+    """One step: its k̄ (s, B, d), the a (B, d) of y_n, and k̄_1 (B, d) for the step before; k_bar is that of the next."""
+    s, own = len(q), tableau.stages
+    parts = blocks(table.A[:s, :s])
+    q[own - 1] = q[own - 1] + k_bar                                                # (29.3)
+    K_bar, Y_bar, a = stage_cotangents(h, table.A[:s, :s], table.b[:s], parts, last_block(tableau, parts), f_y, a, q)
+    if carries_first(tableau):
+        k_bar, K_bar[0], Y_bar[0] = K_bar[0].copy(), 0.0, 0.0
+    return K_bar, a + Y_bar.sum(axis=0), k_bar
 
 
 def jacobians(f, T, Y, theta, shape):
@@ -124,13 +153,10 @@ def jacobians(f, T, Y, theta, shape):
     return f_y.reshape(*Y.shape[:2], -1, f.dim, f.dim)
 
 
-def carries_first(tableau):
-    """Whether the first stage of a step is the last one of the step before."""
-    return tableau.is_fsal and tableau.starts_with_velocity
-
-
 def through_first_velocity(f, theta, t, y0, a, b, k_bar):
     """a and b of the whole solve: those of its steps, and what k_1 = f(t_0, y_0) of the first step adds."""
+    if not k_bar.any():
+        return a, b
     k_bar_f_y, k_bar_f_theta = f.vjp(t, y0, theta, k_bar)
     return a + k_bar_f_y, b + k_bar_f_theta
 
@@ -164,4 +190,4 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
     return solution, back
 
 
-IMPLICIT_ROUTES.update(discrete=discrete, checkpoint=checkpoint)
+ROUTES = {"discrete": discrete, "checkpoint": checkpoint}    # minode/__init__.py hands them to chapter 20

@@ -46,7 +46,7 @@ def discrete_route(f, y0, t, theta, method, solver, backward):
 
 ROUTES = {"discrete": discrete_route, "checkpoint": checkpoint, "reversible": reversible_route,
           "backsolve": backsolve, "interpolate": interpolate}
-IMPLICIT_ROUTES = {}                                         # those of implicit methods, from chapter 29
+IMPLICIT_ROUTES = {}                                         # those of implicit methods come from chapter 29
 
 
 class Gradients(NamedTuple):
