@@ -17,7 +17,8 @@ With steps of fixed size the first three are the gradient of the number that was
 is the first. If the method chooses its steps, they are its derivative with the accepted steps held fixed. The
 last two are approximations of the gradient of the solution. backsolve is as accurate as its solver, and
 interpolate as the dense output (chapter 11), which costs cash_karp an order. dL/dt_i is the formula of the
-differential equation, (17.5) and (17.6), on every route.
+differential equation, (17.5) and (17.6), on every route. Through an implicit method lead the first two, by
+the equations of chapter 29.
 
 Next: second derivatives (chapter 21).
 """
@@ -71,7 +72,8 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
 
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,). `cotangent` is ∂L/∂ys, of
     the shape of ys (N, ..., d), or of y0 for a loss on the last state alone.
-    `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate.
+    `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate; an implicit
+    method has the first two.
     `dL_dtheta` (p,) is ∂L/∂θ, for a loss that sees θ directly. `solver` are the
     keywords of `solve`, and `backward` a dict of those that differ in the backward solve
     of backsolve and interpolate (norm, first_step and progress are not handed on to it).
