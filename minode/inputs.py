@@ -700,9 +700,9 @@ def check_pushforward(method, solver, keywords, w0=None):
     check_keywords(solver, keywords)
     if w0 is not None:
         check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one", w0)
-    if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
-        raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "
-                         f"with joint steps; got {method.name!r}")
+    if solver.get("per_trajectory"):
+        raise ValueError("pushforward solves y and w as one state, and takes methods with joint steps, "
+                         f"not per_trajectory; got {method.name!r}")
 
 
 def as_cotangent(cotangent, whole, last):
@@ -738,9 +738,9 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
     check_keywords(solver, keywords)
     if not isinstance(gradient, str) or gradient not in routes:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(routes)}")
-    if is_tableau and not method.is_explicit:
-        raise ValueError(f"there are no gradients through {method.name}: "
-                         "use an explicit or a reversible method")
+    if is_tableau and not method.is_explicit and gradient not in ("discrete", "checkpoint"):
+        raise ValueError(f"gradient={gradient!r} does not go through {method.name}: an implicit method has "
+                         "gradient='discrete' and 'checkpoint'")
     if gradient == "reversible" and is_tableau:
         raise ValueError("gradient='reversible' needs a reversible method, such as reversible('rk4'), "
                          f"not {method.name!r}")

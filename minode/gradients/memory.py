@@ -92,17 +92,22 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
     def back(cotangents, b):
         a = np.zeros(y0.shape)
         for y, grid in checkpoints.stretches(until.t_new if until else times[-1]):
-            is_here = is_in_step(times, grid[0], grid[-1])
-            if grid[0] == times[0]:
-                is_here |= times == times[0]
-                is_here[0] = False                           # the first output is y0, and not on the way
-            outputs = np.concatenate([grid[:1], times[is_here]])
-            g = np.concatenate([np.zeros((1, *y0.shape)), cotangents[is_here]])
+            outputs, g = outputs_on(times, grid, cotangents)
             tape = [] if is_small(f, y0.shape) else Tape(f, theta, method, may_choose_steps=False)
             run_on_tape(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, method=method, grid=grid)
             a, b = backward_pass(f, theta, tape, method, outputs, g, a, b)
         return (a, b) if checkpoints.states else (cotangents[1:].sum(axis=0), b)
     return solution, back
+
+
+def outputs_on(times, grid, cotangents):
+    """The outputs on a stretch of steps and their cotangents, with the start of the stretch in front, and 0."""
+    is_here = is_in_step(times, grid[0], grid[-1])
+    if grid[0] == times[0]:
+        is_here |= times == times[0]
+        is_here[0] = False                                   # the first output is y0, and not on the way
+    outputs = np.concatenate([grid[:1], times[is_here]])
+    return outputs, np.concatenate([np.zeros((1, *cotangents.shape[1:])), cotangents[is_here]])
 
 
 class Remembering:

@@ -100,14 +100,14 @@ def chain(legs, t, y, solve_leg):
     return joined(legs, t, solutions), rest
 
 
-def run_legs(run, legs, f, y0, theta, tape, grid, controller, problem, options, report):
+def run_legs(run, legs, f, y0, theta, tape, grid, controller, problem, options, report, exactly):
     """The `Solution` by `run` leg by leg, the steps of all on one tape, and what makes interpolate(t) of it."""
     def solve_leg(leg, y):
         t, own = leg.t, {"tstops": None, "progress": report and (lambda done: report(t[0] + done * (t[-1] - t[0])))}
         own["jacobian"] = options.jacobian and OneSided(options.jacobian, leg.least, leg.most)
         steps = None if grid is None else [s for s in grid if s == t[0] or is_in_step(s, t[0], t[-1])]
         done = run(OneSided(f, leg.least, leg.most), y, t, theta, None if tape is None else [], grid=steps,
-                   controller=controller, **(options._asdict() | own))
+                   controller=controller, exactly=exactly, **(options._asdict() | own))
         return done.solution, done
     solution, runs = chain(legs, problem.t, y0, solve_leg)
     if tape is not None:

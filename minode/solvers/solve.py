@@ -150,11 +150,12 @@ class Run(NamedTuple):
     interpolation: object     # called, it makes interpolate(t) from the tape
 
 
-def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), until=None, **keywords):
-    """Check everything, then solve. Behind `solve`: its keywords, and four more.
+def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), until=None, exactly=False, **keywords):
+    """Check everything, then solve. Behind `solve`: its keywords, and five more.
 
-    `tape` is a list to put the steps on, or None. `grid` replays the given times as fixed steps, whatever the
-    method; `controller` holds the constants of (10.4); `until` (chapter 28) may end the steps early.
+    `tape` is a list for the steps, or None. `grid` replays these times as fixed steps, whatever the method.
+    `controller` has the constants of (10.4). `exactly` lets Newton's method go on to round-off in adaptive steps,
+    and `until` (chapter 28) may end the steps early.
     """
     options = as_options(Options, keywords)
     method, problem = find_method(options.method), initial_value_problem(f, y0, t, theta)
@@ -164,14 +165,15 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     check_precision(options, problem.y, method, is_adaptive)
     report = as_progress(options.progress, problem.t)
     if between_stops := legs(problem.t, as_stops(options.tstops, f)):
-        solution, interpolation = run_legs(run, between_stops, f, y0, theta, tape, grid, controller, problem, given, report)
+        solution, interpolation = run_legs(run, between_stops, f, y0, theta, tape, grid, controller, problem, given,
+                                           report, exactly)
         return Run(problem, solution, method, tape, interpolation)
     if options.per_trajectory:
         check_trajectories(y0, method, is_adaptive and method.is_explicit)
         return run_trajectories(as_velocity("f", f, theta), y0, problem, method, options, tape, controller, report)
     grid = Grid(problem.t, options.step_size) if grid is None else Grid(grid)
     if is_tableau:
-        steps = tableau_steps(f, y0, theta, problem, method, options, is_adaptive, grid, controller)
+        steps = tableau_steps(f, y0, theta, problem, method, options, is_adaptive, grid, controller, exactly)
     else:
         steps = reversible_steps(problem, method, grid, options.max_steps)
     dense = dense_output(method) if is_tableau else TWO_ENDS
@@ -182,7 +184,7 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     return Run(problem, solution, method, tape, partial(Interpolation, problem, dense, tape, ys))
 
 
-def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller):
+def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller, exactly):
     """The integration loop of a Runge–Kutta method: the step of chapter 9 or 13 in the loop of chapter 9 or 10."""
     norm = options.norm and (lambda error, scale: options.norm(problem.unflatten(error), problem.unflatten(scale)))
     tolerances, smooth, stops = Tolerances(options.rtol, options.atol, norm), None, None
@@ -190,8 +192,9 @@ def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, co
         step = partial(explicit_step, problem.f, tableau)
     else:
         jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau)
-        is_solved = solved_to_tolerance(tolerances) if is_adaptive else SolvedToRoundOff(problem.y.real.dtype)
-        stepper = ImplicitStepper(problem.f, jacobian, tableau, is_solved, predicts=is_adaptive)
+        is_rough, predicts = is_adaptive and not exactly, chooses_steps(tableau, options.step_size)
+        is_solved = solved_to_tolerance(tolerances) if is_rough else SolvedToRoundOff(problem.y.real.dtype)
+        stepper = ImplicitStepper(problem.f, jacobian, tableau, is_solved, predicts)
         step, stops = stepper.step, problem.t[1:].tolist()
         smooth = None if tableau.b_hat in tableau.A else stepper.smooth            # chapter 13
     if is_adaptive:
