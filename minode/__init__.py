@@ -39,6 +39,7 @@ carry the same numbers are those equations.
          27  From a stochastic to an ordinary equation  diffusion, mixture
     V.   Further on                                 further/
          28  Where to stop                              events
+         29  Implicit steps taken back                  implicit_adjoint
 
 inputs.py says what may be handed in, and refuses the rest in words. Chapters call it in one
 line each, and it is in nobody's reading order.
@@ -71,10 +72,11 @@ One notation throughout. States, tangents and cotangents are rows.
 from .fields.base import VectorField
 from .fields.mlp import MLP
 from .fields.physics import CubicSpiral, Linear, LotkaVolterra, VanDerPol
+from .further import implicit_adjoint
 from .further.events import Event, odeint, solve, value_and_gradients
 from .gradients.adjoint import adjoint_rhs
 from .gradients.checks import check_field, check_gradients
-from .gradients.pullback import Gradients, pullback
+from .gradients.pullback import IMPLICIT_ROUTES, Gradients, pullback
 from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs
 from .learning.classify import Classifier
@@ -90,6 +92,8 @@ from .solvers.solve import methods, reversible
 from .solvers.states import Solution, SolverError
 from .solvers.tableaus import Tableau
 from .solvers.textbook import odeint_euler, odeint_rk4
+
+IMPLICIT_ROUTES.update(implicit_adjoint.ROUTES)              # chapter 20 cannot import what comes after it
 
 __all__ = [
     "VectorField", "MLP", "Linear", "LotkaVolterra", "VanDerPol", "CubicSpiral",

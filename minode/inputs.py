@@ -638,9 +638,9 @@ def check_pushforward(method, solver, keywords, w0=None):
     check_keywords(solver, keywords)
     if w0 is not None and not w0.all():
         check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one")
-    if solver.get("per_trajectory") or not getattr(method, "is_explicit", True):
-        raise ValueError("pushforward solves y and w as one state, and takes explicit and reversible methods "
-                         f"with joint steps; got {method.name!r}")
+    if solver.get("per_trajectory"):
+        raise ValueError("pushforward solves y and w as one state, and takes methods with joint steps, "
+                         f"not per_trajectory; got {method.name!r}")
 
 
 def as_cotangent(cotangent, whole, last):
@@ -676,9 +676,9 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
     check_keywords(solver, keywords)
     if not isinstance(gradient, str) or gradient not in routes:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(routes)}")
-    if is_tableau and not method.is_explicit:
-        raise ValueError(f"there are no gradients through {method.name}: "
-                         "use an explicit or a reversible method")
+    if is_tableau and not method.is_explicit and gradient not in ("discrete", "checkpoint"):
+        raise ValueError(f"gradient={gradient!r} does not go through {method.name}: an implicit method has "
+                         "gradient='discrete' and 'checkpoint'")
     if gradient == "reversible" and is_tableau:
         raise ValueError("gradient='reversible' needs a reversible method, such as reversible('rk4'), "
                          f"not {method.name!r}")
@@ -784,8 +784,6 @@ def check_event_route(event, gradient, method, is_tableau):
                         f"but {type(event).__name__} has none")
     if gradient not in ("discrete", "checkpoint", "backsolve"):
         raise ValueError(f"event goes with gradient='discrete', 'checkpoint' or 'backsolve', not {gradient!r}")
-    if is_tableau and not method.is_explicit:
-        raise ValueError(f"event has no gradient through the implicit method {method.name}: take an explicit one")
     if not is_tableau and gradient != "backsolve":
         raise ValueError(f"event goes with gradient='backsolve' for the reversible method {method.name}, not {gradient!r}")
 

@@ -21,6 +21,7 @@ TANGENT, ADJOINT, DISCRETE, MEMORY, PULLBACK, SECOND, CHECKS = (
 OPTIMISERS, FIT, CLASSIFY, LAYERS = (f"learning/{name}.py" for name in ("optimisers", "fit", "classify", "layers"))
 FLOWS, DIFFUSION = (f"learning/{name}.py" for name in ("flows", "diffusion"))
 EVENTS = "further/events.py"
+IMPLICIT_ADJOINT = "further/implicit_adjoint.py"
 
 CONTROLS = {
     "1.1": [(BASE, "self(t, y, theta)", "self(0 * t, y, theta)", "the clock stopped"),
@@ -444,6 +445,13 @@ CONTROLS = {
     "28.5": [(EVENTS, "a - kappa * g_y", "a", "the moving time forgotten"),
              (EVENTS, "a - kappa * g_y", "a + kappa * g_y", "a sign"),
              (EVENTS, "b - kappa * g_theta", "b", "a threshold that is part of θ forgotten")],
+    "29.1": [(IMPLICIT_ADJOINT, "A[later, block].T, Y_bar[later]", "A[block, later], Y_bar[later]", "A for its transpose"),
+             (IMPLICIT_ADJOINT, "q[block] + h * np", "q[block] + np", "h forgotten"),
+             (IMPLICIT_ADJOINT, "a) + q_j", "a)", "later blocks forgotten")],
+    "29.2": [(IMPLICIT_ADJOINT, ".swapaxes(1, 2)", "", "the matrix for its transpose")],
+    "29.3": [(IMPLICIT_ADJOINT, "q[own - 1] + k_bar", "q[own - 1]", "the carried velocity forgotten on the way back")],
+    "29.4": [(IMPLICIT_ADJOINT, "(K_bar[block] - q_j)", "K_bar[block]", "what q adds to k̄ counted as a part of Ȳ"),
+             (IMPLICIT_ADJOINT, ", 0 * a", ", a", "a counted twice")],
 }
 
 

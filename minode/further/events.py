@@ -56,7 +56,7 @@ at the time T, and the gradient that of chapter 20.
 import numpy as np
 
 from ..gradients import pullback as chapter_20
-from ..gradients.pullback import ROUTES, Gradients, finite, gradient_in_times
+from ..gradients.pullback import IMPLICIT_ROUTES, ROUTES, Gradients, finite, gradient_in_times
 from ..inputs import (as_event, as_event_gradient, as_event_value, as_loss_at_event, as_options, as_point, as_real,
                       as_times, check_event_route, check_flag, check_loss, check_route, read_only, with_keywords_of)
 from ..solvers import solve as chapter_15
@@ -225,7 +225,8 @@ def value_and_gradients(loss, f, y0, t, theta, *, event=None, gradient="discrete
     backward = check_route(gradient, ROUTES, method, is_tableau, solver, backward, KEYWORDS, find_method)
     check_event_route(event, gradient, method, is_tableau)
     with np.errstate(all="ignore"):
-        solution, back = ROUTES[gradient](f, y0, t, theta, method, solver | {"until": stop}, backward)
+        route = (ROUTES if getattr(method, "is_explicit", True) else IMPLICIT_ROUTES)[gradient]
+        solution, back = route(f, y0, t, theta, method, solver | {"until": stop}, backward)
     if stop.t is not None and stop.t == solution.t[0] == as_times(t)[0]:
         raise SolverError(f"the event is at the first time, t = {stop.t}: its time has no derivative", stop.t, solution)
     value, dL_dys, dL_dt_event = as_loss_at_event(loss(read_only(solution.ys), stop.t), solution.ys.shape, stop.t)

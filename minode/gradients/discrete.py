@@ -51,7 +51,7 @@ from collections import deque
 
 import numpy as np
 
-from ..fields.base import VectorField, generation
+from ..fields.base import has_jacobian
 from ..inputs import at_once, read_only
 from ..solvers.batch import all_row_increments
 from ..solvers.dense import dense_output, is_in_step, weights_at
@@ -152,11 +152,8 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b):
 
 def is_small(f, shape):
     """Whether states (..., d) are small enough for all steps at once; never if `vjp` is newer than `jacobian`."""
-    field = getattr(getattr(f, "jacobian", None), "__self__", f)         # if f wraps another field, the inner one
-    kind, size = type(field), int(np.prod(shape))
-    has_own = isinstance(field, VectorField) and kind.jacobian is not VectorField.jacobian
-    is_newest = generation(kind, "jacobian") <= generation(kind, "vjp")
-    return has_own and is_newest and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
+    size = int(np.prod(shape))
+    return has_jacobian(f) and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
 
 
 def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside):

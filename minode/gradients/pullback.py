@@ -17,7 +17,8 @@ With steps of fixed size the first three are the gradient of the number that was
 is the first. If the method chooses its steps, they are its derivative with the accepted steps held fixed. The
 last two are approximations of the gradient of the solution. backsolve is as accurate as its solver, and
 interpolate as the dense output (chapter 11), which costs cash_karp an order. dL/dt_i is the formula of the
-differential equation, (17.5) and (17.6), on every route.
+differential equation, (17.5) and (17.6), on every route. Through an implicit method lead the first two, by
+the equations of chapter 29.
 
 Next: second derivatives (chapter 21).
 """
@@ -46,6 +47,7 @@ def discrete_route(f, y0, t, theta, method, solver, backward):
 
 ROUTES = {"discrete": discrete_route, "checkpoint": checkpoint, "reversible": reversible_route,
           "backsolve": backsolve, "interpolate": interpolate}
+IMPLICIT_ROUTES = {}                                         # those of implicit methods come from chapter 29
 
 
 class Gradients(NamedTuple):
@@ -70,7 +72,8 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
 
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,). `cotangent` is ∂L/∂ys, of
     the shape of ys (N, ..., d), or of y0 for a loss on the last state alone.
-    `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate.
+    `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate; an implicit
+    method has the first two.
     `dL_dtheta` (p,) is ∂L/∂θ, for a loss that sees θ directly. `solver` are the
     keywords of `solve`, and `backward` a dict of those that differ in the backward solve
     of backsolve and interpolate (norm, first_step and progress are not handed on to it).
@@ -135,12 +138,15 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     method, (between_stops, solver) = find_method(solver.get("method", "dopri5")), stops_in(f, t, solver)
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
                            find_method)
+    route = (ROUTES if getattr(method, "is_explicit", True) else IMPLICIT_ROUTES)[gradient]
 
     def solve_leg(leg, y):
-        return ROUTES[gradient](OneSided(f, leg.least, leg.most), y, leg.t, theta, method, solver, backward)
+        jacobian = solver.get("jacobian") and OneSided(solver["jacobian"], leg.least, leg.most)
+        own = solver | {"jacobian": jacobian}
+        return route(OneSided(f, leg.least, leg.most), y, leg.t, theta, method, own, backward)
     with np.errstate(all="ignore"):                          # also of the first calls of f's products
         if not between_stops:
-            return ROUTES[gradient](f, y0, t, theta, method, solver, backward)
+            return route(f, y0, t, theta, method, solver, backward)
         solution, ways_back = chain(between_stops, as_times(t), y0, solve_leg)
 
     def back(cotangents, b):

@@ -20,7 +20,7 @@ ROUND_OFF = 1e4 * np.finfo(np.float64).eps
 def first_solve(f, y0, t, theta, solver):
     """The solve whose steps all others take, and the keywords with which they do."""
     check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, np.ones(y0.shape))
-    first = run(f, y0, t, theta, [], **solver)
+    first = run(f, y0, t, theta, [], exactly=True, **solver)
     return first, steps_of(first, solver) | {"tstops": as_stops(solver.get("tstops"), f)}
 
 
@@ -34,7 +34,7 @@ def steps_of(first, solver):
 def gradients_both_ways(f, y0, t, theta, cotangent, method, solver, steps):
     """[(dL/dy0, dL/dθ)] by `pullback`, and again step by step, as `pullback` does if f is large."""
     gradients = [pullback(f, y0, t, theta, cotangent, **solver)[:2]]
-    if isinstance(method, Tableau) and not stops_in(f, t, solver)[0]:
+    if isinstance(method, Tableau) and method.is_explicit and not stops_in(f, t, solver)[0]:
         tape = Tape(f, theta, method, may_choose_steps=False)
         run_on_tape(f, y0, t, theta, tape, **steps)
         a, b = backward_pass(f, theta, tape, method, t, cotangent, np.zeros(y0.shape), np.zeros(theta.shape))

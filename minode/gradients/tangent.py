@@ -26,6 +26,11 @@ the derivatives of (9.1), (9.2) and (9.3) along (Δy₀, Δθ). So solving the t
 the discrete solve, to round-off and at every step size. For tangents, "first differentiate, then discretise"
 and the reverse agree. For adjoints they do not (chapter 18).
 
+An implicit method (chapter 13) needs a matrix for the pair. Its rows y and w are two trajectories of one batch, and
+each of them gets f_y. That is not the whole Jacobian of the pair, since it leaves out how f_y w changes with y. But
+it is the whole one for y, and for w as soon as y is known, so Newton's method needs only one iteration more. The
+w that it finds solves the derivative of (13.1). In all steps it goes on to round-off here.
+
 The trap is the error control of an adaptive method. Steps that keep y accurate may be far too long for w,
 which can grow while y rests. Here the pair (y, w) is one state of the solver, so w is inside its error norm.
 
@@ -34,6 +39,7 @@ Next: the same derivatives backwards (chapter 17).
 
 import numpy as np
 
+from ..fields.base import state_jacobian
 from ..inputs import as_field, as_point, as_real, as_stops, check_pushforward, read_only
 from ..solvers.solve import KEYWORDS, find_method, run
 
@@ -83,4 +89,19 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
 def solve_tangents(f, y0, t, theta, w0, dtheta, tape=None, **keywords):
     """The `Run` of the pair (y, w) by (16.1, 16.2), from arrays that fit; `tape` and keywords are those of `run`."""
     rhs, dtheta, keywords["tstops"] = tangent_rhs(f), read_only(dtheta), as_stops(keywords.get("tstops"), f)
+    if not getattr(find_method(keywords.get("method", "dopri5")), "is_explicit", True):
+        return solve_as_rows(f, rhs, y0, t, theta, w0, dtheta, tape, **keywords)
     return run(lambda t, state, theta: rhs(t, state, theta, dtheta), (y0, w0), t, theta, tape, **keywords)
+
+
+def solve_as_rows(f, rhs, y0, t, theta, w0, dtheta, tape, jacobian=None, norm=None, **keywords):
+    """`solve_tangents` by an implicit method, the pair being an array (2, ..., d)."""
+    def f_y_twice(t, rows):
+        f_y = state_jacobian(f, t, rows[0], theta) if jacobian is None else jacobian(t, rows[0])
+        return np.stack([f_y, f_y])
+
+    def norm_of_pair(error, scale):
+        return norm(tuple(error), tuple(scale))
+    done = run(lambda t, rows, theta: np.stack(rhs(t, tuple(rows), theta, dtheta)), np.stack([y0, w0]), t, theta, tape,
+               jacobian=f_y_twice, norm=norm and norm_of_pair, exactly=True, **keywords)
+    return done._replace(solution=done.solution._replace(ys=tuple(done.solution.ys.swapaxes(0, 1))))

@@ -57,6 +57,7 @@ adaptive implicit method therefore ends a step at every output time. A step cut 
 Next: methods that can be undone exactly without solving anything (chapter 14).
 """
 
+from copy import copy
 from fractions import Fraction
 
 import numpy as np
@@ -199,6 +200,7 @@ class ImplicitStepper:
 
     def newton(self, times, h, known, A, hK):
         """Solve (13.1) for the increments hK (m, n) of a block, in place; whether that succeeded."""
+        is_solved = copy(self.is_solved)                     # what it remembers is of these iterations alone
         for _ in range(MOST_ITERATIONS):
             Y = known + A @ hK                                                     # (13.1)
             rho = hK - h * np.array([self.f(t_i, Y_i) for t_i, Y_i in zip(times, Y)])  # (13.1)
@@ -213,7 +215,7 @@ class ImplicitStepper:
             hK += delta
             if not np.isfinite(hK).all():
                 return False
-            if self.is_solved(delta, Y):
+            if is_solved(delta, Y):
                 self.h, self.f_y = h, f_y[-1]
                 return True
         return False
@@ -237,7 +239,7 @@ class SolvedToRoundOff:
         self.largest = max(self.largest, np.abs(Y).max())
         size = np.abs(delta).max() / max(self.largest, self.limits.tiny)
         is_solved = size <= 4 * self.limits.eps or self.last <= size < NEAR_ROUND_OFF * self.limits.eps
-        self.last, self.largest = (np.inf, 0.0) if is_solved else (size, self.largest)
+        self.last = size
         return bool(is_solved)
 
 

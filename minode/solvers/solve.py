@@ -4,9 +4,9 @@
 states at the output times. `odeint` is `solve` for a reader who wants only those.
 
 Except under per_trajectory (chapter 12), every integration loop yields only accepted steps, whatever the
-method. So one function collects them all. An output time that a step reaches is read off that step,
-from its end or from its polynomial (11.1). Each step may be put on a list, the tape: `Solution.interpolate`
-evaluates the polynomials later, and Part III needs nothing but the steps: (t, h, y) and the increments h k_i.
+method. So one function collects them all. An output time that a step reaches is read off that step, from its
+end or from its polynomial (11.1). Each step may be put on a list, the tape: `Solution.interpolate` evaluates
+the polynomials later, and Part III needs nothing but the steps: (t, h, y) and the increments h k_i.
 
 Which loop:
     fixed steps          a table without b̂, or any table if step_size is given
@@ -147,11 +147,11 @@ class Run(NamedTuple):
     interpolation: object     # called, it makes interpolate(t) from the tape
 
 
-def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), until=None, **keywords):
-    """Check everything, then solve. Behind `solve`: its keywords, and four more.
+def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), exactly=False, until=None, **keywords):
+    """Check everything, then solve. Behind `solve`: its keywords, and five more.
 
-    `tape` is a list to put the steps on, or None. `grid` replays the given times as fixed steps, whatever the
-    method; `controller` holds the constants of (10.4); `until` (chapter 28) may end the steps early.
+    `tape` is a list to put the steps on, or None. `grid` replays the given times as fixed steps. `controller` holds the
+    constants of (10.4). `exactly` lets Newton's method go on to round-off in adaptive steps too. `until` may end them.
     """
     options = as_options(Options, keywords)
     method, problem = find_method(options.method), initial_value_problem(f, y0, t, theta)
@@ -161,13 +161,13 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     check_precision(options, problem.y, method, is_adaptive)
     report = as_progress(options.progress, problem.t)
     if between_stops := legs(problem.t, as_stops(options.tstops, f)):
-        return run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, method, options, report)
+        return run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, method, options, report, exactly)
     if options.per_trajectory:
         check_trajectories(y0, method, is_adaptive and method.is_explicit)
         return run_trajectories(as_velocity("f", f, theta), y0, problem, method, options, tape, controller, report)
     grid = Grid(problem.t, options.step_size) if grid is None else Grid(grid)
     if is_tableau:
-        steps = tableau_steps(f, y0, theta, problem, method, options, is_adaptive, grid, controller)
+        steps = tableau_steps(f, y0, theta, problem, method, options, is_adaptive, grid, controller, exactly)
     else:
         steps = reversible_steps(problem, method, grid, options.max_steps)
     dense = dense_output(method) if is_tableau else TWO_ENDS
@@ -177,14 +177,14 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     return Run(problem, solution, method, tape, partial(Interpolation, problem, dense, tape, ys))
 
 
-def run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, method, options, report):
+def run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, method, options, report, exactly):
     """`run` leg by leg (appendix legs.py), the steps of all on one tape."""
     def solve_leg(leg, y):
         t, own = leg.t, {"tstops": None, "progress": report and (lambda done: report(t[0] + done * (t[-1] - t[0])))}
         own["jacobian"] = options.jacobian and OneSided(options.jacobian, leg.least, leg.most)
         steps = None if grid is None else [s for s in grid if s == t[0] or is_in_step(s, t[0], t[-1])]
         done = run(OneSided(f, leg.least, leg.most), y, t, theta, None if tape is None else [], grid=steps,
-                   controller=controller, **(options._asdict() | own))
+                   controller=controller, exactly=exactly, **(options._asdict() | own))
         return done.solution, done
     solution, runs = chain(between_stops, problem.t, y0, solve_leg)
     if tape is not None:
@@ -193,7 +193,7 @@ def run_legs(between_stops, f, y0, theta, tape, grid, controller, problem, metho
         between_stops, [done.interpolation() for done in runs]))
 
 
-def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller):
+def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller, exactly):
     """The integration loop of a Runge–Kutta method: the step of chapter 9 or 13 in the loop of chapter 9 or 10."""
     norm = options.norm and (lambda error, scale: options.norm(problem.unflatten(error), problem.unflatten(scale)))
     tolerances, smooth, stops = Tolerances(options.rtol, options.atol, norm), None, None
@@ -201,8 +201,9 @@ def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, co
         step = partial(explicit_step, problem.f, tableau)
     else:
         jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau)
-        is_solved = solved_to_tolerance(tolerances) if is_adaptive else SolvedToRoundOff(problem.y.real.dtype)
-        stepper = ImplicitStepper(problem.f, jacobian, tableau, is_solved, predicts=is_adaptive)
+        is_rough, predicts = is_adaptive and not exactly, chooses_steps(tableau, options.step_size)
+        is_solved = solved_to_tolerance(tolerances) if is_rough else SolvedToRoundOff(problem.y.real.dtype)
+        stepper = ImplicitStepper(problem.f, jacobian, tableau, is_solved, predicts)
         step, stops = stepper.step, problem.t[1:].tolist()
         smooth = None if tableau.b_hat in tableau.A else stepper.smooth            # chapter 13
     if is_adaptive:

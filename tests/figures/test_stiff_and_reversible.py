@@ -1,11 +1,11 @@
-"""The captions of the figures on stability, stiffness and second copies (17 to 19) say what they compute."""
+"""The captions of the figures on stability, stiffness and second copies (17 to 19, 42) say what they compute."""
 
 import numpy as np
 import pytest
 
-from figures import second_copy, stability, stiff_path
+from figures import robertson, second_copy, stability, stiff_path
 
-from . import computed, fixed, says, scientific
+from . import computed, fixed, listed, says, scientific
 
 U = np.finfo(np.float64).eps
 ROUND_OFF = 100 * U            # R(z) by solving with a small matrix
@@ -93,3 +93,15 @@ def test_the_coupling_that_damps_on_the_way_there_amplifies_round_off_on_the_way
     assert says("second_copy", "comes to about 1e-7 with 0.99")
     assert 1e-7 / UP_TO_ROUNDING < missed[0.99].max() < 1e-7 * UP_TO_ROUNDING
     assert missed[0.9][-1] > 1 and len(missed[0.9]) < 400
+
+
+@pytest.mark.eq("29.2", "20.1")
+def test_the_rates_of_a_stiff_reaction_are_learnt_from_its_course():
+    data = computed("robertson")
+    first, end, errors = data["path"][0], data["path"][-1], data["errors"]
+    assert np.abs(np.abs(np.log(first) / np.log(5)) - 1).max() <= ROUND_OFF and robertson.NOISE == 0.02
+    assert says("robertson", f"within two standard errors, at {listed(end, lambda x: fixed(x, 3))}.")
+    assert (np.abs(np.log(end)) <= 2 * errors).all()
+    size = data["data"].max(axis=0)
+    at_start, at_end = (np.abs(np.log(data[name][-1] / data["data"][-1])) for name in ("start", "end"))
+    assert at_end.max() <= 3 * robertson.NOISE < at_start.max() and np.log10(size[0] / size[1]) > 4

@@ -294,6 +294,18 @@ def test_newton_is_done_when_every_stage_is():
         assert not is_solved(correction, Y) and not is_solved(correction[::-1], Y)
 
 
+@pytest.mark.parametrize("wrong", [np.nan, 1e100])
+def test_what_newton_met_in_a_step_that_failed_does_not_decide_when_the_next_is_done(wrong):
+    factor, y = [wrong], np.array([1.0, 2.0])
+    stepper = ImplicitStepper(lambda t, y: factor[0] * pendulum(t, y), lambda t, y: rows(t, y.reshape(-1, 2)),
+                              methods["gauss4"], SolvedToRoundOff(float), predicts=True)
+    with np.errstate(all="ignore"):
+        assert np.isnan(stepper.step(0.0, 0.2, y, np.zeros(2))[0]).all()
+    factor[0] = 1.0
+    again, (expected, *_) = stepper.step(0.0, 0.2, y, np.zeros(2))[0], one_step(methods["gauss4"], 0.0, 0.2, y)[1:]
+    assert_agree(again, expected, ROUND_OFF)
+
+
 @pytest.mark.eq("13.4")
 @pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
 @pytest.mark.parametrize("batch", [(), (3,)])

@@ -1,0 +1,193 @@
+"""29. Implicit steps taken back
+
+An implicit step solves an equation for its stages (13.1), in a number of Newton iterations that nobody
+knows beforehand. Must they be taken back one by one? No. The stages depend on the equation that they
+fulfil, and not on the path that led to them. The derivative of a solution follows from differentiating
+its equation (the implicit function theorem), wherever Newton's method started and whichever matrices it
+used.
+
+The derivation is that of chapter 18. k_i is used in y_{n+1}, with the factor h b_i, and in the stages
+Y_j, with the factors h a_ji. What is new is that j runs over all stages. So each k̄ depends on the others
+and on itself,
+
+    k̄_i = h ( b_i a_{n+1} + Σ_j a_ji Ȳ_j ),   Ȳ_j = k̄_j f_y(t_n + c_j h, Y_j).
+
+The cotangents fulfil an equation too, and it is linear. If A falls into blocks (chapter 13), the blocks
+are solved in turn, the last one first. The Ȳ_i of all later blocks are then known. They add q_j to k̄_j,
+and the stages i, j of one block fulfil
+
+    q_j = h Σ_{i later} a_ij Ȳ_i,   r_j = h b_j a_{n+1} + q_j,           (29.1)
+    Σ_i k̄_i (δ_ij I − h a_ij f_y(t_n + c_i h, Y_i)) = r_j.               (29.2)
+
+The matrix is that of (13.3), now with the row of the k̄_i to its left: this is the transposed system. No
+iteration is needed. A step back costs one linear solve for each block, and the step itself cost one for
+each iteration. Ȳ, a_n and b_n follow from the k̄ as (18.2) to (18.4) say, and outputs inside a step add
+to q as (18.5) says.
+
+By hand, once: y' = λy by the implicit Euler method, z = hλ. Then r = h a_{n+1} and k̄ (1 − z) = r, so
+that a_n = a_{n+1} + λ k̄ = a_{n+1} / (1 − z). For every method a_n = R(z) a_{n+1}: the step back
+multiplies by the same R (13.2) as the step forward, and a fast decay is damped out in both directions.
+
+Two places where digits would be lost in a stiff problem. The first stage of trapezoid, trbdf2 and
+kvaerno5 is not f(t_n, y_n) evaluated anew, but the last stage of the step before. So its cotangent is
+handed on. What the equations give as k̄_1 in step n + 1 joins the last stage of step n,
+
+    q_s ← q_s + k̄_1,                                                     (29.3)
+
+and Ȳ_1 is zero, except in the first step of all: there k_1 is f(t_0, y_0). To multiply every k̄_1 by f_y
+is the same in exact arithmetic. But the rounding error of k̄_1, times hλ, would then stay in a_n, while
+(29.2) divides it by 1 − z a_ss. And if b is the last row of A, y_{n+1} is Y_s itself, and a_{n+1} belongs
+to Ȳ_s. It must not be added to k̄_s f_y, which is nearly −a_{n+1} if the problem is stiff. If the last
+stage is a block of its own, its equation k̄_s = h a_ss Ȳ_s + q_s gives the sum of the two:
+
+    Ȳ_s = (k̄_s − q_s) / (h a_ss).                                        (29.4)
+
+What "exact" means. The theorem speaks of the solution of (13.1), so Newton's method must have found it.
+In steps of a given size it goes on to round-off. A method that chooses its steps lets it stop at a
+hundredth of the error tolerated, and what it leaves undone is missing in the derivative. Wherever a
+derivative is wanted, it therefore goes on to round-off in these steps too, which takes a few iterations
+more. The loss is computed from these states: they differ from those of `odeint` by what Newton's method
+left undone there. Their gradient is exact, with the accepted t_n and h held fixed as in chapter 18.
+
+With checkpoints (19.1), a stretch that is solved again begins with f evaluated anew, and not with the
+velocity that was carried. The rounding of its first stage is divided by 1 − z a_ii as well, so the
+gradients agree to round-off.
+
+Exercises. Show that a_n = R(z) a_{n+1} for every table. Which of the two transposes, of A in (29.1) and
+of f_y in (29.2), would a test on y' = λy not miss?
+"""
+
+from functools import partial
+
+import numpy as np
+
+from ..fields.base import has_jacobian, state_jacobian
+from ..gradients.discrete import PIECE, output_cotangents, stages
+from ..gradients.memory import Checkpoints, end_of_steps, outputs_on
+from ..inputs import at_once
+from ..solvers.dense import dense_output
+from ..solvers.implicit import blocks, newton_matrix
+from ..solvers.solve import run
+
+
+def stage_cotangents(h, A, b, parts, last, f_y, a, q):
+    """k̄ and Ȳ (s, B, d) of one step, and the part of a (B, d) that y_n gets directly, from the a of y_{n+1}.
+
+    f_y (s, B, d, d) are the matrices at the stages, `parts` the blocks of A (s, s), `last` the one of y_{n+1} (29.4).
+    q (s, B, d) is what joins k̄ from elsewhere: outputs inside the step, and (29.3).
+    """
+    K_bar, Y_bar = np.empty(q.shape), np.empty(q.shape)
+    for block in reversed(parts):
+        A_block, later = A[block, block], slice(block.stop, len(A))
+        q_j = q[block] + h * np.tensordot(A[later, block].T, Y_bar[later], 1)      # (29.1)
+        r_j = h * np.multiply.outer(b[block], a) + q_j                             # (29.1)
+        K_bar[block] = solve_transposed(h, A_block, f_y[block], r_j) if A_block.any() else r_j
+        if block == last:                                    # a is in its Ȳ then, and reaches all others from there
+            Y_bar[block], a = (K_bar[block] - q_j) / (h * A_block), 0 * a          # (29.4)
+        else:
+            Y_bar[block] = (K_bar[block][..., None, :] @ f_y[block])[..., 0, :]
+    return K_bar, Y_bar, a
+
+
+def solve_transposed(h, A, f_y, r):
+    """The k̄ (m, B, d) of the m stages of a block from r (m, B, d); f_y (m, B, d, d)."""
+    m, B, d = r.shape
+    columns = r.swapaxes(0, 1).reshape(B, m * d, 1)
+    k_bar = np.linalg.solve(newton_matrix(h, A, f_y).swapaxes(1, 2), columns)      # (29.2)
+    return k_bar.reshape(B, m, d).swapaxes(0, 1)
+
+
+def last_block(tableau, parts):
+    """The block of the last stage, if that is y_{n+1} and has an equation of its own; or None."""
+    block = slice(tableau.stages - 1, tableau.stages)
+    return block if tableau.is_fsal and tableau.A[-1][-1] and block in parts else None
+
+
+def carries_first(tableau):
+    """Whether the first stage of a step is the last one of the step before."""
+    return tableau.is_fsal and tableau.starts_with_velocity
+
+
+def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar):
+    """a (..., d), b (p,) and the k̄_1 (..., d) that is handed on, at the first of the steps, from those after the last.
+
+    The tape lists (t, h, y, hK). cotangents (M, ..., d) are those of the outputs at `times` (M,), the first of them
+    the first state and not looked at, as for `backward_pass` of chapter 18.
+    """
+    if not tape:
+        return a + cotangents[1:].sum(axis=0), b, k_bar
+    table, shape, rows = dense_output(tableau), a.shape, (-1, f.dim)
+    t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
+    at_ends, inside = output_cotangents(t, h, table, times, cotangents.reshape(len(cotangents), -1))
+    a, k_bar = (a.ravel() + at_ends.get(len(tape), 0.0)).reshape(rows), k_bar.reshape(rows)
+    s, N = len(table.P) if inside else tableau.stages, len(tape)
+    piece = max(1, PIECE // (s * a.size * (f.dim + f.n_params)))
+    for stop in range(N, 0, -piece):
+        numbers = range(max(0, stop - piece), stop)
+        T, _, Y = stages(table, [tape[n] for n in numbers], s, shape)
+        f_y, K_bar = jacobians(f, T, Y, theta, shape), np.empty((s, len(numbers), *a.shape))
+        for i, n in reversed(list(enumerate(numbers))):
+            added = h[n] * inside.get(n, np.zeros((s, a.size)))                    # as (18.5) says
+            K_bar[:, i], a, k_bar = step_back(table, tableau, h[n], f_y[:, i], a, k_bar, added.reshape(s, *a.shape))
+            a = a + np.reshape(at_ends.get(n, np.zeros(a.size)), a.shape)
+        _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, K_bar.reshape(Y.shape))
+        b = b + k_bar_f_theta
+    return a.reshape(shape), b, k_bar.reshape(shape)
+
+
+def step_back(table, tableau, h, f_y, a, k_bar, q):
+    """One step: its k̄ (s, B, d), the a (B, d) of y_n, and k̄_1 (B, d) for the step before; k_bar is that of the next."""
+    s, own = len(q), tableau.stages
+    parts = blocks(table.A[:s, :s])
+    q[own - 1] = q[own - 1] + k_bar                                                # (29.3)
+    K_bar, Y_bar, a = stage_cotangents(h, table.A[:s, :s], table.b[:s], parts, last_block(tableau, parts), f_y, a, q)
+    if carries_first(tableau):
+        k_bar, K_bar[0], Y_bar[0] = K_bar[0].copy(), 0.0, 0.0
+    return K_bar, a + Y_bar.sum(axis=0), k_bar
+
+
+def jacobians(f, T, Y, theta, shape):
+    """f_y (s, N, B, d, d) at the states Y (s, N, ..., d) of N steps and the times T of their s stages."""
+    name = "jacobian" if has_jacobian(f) else "f_y by vjp"
+    f_y = at_once(name, partial(state_jacobian, f), T, Y, theta, shape)
+    return f_y.reshape(*Y.shape[:2], -1, f.dim, f.dim)
+
+
+def through_first_velocity(f, theta, t, y0, a, b, k_bar):
+    """a and b of the whole solve: those of its steps, and what k_1 = f(t_0, y_0) of the first step adds."""
+    if not k_bar.any():
+        return a, b
+    k_bar_f_y, k_bar_f_theta = f.vjp(t, y0, theta, k_bar)
+    return a + k_bar_f_y, b + k_bar_f_theta
+
+
+def discrete(f, y0, t, theta, method, solver, backward=None):
+    """The route of this chapter: the solve, and the way back, a function (cotangents, b) -> (a, b)."""
+    tape = []
+    solution = run(f, y0, t, theta, tape, exactly=True, **solver).solution
+
+    def back(cotangents, b):
+        zero = np.zeros(y0.shape)
+        bars = steps_back(f, theta, tape, method, solution.t, cotangents, zero, b, zero)
+        return through_first_velocity(f, theta, solution.t[0], y0, *bars)
+    return solution, back
+
+
+def checkpoint(f, y0, t, theta, method, solver, backward=None):
+    """The same with checkpoints (19.1): stretch by stretch, last one first."""
+    checkpoints = Checkpoints()
+    solution = run(f, y0, t, theta, checkpoints, exactly=True, **solver).solution
+    again = {"method": method, "exactly": True, **{key: solver.get(key) for key in ("jacobian", "step_size")}}
+
+    def back(cotangents, b):
+        bars = np.zeros(y0.shape), b, np.zeros(y0.shape)
+        for y, grid in checkpoints.stretches(end_of_steps(solver, solution.t)):
+            (outputs, g), tape = outputs_on(solution.t, grid, cotangents), []
+            run(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, grid=grid, **again)
+            bars = steps_back(f, theta, tape, method, outputs, g, *bars)
+        bars = bars if checkpoints.states else (cotangents[1:].sum(axis=0), *bars[1:])
+        return through_first_velocity(f, theta, solution.t[0], y0, *bars)
+    return solution, back
+
+
+ROUTES = {"discrete": discrete, "checkpoint": checkpoint}    # minode/__init__.py hands them to chapter 20
