@@ -51,6 +51,8 @@ L = t_e, a is 0, ẏ is −θc and κ is −1/(θc). So a becomes 1/(θc), a(t) 
 dL/dθ = −∫ a(t) y(t) dt = −t_e/θ. A gradient that holds t_e fixed is 0 here: the whole derivative is that
 of the moving time (figure 40). With g = t − T, on the other hand, g_y and g_θ are 0. The event is an output
 at the time T, and the gradient that of chapter 20.
+
+Next: gradients through implicit steps (chapter 29).
 """
 
 import numpy as np
