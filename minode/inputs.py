@@ -867,8 +867,6 @@ def check_event_route(event, gradient, method, is_tableau):
                         f"but {type(event).__name__} has none")
     if gradient not in ("discrete", "checkpoint", "backsolve"):
         raise ValueError(f"event goes with gradient='discrete', 'checkpoint' or 'backsolve', not {gradient!r}")
-    if is_tableau and not method.is_explicit:
-        raise ValueError(f"event has no gradient through the implicit method {method.name}: take an explicit one")
     if not is_tableau and gradient != "backsolve":
         raise ValueError(f"event goes with gradient='backsolve' for the reversible method {method.name}, not {gradient!r}")
 

@@ -51,12 +51,14 @@ L = t_e, a is 0, ẏ is −θc and κ is −1/(θc). So a becomes 1/(θc), a(t) 
 dL/dθ = −∫ a(t) y(t) dt = −t_e/θ. A gradient that holds t_e fixed is 0 here: the whole derivative is that
 of the moving time (figure 40). With g = t − T, on the other hand, g_y and g_θ are 0. The event is an output
 at the time T, and the gradient that of chapter 20.
+
+Next: gradients through implicit steps (chapter 29).
 """
 
 import numpy as np
 
 from ..gradients import pullback as chapter_20
-from ..gradients.pullback import ROUTES, Gradients, finite, gradient_in_times, in_precision
+from ..gradients.pullback import IMPLICIT_ROUTES, ROUTES, Gradients, finite, gradient_in_times, in_precision
 from ..inputs import (as_event, as_event_gradient, as_event_value, as_loss_at_event, as_options, as_point, as_real,
                       as_times, check_event_route, check_flag, check_loss, check_route, read_only, with_keywords_of)
 from ..solvers import solve as chapter_15
@@ -226,7 +228,8 @@ def value_and_gradients(loss, f, y0, t, theta, *, event=None, gradient="discrete
                            y0, as_times(t), theta)
     check_event_route(event, gradient, method, is_tableau)
     with np.errstate(all="ignore"):
-        solution, back = ROUTES[gradient](f, y0, t, theta, method, solver | {"until": stop}, backward)
+        route = (ROUTES if getattr(method, "is_explicit", True) else IMPLICIT_ROUTES)[gradient]
+        solution, back = route(f, y0, t, theta, method, solver | {"until": stop}, backward)
     if stop.t is not None and stop.t == solution.t[0] == as_times(t)[0]:
         raise SolverError(f"the event is at the first time, t = {stop.t}: its time has no derivative", stop.t, solution)
     value, dL_dys, dL_dt_event = as_loss_at_event(loss(read_only(solution.ys), stop.t), solution.ys.shape, stop.t)

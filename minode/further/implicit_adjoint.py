@@ -63,7 +63,7 @@ import numpy as np
 
 from ..fields.base import has_newest_jacobian, state_jacobian
 from ..gradients.discrete import PIECE, output_cotangents, stages
-from ..gradients.memory import Checkpoints, outputs_on
+from ..gradients.memory import Checkpoints, end_of_steps, outputs_on
 from ..inputs import at_once
 from ..solvers.dense import dense_output
 from ..solvers.implicit import blocks, newton_matrix
@@ -181,7 +181,7 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
 
     def back(cotangents, b):
         bars = np.zeros(y0.shape), b, np.zeros(y0.shape)
-        for y, grid in checkpoints.stretches(solution.t[-1]):
+        for y, grid in checkpoints.stretches(end_of_steps(solver, solution.t)):
             (outputs, g), tape = outputs_on(solution.t, grid, cotangents), []
             run(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, grid=grid, **again)
             bars = steps_back(f, theta, tape, method, outputs, g, *bars)

@@ -87,17 +87,23 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
     """The route of (19.1): the solve, and the way back, a function (cotangents, b) -> (a, b)."""
     checkpoints = Checkpoints()
     solution = run(f, y0, t, theta, checkpoints, **solver).solution
-    times, until = solution.t, solver.get("until")           # an event (chapter 28) ends the solve inside a step
+    times = solution.t
 
     def back(cotangents, b):
         a = np.zeros(y0.shape)
-        for y, grid in checkpoints.stretches(until.t_new if until else times[-1]):
+        for y, grid in checkpoints.stretches(end_of_steps(solver, times)):
             outputs, g = outputs_on(times, grid, cotangents)
             tape = [] if is_small(f, y0.shape) else Tape(f, theta, method, may_choose_steps=False)
             run_on_tape(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, method=method, grid=grid)
             a, b = backward_pass(f, theta, tape, method, outputs, g, a, b)
         return (a, b) if checkpoints.states else (cotangents[1:].sum(axis=0), b)
     return solution, back
+
+
+def end_of_steps(solver, times):
+    """Where the last step ends: at the last time, or behind it if an event (chapter 28) ended the solve inside a step."""
+    until = solver.get("until")
+    return until.t_new if until else times[-1]
 
 
 def outputs_on(times, grid, cotangents):

@@ -4,9 +4,9 @@
 states at the output times. `odeint` is `solve` for a reader who wants only those.
 
 Except under per_trajectory (chapter 12), every integration loop yields only accepted steps, whatever the
-method. So one function collects them all. An output time that a step reaches is read off that step,
-from its end or from its polynomial (11.1). Each step may be put on a list, the tape: `Solution.interpolate`
-evaluates the polynomials later, and Part III needs nothing but the steps: (t, h, y) and the increments h k_i.
+method. So one function collects them all. An output time that a step reaches is read off that step, from its
+end or from its polynomial (11.1). Each step may be put on a list, the tape: `Solution.interpolate` evaluates
+the polynomials later, and Part III needs nothing but the steps: (t, h, y) and the increments h k_i.
 
 Which loop:
     fixed steps          a table without b̂, or any table if step_size is given
