@@ -37,6 +37,8 @@ carry the same numbers are those equations.
          25  Telling digits apart                       classify, layers
          26  The continuous normalizing flow            flows, probes
          27  From a stochastic to an ordinary equation  diffusion, mixture
+    V.   Further on                                 further/
+         30  Learning a flow without solving it         matching
 
 inputs.py says what may be handed in, and refuses the rest in words. Chapters call it in one
 line each, and it is in nobody's reading order.
@@ -69,6 +71,7 @@ One notation throughout. States, tangents and cotangents are rows.
 from .fields.base import VectorField
 from .fields.mlp import MLP
 from .fields.physics import CubicSpiral, Linear, LotkaVolterra, VanDerPol
+from .further.matching import ScoreFlow, flow_matching, marginal_velocity, pairs, score_matching, straightness
 from .gradients.adjoint import adjoint_rhs
 from .gradients.checks import check_field, check_gradients
 from .gradients.pullback import Gradients, pullback, value_and_gradients
@@ -96,4 +99,5 @@ __all__ = [
     "hessian_vector_product", "check_field", "check_gradients",
     "adam", "sgd", "fit", "Fit", "FitError", "save", "load", "Classifier", "Layered",
     "Flow", "log_prob", "sample", "negative_log_likelihood", "rademacher", "DiffusedMixture", "euler_maruyama",
+    "pairs", "flow_matching", "marginal_velocity", "score_matching", "ScoreFlow", "straightness",
 ]

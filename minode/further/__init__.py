@@ -1,0 +1,1 @@
+"""Part V. Further on: what grew out of the neural ODE."""
