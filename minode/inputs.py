@@ -1079,3 +1079,16 @@ def check_after_start(t):
     """ValueError for times at which a score has no bound."""
     if not (t > 0).all():
         raise ValueError(f"the times of the triples must be positive, as the score has no bound at 0, not {t.min()}")
+
+
+def as_mixture(weights, means, deviations):
+    """The weights (K,) and deviations (K,) as positive arrays, and the means (K, d)."""
+    w = as_real("weights", weights)
+    if w.ndim != 1 or not (w > 0).all():
+        raise ValueError(f"weights must be positive numbers, of shape (K,), not {weights!r}")
+    mu, s = as_real("means", means), as_real("deviations", deviations, w.shape)
+    if mu.ndim != 2 or len(mu) != len(w):
+        raise ValueError(f"means must have shape ({len(w)}, d), not {mu.shape}")
+    if not (s > 0).all():
+        raise ValueError(f"deviations must be positive, not {deviations!r}")
+    return w, mu, s

@@ -80,8 +80,8 @@ Here the book ends."""
 import numpy as np
 
 from ..fields.base import VectorField
-from ..inputs import (as_count, as_data_rows, as_field, as_real, as_triples, check_after_start, has_second_derivatives,
-                      on_arrays)
+from ..inputs import (as_count, as_data_rows, as_field, as_mixture, as_real, as_triples, check_after_start,
+                      has_second_derivatives, on_arrays)
 from ..learning.classify import log_sum_exp
 from ..solvers.solve import odeint
 
@@ -139,11 +139,13 @@ def line(x0, x1, t):
 def marginal_velocity(t, x, weights, means, deviations):
     """u(t, x) of (30.4) (..., d) for noise joined to a mixture: weights (K,), means (K, d), deviations (K,).
 
+    t is a number from 0 to 1, or has the leading axes of x (..., d). ValueError or TypeError for unusable input.
+
     >>> marginal_velocity(0.0, np.array([0.5]), [1.0], [[2.0]], [0.1])        # E[x₁] − x
     array([1.5])
     """
-    w, mu, s = as_real("weights", weights), as_real("means", means), as_real("deviations", deviations)
-    t, x = np.asarray(t)[..., None], np.asarray(x)[..., None, :]
+    w, mu, s = as_mixture(weights, means, deviations)
+    t, x = as_real("t", t)[..., None], as_real("x", x)[..., None, :]
     m, v = t[..., None] * mu, (1 - t) ** 2 + t**2 * s**2                           # (30.4)
     l = np.log(w) - np.sum((x - m) ** 2, axis=-1) / (2 * v) - mu.shape[1] / 2 * np.log(v)
     r = np.exp(l - log_sum_exp(l))                                                 # (30.4)
@@ -180,7 +182,9 @@ def diffused(x0, xi, t):
 
 @on_arrays
 class ScoreFlow(VectorField):
-    """The probability flow (30.7) of a score s that is a `VectorField`, with the same θ. TypeError if s is none.
+    """The probability flow (30.7) of a score s(t, y, θ) -> (..., d), a `VectorField`, with the same θ (p,).
+
+    TypeError if s is none.
 
     >>> from minode import Linear                            # with the score −x nothing moves
     >>> ScoreFlow(Linear(2))(0.0, np.array([1.0, 2.0]), -np.eye(2).ravel())
@@ -225,9 +229,9 @@ class ScoreFlow(VectorField):
 
 
 def straightness(f, x0, theta, n=32, **solver):
-    """S (30.8) of the paths from x0 (N, d), by the trapezoidal rule on n intervals of time. 0 is straight.
+    """S (30.8) of the paths of f, with theta (p,), from x0 (N, d), by the trapezoidal rule on n intervals.
 
-    The keywords are those of `solve`. ValueError or TypeError for unusable input.
+    0 is straight. `solver` are the keywords of `solve`. ValueError or TypeError for unusable input.
 
     >>> from minode import Linear
     >>> straightness(Linear(1), [[1.0]], np.zeros(1))        # nothing moves

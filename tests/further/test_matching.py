@@ -294,6 +294,9 @@ X, T = np.ones((3, 2)), np.full(3, 0.5)
     (lambda: flow_matching(Linear(2), (X, X, T), np.ones(3)), ValueError, "theta must have shape (4,), not (3,)"),
     (lambda: flow_matching(Linear(2), (X, 1j * X, T), np.ones(4)), TypeError, "triples[1] must be real"),
     (lambda: score_matching(Linear(2), (X, X, 0 * T), np.ones(4)), ValueError, "must be positive"),
+    (lambda: marginal_velocity(0.5, X, [1.0, -1.0], X[:2], [1.0, 1.0]), ValueError, "weights must be positive numbers"),
+    (lambda: marginal_velocity(0.5, X, [1.0, 1.0], X, [1.0, 1.0]), ValueError, "means must have shape (2, d), not (3, 2)"),
+    (lambda: marginal_velocity(0.5, X, [1.0], X[:1], [0.0]), ValueError, "deviations must be positive"),
     (lambda: ScoreFlow(np.sin), TypeError, "must be a VectorField"),
     (lambda: straightness(Linear(1), [[1.0]], np.zeros(1), n=0), ValueError, "n must be a positive integer, not 0"),
 ])
