@@ -2,7 +2,7 @@
 
 A module here that has a function `draw` is a figure. Its docstring begins with
 "Figure N. Title", says what it shows and by which equations, and ends with its
-caption. `compute()` returns a dict of numbers and arrays, the same ones each time;
+caption, and perhaps a paragraph "Numbers." of what else is tested. `compute()` returns a dict of numbers and arrays, the same ones each time;
 `draw(fig, data)` puts them on a Matplotlib figure of SIZE inches, by default
 `style.SIZE`, at DPI dots per inch. Every number of a caption is checked by the tests through `compute()`.
 SECONDS says about how long it takes; ON_REQUEST = True keeps a long one out of the
@@ -38,8 +38,8 @@ def number_and_title(module):
 
 
 def caption(module):
-    """The caption of a figure, the last paragraph of its docstring, on one line."""
-    return " ".join(module.__doc__.strip().split("\n\n")[-1].split())
+    """The caption of a figure, and its "Numbers." if it has some: the end of its docstring, on one line."""
+    return " ".join(module.__doc__[module.__doc__.index("\n\nCaption. "):].split())
 
 
 def picture(name, fresh=False):

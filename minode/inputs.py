@@ -1193,3 +1193,47 @@ def as_density_time(v, t):
     if not (np.real(v) > 0).all():
         raise ValueError(f"t = {np.min(np.real(t))} is before any density that this mixture could come from")
     return v
+
+
+# -- matching (chapter 30) ------------------------------------------------------------------
+
+
+def as_data_rows(name, x, shape=None):
+    """Data as a finite array (N, d), N ≥ 1."""
+    x = as_real(name, x, shape)
+    if x.ndim != 2 or x.size == 0:
+        raise ValueError(f"{name} must have shape (N, d) with at least one row, not {x.shape}")
+    return x
+
+
+def as_triples(name, triples, f):
+    """Three finite arrays (n, d), (n, d) and (n,) for the field f of states (d,)."""
+    as_field(f)
+    if not isinstance(triples, tuple) or len(triples) != 3:
+        raise TypeError(f"{name} must be a tuple of three arrays, such as `pairs` draws, not {type(triples).__name__}")
+    first, second, t = (as_real(f"{name}[{i}]", x) for i, x in enumerate(triples))
+    for i, x in enumerate((first, second)):
+        if x.ndim != 2 or x.shape[1] != f.dim or len(x) == 0:
+            raise ValueError(f"{name}[{i}] must have shape (n, {f.dim}), not {x.shape}")
+    if second.shape != first.shape or t.shape != first.shape[:1]:
+        raise ValueError(f"{name} must have shapes (n, d), (n, d) and (n,), not {first.shape}, {second.shape} and {t.shape}")
+    return first, second, t
+
+
+def check_after_start(t):
+    """ValueError for times at which a score has no bound."""
+    if not (t > 0).all():
+        raise ValueError(f"the times of the triples must be positive, as the score has no bound at 0, not {t.min()}")
+
+
+def as_mixture(weights, means, deviations):
+    """The weights (K,) and deviations (K,) as positive arrays, and the means (K, d)."""
+    w = as_real("weights", weights)
+    if w.ndim != 1 or not (w > 0).all():
+        raise ValueError(f"weights must be positive numbers, of shape (K,), not {weights!r}")
+    mu, s = as_real("means", means), as_real("deviations", deviations, w.shape)
+    if mu.ndim != 2 or len(mu) != len(w):
+        raise ValueError(f"means must have shape ({len(w)}, d), not {mu.shape}")
+    if not (s > 0).all():
+        raise ValueError(f"deviations must be positive, not {deviations!r}")
+    return w, mu, s

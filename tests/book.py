@@ -186,7 +186,7 @@ def gallery():
     for source in sources("figures"):
         title = re.match(r"Figure (\d+)\. (.+)", source.docstring)
         if title:
-            caption = " ".join(source.docstring.strip().split("\n\n")[-1].split()).removeprefix("Caption. ")
+            caption = " ".join(source.docstring.partition("\n\nCaption. ")[2].split())
             name = source.path.stem
             entries[int(title[1])] = (f"**Figure {title[1]}. {title[2]}** `python -m figures {name}`\n\n"
                                       f"![{title[2]}](figures/gallery/{name}.png)\n\n{caption}\n")

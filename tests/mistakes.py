@@ -22,6 +22,7 @@ OPTIMISERS, FIT, CLASSIFY, LAYERS = (f"learning/{name}.py" for name in ("optimis
 FLOWS, DIFFUSION = (f"learning/{name}.py" for name in ("flows", "diffusion"))
 EVENTS = "further/events.py"
 IMPLICIT_ADJOINT = "further/implicit_adjoint.py"
+MATCHING = "further/matching.py"
 
 CONTROLS = {
     "1.1": [(BASE, "self(t, y, theta)", "self(0 * t, y, theta)", "the clock stopped"),
@@ -454,6 +455,22 @@ CONTROLS = {
     "29.3": [(IMPLICIT_ADJOINT, "q[own - 1] + k_bar", "q[own - 1]", "the carried velocity forgotten on the way back")],
     "29.4": [(IMPLICIT_ADJOINT, "(K_bar[block] - q_j)", "K_bar[block]", "what q adds to k̄ counted as a part of Ȳ"),
              (IMPLICIT_ADJOINT, ", 0 * a", ", a", "a counted twice")],
+    "30.1": [(MATCHING, "(1 - t) * x0 + t * x1, x1", "t * x0 + (1 - t) * x1, x1", "noise and data exchanged"),
+             (MATCHING, "t * x1, x1 - x0", "t * x1, x0 - x1", "a sign")],
+    "30.2": [(MATCHING, "value - v", "value + v", "a sign")],
+    "30.3": [(MATCHING, "vjp(2 * r / len(r))", "vjp(r / len(r))", "the 2 forgotten"),
+             (MATCHING, "r * r) / len(r)", "r * r) / r.size", "the mean over components too")],
+    "30.4": [(MATCHING, "(t * s**2 - (1 - t)) / v", "t * s**2 / v", "the noise forgotten in the covariance"),
+             (MATCHING, "(1 - t) ** 2 + t**2 * s**2", "(1 - t) ** 2 + t * s**2", "t for t²"),
+             (MATCHING, "np.exp(l - log_sum_exp(l))", "np.ones_like(l) / len(w)", "every component as likely")],
+    "30.5": [(MATCHING, "-np.expm1(-2 * t)", "-np.expm1(-t)", "e⁻ᵗ for e⁻²ᵗ"),
+             (MATCHING, "np.exp(-t) * x0", "x0", "data that do not fade")],
+    "30.6": [(MATCHING, "root_v * value + xi", "root_v * value - xi", "a sign"),
+             (MATCHING, "vjp(2 * root_v * r", "vjp(2 * r", "√v forgotten on the way back")],
+    "30.7": [(MATCHING, "-y - self.s(", "-y - 0.5 * self.s(", "half the score"),
+             (MATCHING, "return -y - value, product", "return -y + value, product", "a sign")],
+    "30.8": [(MATCHING, "xs[-1] - xs[0] - f(t_i", "xs[-1] - f(t_i", "the start forgotten"),
+             (MATCHING, "+ off[:-1]) / 2", "+ off[1:]) / 2", "no trapezoid")],
 }
 
 

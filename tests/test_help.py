@@ -23,8 +23,8 @@ SHAPE = re.compile(r"\((?:\.\.\.|[A-Zdpsn])(?:, [^()\n]+|,)?\)|\(\w Ã— \w\)|\(dÂ
 SOURCE = re.compile(r"\(\d+\.\d+|chapters? \d+|\((?:1[5-9]|20)\d\d\)", re.I)      # equation, chapter, or year
 NOT_REFUSED = {"Solution", "Gradients"}         # records that are handed out
 PUBLIC = {name: getattr(minode, name) for name in minode.__all__}
-OF_PART_FOUR = {name for name, value in PUBLIC.items()                            # their table: learning/test_refused.py
-                if getattr(value, "__module__", "").startswith("minode.learning")}
+OF_PART_FOUR = {name for name, value in PUBLIC.items()                            # their table: learning/test_refused.py, further/
+                if getattr(value, "__module__", "").startswith(("minode.learning", "minode.further.matching"))}
 THETA, Y0, T = np.array([0.0, 1.0, -4.0, 0.0]), np.ones(2), np.linspace(0.0, 1.0, 5)
 
 every_name = pytest.mark.parametrize("name", PUBLIC)

@@ -1,1 +1,1 @@
-"""Part V. Further on: where to stop, and the gradients of stiff problems."""
+"""Part V. Further on: what grew out of the neural ODE."""

@@ -55,6 +55,8 @@ gradients agree to round-off.
 
 Exercises. Show that a_n = R(z) a_{n+1} for every table. Which of the two transposes, of A in (29.1) and
 of f_y in (29.2), would a test on y' = λy not miss?
+
+Next: learning without a solve (chapter 30).
 """
 
 from functools import partial

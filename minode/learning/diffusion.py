@@ -81,8 +81,6 @@ where ∂u̇_k and ∂ℓ̇_k are the rates at which the entries of (27.8) chang
     along v_k:     ∂u̇_k = u_k v̇_k/v_k² − u̇_k/v_k    ∂ℓ̇_k = u_k · u̇_k + ½ d v̇_k/v_k²,
     along log w_k: ∂u̇_k = 0                         ∂ℓ̇_k = 0.          (27.13)
 
-Here the book ends.
-
 Next: where to stop (chapter 28).
 """
 
