@@ -570,17 +570,19 @@ def check_trajectories(y0, method, is_fit):
 
 
 def as_jacobian(jacobian, f, y0, theta, problem, tableau):
-    """f_y (B, d, d) as a function of t and a flat state: the one handed in, or that of the field f."""
+    """f_y (B, d, d) as a function of t and a flat state: the one handed in, or that of the field f; None if it has none."""
     if isinstance(y0, tuple) or not np.shape(y0):
         raise ValueError(f"{tableau.name} is implicit and takes an array state (..., d), not "
                          f"{'a tuple' if isinstance(y0, tuple) else 'a number'}")
-    if jacobian is None and theta is not None and hasattr(f, "jacobian"):
+    if jacobian is None and (theta is None or not has_jacobian(f)):
+        return None
+    if jacobian is None:
         theta = as_real_or_complex("theta", theta)
 
         def jacobian(t, y):
             return f.jacobian(t, y, theta)
     if not callable(jacobian):
-        raise ValueError(f"{tableau.name} is implicit and needs jacobian(t, y) -> (..., d, d)")
+        raise TypeError(f"jacobian must be callable as jacobian(t, y) -> (..., d, d), not {type(jacobian).__name__}")
     shape, stats = np.shape(y0), problem.stats
     expected = (*shape, shape[-1])
 
@@ -596,6 +598,12 @@ def as_jacobian(jacobian, f, y0, theta, problem, tableau):
     with np.errstate(all="ignore"):
         flat_jacobian(float(problem.t[0]), problem.y)        # before any work, whether it has the right shape
     return flat_jacobian
+
+
+def has_jacobian(f):
+    """Whether f, or the field that is wrapped for times with stops, has a jacobian, not the one that says it is not."""
+    written = getattr(getattr(f, "wrapped", f), "jacobian", None)
+    return written is not None and getattr(written, "__func__", None) is not VectorField.jacobian
 
 
 def as_progress(progress, t):

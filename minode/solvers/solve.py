@@ -27,13 +27,15 @@ import numpy as np
 
 from ..inputs import (as_jacobian, as_options, as_progress, as_stops, as_velocity, check_options, check_precision,
                       check_reversible, check_trajectories, chooses_steps, with_keywords_of)
-from .adaptive import Controller, Tolerances, adaptive_steps
+from .adaptive import Controller, PredictiveController, Tolerances, adaptive_steps
 from .batch import TrajectoryInterpolation, collect_trajectories, trajectory_steps
 from .dense import Interpolation, all_increments, dense_output, is_in_step, require_finite, state_inside
 from .explicit import Grid, explicit_step, fixed_steps
-from .implicit import IMPLICIT, ImplicitStepper, SolvedToRoundOff, solved_to_tolerance
+from .implicit import ImplicitStepper, SimplifiedNewton
+from .implicit_tables import IMPLICIT
 from .legs import InterpolationAlong, OneSided, chain, legs
 from .methods import EXPLICIT, Methods
+from .newton import FullNewton, jacobian_by_differences
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
 from .states import Problem, Solution, SolverError, Stats, initial_value_problem
 from .tableaus import Tableau
@@ -198,11 +200,13 @@ def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, co
     if tableau.is_explicit:
         step = partial(explicit_step, problem.f, tableau)
     else:
-        jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau)
-        is_solved = solved_to_tolerance(tolerances) if is_adaptive else SolvedToRoundOff(problem.y.real.dtype)
-        stepper = ImplicitStepper(problem.f, jacobian, tableau, is_solved, predicts=is_adaptive)
-        step, stops = stepper.step, problem.t[1:].tolist()
-        smooth = None if tableau.b_hat in tableau.A else stepper.smooth            # chapter 13
+        jacobian = (as_jacobian(options.jacobian, f, y0, theta, problem, tableau)
+                    or jacobian_by_differences(problem, np.shape(y0)[-1]))
+        newton = (SimplifiedNewton(problem.f, jacobian, tableau, tolerances) if is_adaptive
+                  else FullNewton(problem.f, jacobian, tableau.stages))
+        step = ImplicitStepper(problem.f, tableau, newton, problem.y.dtype).step
+        if is_adaptive:
+            smooth, controller, stops = newton.smooth, PredictiveController(newton, controller), problem.t[1:].tolist()
     if is_adaptive:
         return adaptive_steps(problem, tableau, step, tolerances, controller, options.first_step, options.max_steps,
                               smooth, stops)

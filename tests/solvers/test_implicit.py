@@ -11,9 +11,11 @@ from scipy.integrate import solve_ivp
 
 from minode import MLP, Linear, SolverError, Tableau, VanDerPol, methods, odeint, solve
 from minode.solvers.adaptive import Tolerances
-from minode.solvers.implicit import (
-    IMPLICIT, ImplicitStepper, SolvedToRoundOff, newton_matrix, solved_to_tolerance, stability_function)
+from minode.solvers.implicit import ImplicitStepper, SimplifiedNewton, stability_function
+from minode.solvers.implicit_tables import IMPLICIT
+from minode.solvers.newton import FullNewton, newton_matrix
 from minode.solvers.solve import run
+from tests.solvers.stiff_problems import robertson, robertson_jacobian, van_der_pol, van_der_pol_jacobian
 from tests.solvers.test_adaptive import EPS, FEW_STEPS
 from tests.solvers.test_dense import jacobian, pendulum
 from tests.strategies import arrays, assert_agree, batches
@@ -43,16 +45,16 @@ def rows(t, y):
 
 
 def one_step(method, t, h, y):
-    """hK, y_new, the last k and the filter, after a step of the pendulum from y of any shape, all flat."""
+    """hK, y_new and the last k, after a step of the pendulum from y of any shape, all flat."""
     def f(t, y):
         return pendulum(t, y.reshape(-1, 2)).ravel()
 
     def f_y(t, y):
         return rows(t, y.reshape(-1, 2))
-    stepper = ImplicitStepper(f, f_y, method, SolvedToRoundOff(float), predicts=False)
+    stepper = ImplicitStepper(f, method, FullNewton(f, f_y, method.stages), y.dtype)
     y_new, k_last, hK = stepper.step(t, h, y.ravel(), f(t, y))
     assert hK.shape == (method.stages, y.size)
-    return hK, y_new, k_last, stepper.smooth
+    return hK, y_new, k_last
 
 
 def fixed(f, y0, t, method, jacobian=rows, **options):
@@ -66,7 +68,7 @@ def fixed(f, y0, t, method, jacobian=rows, **options):
 @given(st.data(), batches, st.floats(-1, 1), st.sampled_from([0.2, -0.3]))
 def test_the_stages_solve_their_equation(method, data, batch, t, h):
     y = data.draw(arrays((*batch, 2)))
-    hK, y_new, k_last, _ = one_step(method, t, h, y)
+    hK, y_new, k_last = one_step(method, t, h, y)
     A, b, c = method.arrays()
     for a_i, c_i, hk in zip(A, c, hK):
         Y_i = (y.ravel() + a_i @ hK).reshape(-1, 2)
@@ -341,24 +343,6 @@ def test_a_batch_is_solved_as_each_of_its_trajectories(method):
 
 
 # -- stiff problems ---------------------------------------------------------------------------
-
-def robertson(t, y):
-    a, b, c = y
-    return np.array([-0.04 * a + 1e4 * b * c, 0.04 * a - 1e4 * b * c - 3e7 * b * b, 3e7 * b * b])
-
-
-def robertson_jacobian(t, y):
-    a, b, c = y
-    return np.array([[-0.04, 1e4 * c, 1e4 * b], [0.04, -1e4 * c - 6e7 * b, -1e4 * b], [0, 6e7 * b, 0]])
-
-
-def van_der_pol(t, y):
-    return np.array([y[1], 1000 * (1 - y[0]**2) * y[1] - y[0]])
-
-
-def van_der_pol_jacobian(t, y):
-    return np.array([[0.0, 1.0], [-2000 * y[0] * y[1] - 1, 1000 * (1 - y[0]**2)]])
-
 
 @pytest.mark.eq("13.3", "13.4")
 @pytest.mark.parametrize("f, f_y, y0, t, small", [
