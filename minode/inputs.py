@@ -601,8 +601,8 @@ def as_jacobian(jacobian, f, y0, theta, problem, tableau):
 
 
 def has_jacobian(f):
-    """Whether f, or the field that is wrapped for times with stops, has a jacobian, not the one that says it is not."""
-    written = getattr(getattr(f, "wrapped", f), "jacobian", None)
+    """Whether f has a jacobian, and not the one of VectorField that says it is not written."""
+    written = getattr(getattr(f, "without_clock", f), "jacobian", None)
     return written is not None and getattr(written, "__func__", None) is not VectorField.jacobian
 
 
