@@ -374,6 +374,7 @@ def as_rows(tableau):
         refuse("b must be a row of numbers, not None")
     rows = {name: as_row(getattr(tableau, name)) for name in ("b", "c", "b_hat", "b_hat_3")
             if getattr(tableau, name) is not None}
+    rows["b_hat_0"], = as_row([tableau.b_hat_0])
     for name in ("A", "dense", "dense_A"):
         if getattr(tableau, name) is not None:
             rows[name] = tuple(as_row(row) for row in getattr(tableau, name))

@@ -210,7 +210,7 @@ class SimplifiedNewton:
             return e if self.tableau.b_hat in self.tableau.A else self.filtered(e)
         filtered = self.filtered(e - weight * self.h * self.k)                     # (13.7)
         if self.is_tried_anew:
-            k = self.f(self.t, self.y - filtered)
+            k = self.f(self.t, (self.y - filtered).astype(self.y.dtype))
             filtered = self.filtered(e - weight * self.h * k)                      # (13.7)
         return filtered
 

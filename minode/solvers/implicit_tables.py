@@ -44,7 +44,7 @@ RADAU5 = Tableau("radau5", order=5, embedded_order=3,
                     [(296 + 169*S6)/1800, (88 + 7*S6)/360, (-2 - 3*S6)/225],
                     [(16 - S6)/36, (16 + S6)/36, Fraction(1, 9)]],
                  b=RADAU5_B,
-                 b_hat=[b - GAMMA * row[0] for b, row in zip(RADAU5_B, RADAU5_DENSE)],     # (13.6)
+                 b_hat=[b - GAMMA * row[0] for b, row in zip(RADAU5_B, RADAU5_DENSE)],     # (13.7)
                  b_hat_0=GAMMA,
                  dense=RADAU5_DENSE)
 

@@ -162,6 +162,8 @@ def check_tableau(tableau):
             total = sum(row) + (tableau.b_hat_0 if name == "b_hat" else 0)
             require(tableau, near(total, 1), f"{name} sums to {float(total)}, not 1")
             require(tableau, tableau.embedded_order is not None, f"{name} needs its embedded_order")
+    takes_start = tableau.b_hat is not None and not tableau.starts_with_velocity
+    require(tableau, tableau.b_hat_0 == 0 or takes_start, "b_hat_0 is for a b_hat of a method that has no stage f(t, y)")
     if tableau.dense is not None:
         check_dense(tableau)
 
