@@ -16,7 +16,7 @@ from minode.solvers.implicit_tables import IMPLICIT
 from minode.solvers.newton import FullNewton, jacobian_by_differences, newton_matrix
 from minode.solvers.solve import run
 from minode.solvers.states import initial_value_problem
-from tests.solvers.stiff_problems import robertson, robertson_jacobian, van_der_pol, van_der_pol_jacobian
+from figures._stiff import robertson, robertson_jacobian, van_der_pol, van_der_pol_jacobian
 from tests.solvers.test_adaptive import EPS, FEW_STEPS
 from tests.solvers.test_dense import jacobian, pendulum
 from tests.strategies import arrays, assert_agree, batches
