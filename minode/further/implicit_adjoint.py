@@ -68,7 +68,7 @@ from ..gradients.discrete import PIECE, output_cotangents, stages
 from ..gradients.memory import Checkpoints, end_of_steps, outputs_on
 from ..inputs import at_once
 from ..solvers.dense import dense_output
-from ..solvers.implicit import blocks, newton_matrix
+from ..solvers.newton import blocks, newton_matrix
 from ..solvers.solve import run
 
 
