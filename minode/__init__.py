@@ -19,7 +19,7 @@ carry the same numbers are those equations.
          10  A method that chooses its own steps        adaptive
          11  Between the steps                          dense, steps
          12  A step size for each trajectory            batch
-         13  Implicit methods                           implicit
+         13  Implicit methods                           implicit, implicit_tables, newton
          14  Reversible methods                         reversible
          15  One function for every solve               solve, legs
     III. Its derivatives                            gradients/

@@ -43,14 +43,14 @@ If ‖y₀/sc‖ or ‖f₀/sc‖ is below 1e-5, h₀ is 1e-6. If f₀ and d₂ 
 is not finite at the trial state, d₂ is left out. No step is longer than the span, or than the max_step
 of the reader, who may know of something that happens faster than the error estimate can notice.
 
-An implicit method (chapter 13) takes few steps and pays dearly for one that is rejected. E = C h^q, and on a stiff problem
-C may change a hundredfold from one step to the next. Its controller expects C to grow by the same factor once more, to
-C² / C_prev, and takes the h with E = 1 for that, if it is the shorter (Gustafsson 1994):
+An implicit method (chapter 13) takes few steps and pays dearly for one that is rejected. In E = C h^q the number C
+may grow a hundredfold from one step to the next if the problem is stiff. Its controller expects C to grow by the
+same factor once more, to C² / C_prev, and takes the h with E = 1 for that, if it is the shorter (Gustafsson 1994):
 
     h_new = h · safety · E^{−1/q} min(1, h / h_prev · (E_prev / E)^{1/q}).   (10.7)
 
-If Newton's method took n of at most m iterations, safety is multiplied by (2m + 1) / (2m + n), and if it did not converge,
-h is halved. A growth of less than a fifth is not worth a new matrix (both Hairer and Wanner, section IV.8).
+If Newton's method took n of at most m iterations, safety is multiplied by (2m + 1) / (2m + n), and if it did not
+converge, h is halved. A growth of less than a fifth is not worth a new matrix (Hairer and Wanner, section IV.8).
 
 A step never passes the end of the span, except by the rounding of t + c_i h, and the last one
 meets it exactly. An implicit method meets every output time so (chapter 13). If y_new or E is infinite

@@ -1,21 +1,24 @@
 """Appendix to chapter 13. Newton's method to the last digit, and a Jacobian by differences
 
-A step of a given size may be long, and its stages far from y. `FullNewton` therefore takes the Jacobian of every stage
-at that stage, afresh in each iteration, and solves (13.3) until only rounding is left. Near the solution each iteration
-doubles the number of right digits. The derivatives of the steps rely on this: they differentiate (13.1), not the
-iterations.
+A step of a given size may be long, and its stages far from y. `FullNewton` therefore takes the
+Jacobian of every stage at that stage, afresh in each iteration, and solves (13.3) until only
+rounding is left. Near the solution each iteration doubles the number of right digits. The
+derivatives of the steps rely on this: they differentiate (13.1), not the iterations.
 
-If nobody gives f_y, it is taken by differences. To move the component y_j by δ_j changes f by f_y δ_j and terms
-of the size δ_j², and rounding adds an error of the size ε f, ε being the spacing of numbers at 1. With
+If nobody gives f_y, it is taken by differences. To move the component y_j by δ_j changes f by
+f_y δ_j and terms of the size δ_j², and rounding adds an error of the size ε f, ε being the spacing
+of numbers at 1. With
 
     δ_j = √ε max(|y_j|, 10⁻⁵ max_k |y_k|)
 
-both errors are about √ε of the change that f undergoes if y_j doubles. The second number in the bracket is for components
-that happen to be 0: without it δ_j would be lost beside the other terms of f, and with it a thousandth of them is
-lost, which costs Newton's method nothing. (A larger share than 10⁻⁵ costs many steps on Robertson's problem, whose
-second component is 10⁻¹³ of the third at its end, and enters f squared.) δ_j has the sign of f_j. So the state is moved to
-the side to which it moves anyway, and a concentration that begins at 0 does not become negative. A batch is moved in all
-its rows at once, in each by its own δ_j. This costs d + 1 calls of f, which are counted.
+both errors are about √ε of the change that f undergoes if y_j doubles. The second number in the
+bracket is for components that happen to be 0: without it δ_j would be lost beside the other terms
+of f, and with it a thousandth of them is lost, which costs Newton's method nothing. (A larger
+share than 10⁻⁵ costs many steps on Robertson's problem, whose second component is 10⁻¹³ of the
+third at its end, and enters f squared.) δ_j has the sign of f_j. So the state is moved to the
+side to which it moves anyway, and a concentration that begins at 0 does not become negative. A
+batch is moved in all its rows at once, in each by its own δ_j. This costs d + 1 calls of f, which
+are counted.
 """
 
 import numpy as np
@@ -109,12 +112,12 @@ class SolvedToRoundOff:
         return bool(is_solved)
 
 
-def jacobian_by_differences(problem, y0):
+def by_differences(problem, y0):
     """f_y (B, d, d) of a `Problem` as a function of t and a flat state laid out as y0 (..., d): d + 1 calls of f.
 
     >>> from minode.solvers.states import initial_value_problem
     >>> problem = initial_value_problem(lambda t, y: y**2, [[1.0], [3.0]], [0.0, 1.0])
-    >>> jacobian_by_differences(problem, [[1.0], [3.0]])(0.0, problem.y).ravel().round(6)
+    >>> by_differences(problem, [[1.0], [3.0]])(0.0, problem.y).ravel().round(6)
     array([2., 6.])
     """
     f, stats, d = problem.f, problem.stats, np.shape(y0)[-1]

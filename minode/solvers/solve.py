@@ -34,7 +34,7 @@ from .implicit import ImplicitStepper, SimplifiedNewton
 from .implicit_tables import IMPLICIT
 from .legs import legs, run_legs
 from .methods import EXPLICIT, Methods
-from .newton import FullNewton, jacobian_by_differences
+from .newton import FullNewton, by_differences
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
 from .states import Problem, Solution, SolverError, Stats, initial_value_problem
 from .steps import steps_on
@@ -192,7 +192,7 @@ def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, co
     if tableau.is_explicit:
         step = partial(explicit_step, problem.f, tableau)
     else:
-        jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau) or jacobian_by_differences(problem, y0)
+        jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau) or by_differences(problem, y0)
         full = FullNewton(problem.f, jacobian, tableau.stages, predicts=chooses_steps(tableau, options.step_size))
         newton = (SimplifiedNewton(problem.f, jacobian, tableau, tolerances, full if exactly else None) if is_adaptive
                   else full)

@@ -13,7 +13,7 @@ from minode import MLP, Linear, SolverError, Tableau, VanDerPol, VectorField, me
 from minode.solvers.adaptive import Tolerances
 from minode.solvers.implicit import ImplicitStepper, SimplifiedNewton, stability_function
 from minode.solvers.implicit_tables import IMPLICIT
-from minode.solvers.newton import FullNewton, jacobian_by_differences, newton_matrix
+from minode.solvers.newton import FullNewton, by_differences, newton_matrix
 from minode.solvers.solve import run
 from minode.solvers.states import initial_value_problem
 from figures._stiff import robertson, robertson_jacobian, van_der_pol, van_der_pol_jacobian
@@ -355,6 +355,18 @@ def test_newton_is_done_when_every_stage_is_and_gives_up_when_it_cannot_be():
                 assert_agree(hK, np.array([y, y]) / -1.5, 1e-5)
 
 
+@pytest.mark.eq("13.1")
+@pytest.mark.parametrize("name", ADAPTIVE)
+@given(st.data(), st.sampled_from([(), (3,)]), st.floats(-1, 1), st.sampled_from([0.1, -0.1]))
+def test_the_stages_of_a_step_that_is_chosen_solve_the_same_equation(name, data, batch, t, h):
+    method, y = methods[name], data.draw(arrays((*batch, 2))).ravel()
+    newton = simplified(method, batch, Tolerances(1e-10, 1e-10))
+    _, _, hK = ImplicitStepper(newton.f, method, newton, y.dtype).step(t, h, y, newton.f(t, y))
+    A, _, c = method.arrays()
+    for a_i, c_i, hk in zip(A, c, hK):
+        assert_agree(hk, h * newton.f(t + c_i * h, y + a_i @ hK), 1e-10)
+
+
 @pytest.mark.eq("13.6")
 @pytest.mark.parametrize("name, degree", [("trbdf2", 1), ("kvaerno5", 3), ("radau5", 2)])
 @given(arrays(4), st.sampled_from([0.3, -0.2]), st.sampled_from([0.5, 1.0, 3.0]))
@@ -436,7 +448,7 @@ def test_radau5_chooses_its_steps_and_with_a_step_size_takes_equal_ones():
 
 @pytest.mark.parametrize("kind", [np.float64, np.complex128, np.float32])
 @pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
-def test_a_jacobian_by_differences_is_that_of_each_row(kind, batch):
+def test_a_by_differences_is_that_of_each_row(kind, batch):
     scales = np.logspace(-9, 6, int(np.prod(batch, dtype=int))).reshape(*batch, 1)       # each row its own size
     y = (scales * np.array([0.5, -0.3])).astype(kind)
     if kind is np.complex128:
@@ -445,7 +457,7 @@ def test_a_jacobian_by_differences_is_that_of_each_row(kind, batch):
     def f(t, y):
         return np.stack([y[..., 1] * y[..., 0], 3 * y[..., 0] - y[..., 1]**2 * t], axis=-1).astype(kind)
     problem = initial_value_problem(f, y, [0.0, 1.0])
-    f_y = jacobian_by_differences(problem, y)(0.7, problem.y).reshape(*batch, 2, 2)
+    f_y = by_differences(problem, y)(0.7, problem.y).reshape(*batch, 2, 2)
     expected = np.stack([np.stack([y[..., 1], y[..., 0]], axis=-1),
                          np.stack([0 * y[..., 0] + 3, -1.4 * y[..., 1]], axis=-1)], axis=-2)
     size = np.abs(y).max(axis=-1)[..., None, None] + 1
@@ -458,12 +470,12 @@ def test_a_component_that_is_zero_is_moved_by_what_counts_beside_the_others_and_
         assert (y >= 0).all(), "a concentration has become negative"
         return robertson(t, y)
     problem = initial_value_problem(f, [1.0, 0.0, 0.0], [0.0, 1.0])
-    f_y = jacobian_by_differences(problem, problem.y)(0.0, problem.y)[0]
+    f_y = by_differences(problem, problem.y)(0.0, problem.y)[0]
     expected = robertson_jacobian(0.0, problem.y)
     assert np.abs(f_y - expected).max() <= 1.01 * 3e7 * 1e-5 * EPS**0.5                       # of 3e7 b²
     y = np.zeros(2)
     problem = initial_value_problem(lambda t, y: LINEAR[:2, :2] @ y, y, [0.0, 1.0])
-    assert_agree(jacobian_by_differences(problem, y)(0.0, y)[0], LINEAR[:2, :2], 1e-7)
+    assert_agree(by_differences(problem, y)(0.0, y)[0], LINEAR[:2, :2], 1e-7)
 
 
 @each_method
@@ -571,6 +583,15 @@ def test_a_step_cut_short_at_an_output_does_not_shorten_those_behind_it(name):
     cut, starts = sizes([0.0, at + 1e-9, 10.0])                       # a step of 1e-9, and then on as before
     assert cut[at] == (at + 1e-9) - at
     assert cut[starts[starts.index(at) + 1]] >= 0.9 * free[at]
+
+
+def test_between_its_steps_radau5_is_rough_where_a_solution_is_slow():
+    def f(t, y):
+        return -1e6 * (y - np.cos(t)) - np.sin(t)
+    solution = solve(f, [1.0], [0.0, 10.0], method="radau5", rtol=1e-6, atol=1e-6, jacobian=lambda t, y: [[-1e6]])
+    t = np.linspace(0.0, 10.0, 1001)
+    assert abs(solution.ys[-1, 0] - np.cos(10.0)) <= 1e-6 and solution.stats.n_accepted == 7
+    assert abs(np.abs(solution.interpolate(t)[:, 0] - np.cos(t)).max() - 0.2) <= 0.05
 
 
 def test_kvaerno5_looks_beyond_its_step_and_trbdf2_does_not():

@@ -208,3 +208,12 @@ def test_nothing_remembers_a_table_of_the_readers_after_its_last_solve(tableau):
 @each
 def test_the_name_of_a_method_is_the_name_of_its_table(tableau):
     assert methods[tableau.name] is tableau
+
+
+def test_a_weight_of_the_velocity_at_the_start_is_for_a_method_that_does_not_have_it_as_a_stage():
+    heun = {"A": ["", "1"], "b": "1/2 1/2"}
+    for own in (heun | {"b_hat": "1/2 0", "embedded_order": 1}, heun, {"A": ["1"], "b": "1"}):
+        with pytest.raises(ValueError, match=r"b_hat_0 is for the b_hat of a method that has no stage f\(t, y\)"):
+            Tableau("own", 1, b_hat_0="1/2", **own)
+    with pytest.raises(ValueError, match="b_hat sums to 0.75, not 1"):
+        Tableau("own", 1, A=["1"], b="1", b_hat="1/2", b_hat_0="1/4", embedded_order=1)
