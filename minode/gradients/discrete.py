@@ -48,14 +48,18 @@ The times. A step uses t_n in its stages alone, and h there and as the factor of
 of L in k_j, and L sees k_j only in the product h k_j, its derivative in that product is k̄_j / h. So
 
     dL/dt_n = Σ_i k̄_i · f_t(t_n + c_i h, Y_i),   with h held fixed,      (18.7)
-    dL/dh = Σ_i (k̄_i / h) · k_i + Σ_i c_i k̄_i · f_t(t_n + c_i h, Y_i).   (18.8)
+    dL/dh = Σ_i k̄_i · k_i / h + Σ_i c_i k̄_i · f_t(t_n + c_i h, Y_i).     (18.8)
 
 Since h = t_{n+1} − t_n, the end of the step has dL/dh, and its start (18.7) without it. For an output inside the step
 at t_i, σ = (t_i − t_n)/h. Moving σ by δ/h moves the output by δ times the slope of the polynomial, so
 
     dL/dt_i = g · Σ_j b_j'(σ) k_j,     b_j'(σ) = Σ_m m P_jm σ^{m−1},      (18.9)
 
-of which the start of the step loses the part 1 − σ, and its end the part σ. Which ends move with the times handed in,
+of which the start of the step loses the part 1 − σ, and its end the part σ. If the k_i are not kept, insert (18.1):
+
+    Σ_i k̄_i · k_i = a_{n+1} · (y_{n+1} − y_n) + Σ_j Ȳ_j · (Y_j − y_n) + Σ g · (y(t_i) − y_n),   (18.10)
+
+the last sum over the outputs inside. Which ends move with the times handed in,
 and how an end on the grid (9.4) moves with its two neighbours, is said in `step_times.py`. On y' = θt by one step of
 Euler's method from 0 to T, y = y_0 + T θ t_0: dL/dT is 0 and not θT, which (17.5) says of the solution.
 
@@ -64,43 +68,44 @@ Next: the same numbers in less memory (chapter 19).
 
 import numpy as np
 
+from ..fields.base import VectorField, generation
 from ..inputs import at_once, read_only
 from ..solvers.batch import all_row_increments
 from ..solvers.dense import dense_output, is_in_step, slopes_at, weights_at
 from ..solvers.solve import run
-from .tape import Tape, flat_vjp, is_small, output_cotangents, run_on_tape, stages
+from .tape import Tape, add_outputs, flat_vjp, output_cotangents, run_on_tape, stages, step_with_increments
 
+SMALL = 600             # entries of f_y in a state, a tenth of those of f_θ: above, all at once costs more than it saves
 PIECE = 2**22           # numbers of f_y and f_θ that are made at once, 32 MB
-FEW = 2**16             # numbers in the stages whose f_t are computed at once, if f is wide
+FEW = 2**12             # numbers in the stages whose f_t are computed at once, if f is wide
 
 
-def reverse_step(table, h, vjps, a, b, inside=None, k_bars=None):
+def reverse_step(table, h, vjps, a, b, inside=None, bars=None):
     """One step taken back: from the cotangents a (a row) of y_{n+1} and b (p,) of θ to those of y_n and θ.
 
     vjps[i] is the vector-Jacobian product of f at Y_i, k_bar -> (k_bar f_y, Σ k_bar f_θ); `table` has A and b of
-    the stages. inside (s, n) is what the outputs inside the step add to k̄ / h (18.5), if there are any. The k̄_i are
-    written into k_bars (s, n), if it is given.
+    the stages. inside (s, n) is what the outputs inside the step add to k̄ / h (18.5), if there are any. The k̄_i and
+    Ȳ_i are written into bars (2, s, n), if it is given.
     """
-    s, Y_bar = len(vjps), np.empty((len(vjps), a.size))
+    s, (k_bars, Y_bar) = len(vjps), np.empty((2, len(vjps), a.size)) if bars is None else bars
     for i in reversed(range(s)):
         k_bar = h * (table.b[i] * a + table.A[i + 1:s, i] @ Y_bar[i + 1:])         # (18.1)
         if inside is not None:
             k_bar = k_bar + h * inside[i]                                          # (18.5)
-        if k_bars is not None:
-            k_bars[i] = k_bar
+        k_bars[i] = k_bar
         Y_bar[i], k_bar_f_theta = vjps[i](k_bar)                                   # (18.2)
         b = b + k_bar_f_theta                                                      # (18.4)
     return a + Y_bar.sum(axis=0), b                                                # (18.3)
 
 
-def ends_of_steps(c, h, k_bar, hK, f_t):
+def ends_of_steps(c, h, k_bar, k_bar_k, f_t):
     """What L gains if the start of a step moves, and if its end does, (N,) each, for N steps h (N,).
 
-    k_bar, hK and f_t (s, N, n) are of their stages, and c (s,) their places.
+    k_bar and f_t (s, N, n) are of their stages at c (s,), and k_bar_k (N,) is Σ_i k̄_i · k_i.
     """
     c, each = np.asarray(c), np.einsum("snj,snj->sn", k_bar, f_t)
     dL_dt = each.sum(axis=0)                                                       # (18.7)
-    dL_dh = np.einsum("snj,snj->n", k_bar / h[:, None], hK / h[:, None]) + c @ each  # (18.8)
+    dL_dh = k_bar_k / h + c @ each                                                 # (18.8)
     return dL_dt - dL_dh, dL_dh
 
 
@@ -117,41 +122,43 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
     a = a.ravel() + at_ends.get(len(tape), 0.0)                                    # (18.5)
     if ends is not None:
         ends.begin(t, a)
-        for n in inside:
-            add_outputs(ends, table, n, tape[n], times, flat)
+        gained = {n: add_outputs(ends, table, n, step_with_increments(f, theta, table, tape, n, shape), times, flat) for n in inside}
     if not isinstance(tape, Tape):
         s = len(table.P) if inside else tableau.used
         return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, at_ends, inside, ends)
-    waiting = []
+    waiting, y_next = [], tape.y_end if tape and ends is not None else None
     while tape:
-        n, (*step, vjps) = len(tape) - 1, tape.pop()
-        k_bars = None if ends is None else np.zeros((len(table.P), a.size))
-        a, b = reverse_step(table, h[n], vjps if n in inside else vjps[:tableau.used], a, b, inside.get(n), k_bars)
+        n, (_, _, Y, vjps) = len(tape) - 1, tape.pop()
+        s = len(vjps) if n in inside else tableau.used
+        bars, a_next = np.empty((2, s, a.size)), a
+        a, b = reverse_step(table, h[n], vjps[:s], a, b, inside.get(n), bars)
         a = a + at_ends.get(n, 0.0)                                                # (18.5)
         if ends is not None:
+            Y = np.array(Y[:s])
+            k_bar_k = a_next @ (y_next - Y[0]) + np.vdot(bars[1], Y - Y[0]) + gained.get(n, 0.0)  # (18.10)
             ends.visit(t[[n]], a[None])
-            waiting.append((n, step, k_bars))
-            if len(waiting) * k_bars.size > FEW or not tape:
-                numbers, steps, k_bars = zip(*waiting)
-                add_steps(ends, table, numbers, stages(table, steps, len(table.P), shape), np.stack(k_bars, axis=1))
+            waiting, y_next = [*waiting, (n, Y.reshape(s, *shape), bars[0], k_bar_k)], Y[0]
+            if not tape or len(waiting) * Y.size > FEW or (n - 1 in inside) != (n in inside):
+                numbers, Y, k_bar, k_bar_k = zip(*waiting)
+                add_steps(ends, table, list(numbers), np.stack(Y, axis=1), np.stack(k_bar, axis=1), np.array(k_bar_k))
                 waiting = []
     return a.reshape(shape), b
 
 
-def add_outputs(ends, table, n, step, times, cotangents):
-    """Tell `ends` of the outputs inside step n."""
-    t, h, _, hK, *_ = step
-    for i in np.flatnonzero(is_in_step(times, t, ends.t_new[n]) & (times != ends.t_new[n]) & cotangents.any(axis=1)):
-        sigma = (times[i] - t) / h
-        dL_dt = cotangents[i] @ (slopes_at(table, sigma) @ hK) / h                 # (18.9)
-        ends.add_inside(i, np.array([t]), ends.t_new[[n]], sigma, np.array([dL_dt]))
+def add_steps(ends, table, numbers, Y, k_bar, k_bar_k):
+    """Tell `ends` of the steps of these numbers: Y and k̄ (s, N, ...), and Σ_i k̄_i · k_i (N,)."""
+    t, t_new, c = ends.t_old[numbers], ends.t_new[numbers], table.c[:len(Y)]
+    f_t = ends.f_t(c, t, t_new - t, Y).reshape(*Y.shape[:2], -1)
+    ends.add(t, t_new, *ends_of_steps(c, t_new - t, k_bar.reshape(f_t.shape), k_bar_k, f_t))
 
 
-def add_steps(ends, table, numbers, stages, k_bar):
-    """Tell `ends` of the steps of these numbers, from what `stages` says of them and k̄ (s, N, n)."""
-    (_, h, Y, hK), numbers, c = stages, list(numbers), table.c[:len(k_bar)]
-    f_t = ends.f_t(c, ends.t_old[numbers], h, Y).reshape(hK.shape)
-    ends.add(ends.t_old[numbers], ends.t_new[numbers], *ends_of_steps(c, h, k_bar.reshape(hK.shape), hK, f_t))
+def is_small(f, shape):
+    """Whether states (..., d) are small enough for all steps at once; never if `vjp` is newer than `jacobian`."""
+    field = getattr(getattr(f, "jacobian", None), "__self__", f)         # if f wraps another field, the inner one
+    kind, size = type(field), int(np.prod(shape))
+    has_own = isinstance(field, VectorField) and kind.jacobian is not VectorField.jacobian
+    is_newest = generation(kind, "jacobian") <= generation(kind, "vjp")
+    return has_own and is_newest and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
 
 
 def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside, ends=None):
@@ -165,7 +172,8 @@ def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside, ends=None):
         a, b, a_n, k_bar = steps_at_once(f, theta, table, of_stages, a, b, to_a, add)
         if ends is not None:
             ends.visit(ends.t_old[list(numbers)], a_n)
-            add_steps(ends, table, numbers, of_stages, k_bar)
+            (_, h, Y, hK), k_bar = of_stages, k_bar.reshape(of_stages[-1].shape)
+            add_steps(ends, table, list(numbers), Y, k_bar, np.einsum("snj,snj->n", k_bar, hK / h[:, None]))
     return a, b
 
 
@@ -227,12 +235,13 @@ def discrete_trajectories(f, y0, t, theta, method, solver):
                     hK_inside = np.einsum("rm,rmj->mj", slopes_at(table, x[inside]), hK[:, inside])
                     dL_dt = (g[inside] * hK_inside).sum(axis=-1) / h[inside]       # (18.9)
                     ends.add_inside(i, t[inside], t_new[inside], x[inside], dL_dt, ids[inside])
-            Y, k_bars = read_only(y + np.tensordot(table.A[:s, :s], hK[:s], 1)), np.empty((s, y.size))
+            Y, bars = read_only(y + np.tensordot(table.A[:s, :s], hK[:s], 1)), np.empty((2, s, y.size))
             vjps = [flat_vjp(f.value_and_vjp(t + table.c[i] * h, Y[i], theta)[1], y.shape, h[:, None]) for i in range(s)]
-            a_new, b = reverse_step(table, 1.0, vjps, a_next.ravel(), b, add.reshape(s, -1), k_bars)
+            a_new, b = reverse_step(table, 1.0, vjps, a_next.ravel(), b, add.reshape(s, -1), bars)
             a[ids] = a_new.reshape(y.shape) + to_a
             if ends is not None:
-                f_t, k_bar = ends.f_t(table.c[:s], t, h, Y), h[:, None] * k_bars.reshape(Y.shape)
-                ends.add(t, t_new, *ends_of_steps(table.c[:s], h, k_bar, hK[:s], f_t))
+                k_bar = bars[0].reshape(Y.shape)                               # of h k, in steps of length 1
+                k_bar_k, f_t = np.einsum("smj,smj->m", k_bar, hK[:s]), ends.f_t(table.c[:s], t, h, Y)
+                ends.add(t, t_new, *ends_of_steps(table.c[:s], h, h[:, None] * k_bar, k_bar_k, f_t))
         return a + cotangents[1:][solution.t[1:] == solution.t[0]].sum(axis=0), b
     return solution, back

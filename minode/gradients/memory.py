@@ -225,15 +225,15 @@ def reversible_back(method, velocity, vjp, t, t_new, before, after, bars, b, end
 def increment_back(method, velocity, vjp, t, h, y, bar, b, ends=None):
     """bar J_h(t, y), b with bar times the derivative of the increment in θ added, and what L gains if t and t + h move."""
     table, hK = dense_output(method.tableau), method.increments(velocity, t, h, y)
-    s, k_bars = len(hK), np.empty(hK.shape)
+    s, bars = len(hK), np.empty((2, *hK.shape))
     Y = y + table.A[:s, :s] @ hK
     vjps = [lambda k_bar, i=i: vjp(t + table.c[i] * h, Y[i], k_bar) for i in range(s)]
-    a, b = reverse_step(table, h, vjps, bar, b, k_bars=k_bars)
+    a, b = reverse_step(table, h, vjps, bar, b, bars=bars)
     if ends is None:
         return a - bar, b, None, None
-    t, h, shape = np.array([t]), np.array([h]), ends.ys.shape[1:]
-    f_t = ends.f_t(table.c[:s], t, h, Y.reshape(s, 1, *shape)).reshape(s, 1, -1)
-    return a - bar, b, *ends_of_steps(table.c[:s], h, k_bars[:, None], hK[:, None], f_t)
+    c, t, h, shape, k_bar = table.c[:s], np.array([t]), np.array([h]), ends.ys.shape[1:], bars[0]
+    f_t = ends.f_t(c, t, h, Y.reshape(s, 1, *shape)).reshape(s, 1, -1)
+    return a - bar, b, *ends_of_steps(c, h, k_bar[:, None], np.vdot(k_bar, hK / h), f_t)
 
 
 STEPS_BACK = {AsynchronousLeapfrog: leapfrog_back, ReversibleHeun: heun_back, Reversible: reversible_back}

@@ -16,7 +16,7 @@ import numpy as np
 from ..inputs import at_once, chooses_steps
 
 NEAR = np.finfo(np.float64).eps ** (1 / 3)   # of a step: how far apart f is evaluated if it does not have f_t itself
-AT_ONCE = 64                                 # steps that are gathered before their ends are handed on
+AT_ONCE = 16                                 # steps that are gathered before their ends are handed on
 
 
 def moving_ends(method, step_size):

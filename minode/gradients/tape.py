@@ -9,39 +9,41 @@ from collections import deque
 
 import numpy as np
 
-from ..fields.base import VectorField, generation
 from ..inputs import read_only
-from ..solvers.dense import dense_output, weights_at
+from ..solvers.dense import dense_output, is_in_step, slopes_at, weights_at
 from ..solvers.solve import run
-
-SMALL = 600             # entries of f_y in a state, a tenth of those of f_θ: above, all at once costs more than it saves
 
 
 class Tape(list):
-    """The steps of a solve, each as (t, h, y, hK, vjps), with the vector-Jacobian products of its stages.
+    """The steps of a solve, each as (t, h, Y, vjps): the Y_i of its stages and the vector-Jacobian products there.
 
     `velocity(t, y)` is what the solver evaluates: f, which leaves its vjp at each point. Those of rejected
-    steps are dropped when as many later ones have come as a step has stages.
+    steps are dropped when as many later ones have come as a step has stages. `y_end` is the last state.
     """
 
     def __init__(self, f, theta, tableau, may_choose_steps):
-        self.f, self.theta, self.first = f, theta, None      # first: the vjp of k_1, from the step before
-        self.latest = deque(maxlen=len(dense_output(tableau).P))
+        self.f, self.theta, self.first = f, theta, None      # first: Y_1 and its vjp, from the step before
+        self.latest, self.b, self.last = deque(maxlen=len(dense_output(tableau).P)), dense_output(tableau).b, None
         self.carries_first = tableau.is_fsal or (may_choose_steps and tableau.b_hat is not None)
         self.at_new_state = tableau.stages - tableau.is_fsal
 
     def velocity(self, t, y):
         value, vjp = self.f.value_and_vjp(t, y, self.theta)
-        self.latest.append(flat_vjp(vjp, y.shape))
+        self.latest.append((y.reshape(-1), flat_vjp(vjp, y.shape)))
         if self.first is None:
             self.first = self.latest[-1]
         return value
 
     def append(self, step):
         t, h, y, hK = step
-        vjps = [self.first, *list(self.latest)[len(self.latest) - (len(hK) - 1):]]  # of k_1, and of k_2, …, k_s
-        self.first = vjps[self.at_new_state] if self.carries_first else None
-        super().append((t, h, y, hK, vjps))
+        stages = [self.first, *list(self.latest)[len(self.latest) - (len(hK) - 1):]]  # k_1, and k_2, …, k_s
+        self.first, self.last = stages[self.at_new_state] if self.carries_first else None, (y, hK)
+        super().append((t, h, *zip(*stages)))
+
+    @property
+    def y_end(self):
+        y, hK = self.last
+        return y + self.b[:len(hK)] @ hK
 
 
 def flat_vjp(vjp, shape, h=None):
@@ -68,23 +70,33 @@ def output_cotangents(t, h, table, times, cotangents):
     return at_ends, inside
 
 
-def is_small(f, shape):
-    """Whether states (..., d) are small enough for all steps at once; never if `vjp` is newer than `jacobian`."""
-    field = getattr(getattr(f, "jacobian", None), "__self__", f)         # if f wraps another field, the inner one
-    kind, size = type(field), int(np.prod(shape))
-    has_own = isinstance(field, VectorField) and kind.jacobian is not VectorField.jacobian
-    is_newest = generation(kind, "jacobian") <= generation(kind, "vjp")
-    return has_own and is_newest and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
+def step_with_increments(f, theta, table, tape, n, shape):
+    """Step n as (t, h, y, hK). Those of a `Tape` are computed again."""
+    if not isinstance(tape, Tape):
+        return tape[n]
+    t, h, Y, _ = tape[n]
+    return t, h, Y[0], np.array([h * f(t + c * h, Y_i.reshape(shape), theta).ravel() for c, Y_i in zip(table.c, Y)])
+
+
+def add_outputs(ends, table, n, step, times, cotangents):
+    """Tell `ends` of the outputs inside step n; returns Σ g · (y(t_i) − y_n) over them."""
+    (t, h, y, hK), t_new, total = step, ends.t_new[n], 0.0
+    for i in np.flatnonzero(is_in_step(times, t, t_new) & (times != t_new) & cotangents.any(axis=1)):
+        sigma, g = (times[i] - t) / h, cotangents[i]
+        dL_dt = g @ (slopes_at(table, sigma) @ hK) / h                             # (18.9)
+        ends.add_inside(i, *np.array([[t], [t_new], [sigma], [dL_dt]]))
+        total += g @ (weights_at(table, sigma) @ hK)                               # (18.10)
+    return total
 
 
 def stages(table, steps, s, shape):
     """Times (s, N, ...) and states (s, N, ..., d) of the first s stages of N steps, their h (N,), and hK (s, N, n)."""
     t, h, y = (np.array([step[i] for step in steps]) for i in range(3))
     hK = np.zeros((s, *y.shape), y.dtype)
-    for n, (_, _, _, rows, *_) in enumerate(steps):
+    for n, (*_, rows) in enumerate(steps):
         hK[:len(rows), n] = rows[:s]
     Y = y + table.A[:s, :s].dot(hK.reshape(s, -1)).reshape(hK.shape)
-    for n, (_, _, _, rows, *_) in enumerate(steps):
+    for n, (*_, rows) in enumerate(steps):
         Y[len(rows):, n] = y[n]                              # not needed in this step, but f_y must exist there
     Y = read_only(Y.reshape(s, len(t), *shape))
     T = (t + np.multiply.outer(table.c[:s], h)).reshape(s, len(t), *[1] * (len(shape) - 1))
