@@ -1,9 +1,9 @@
-"""Draw the figures: `python -m figures [NAME ...] [--list] [--out DIR] [--jobs N]`
+"""Draw the figures: `python -m figures [NAME ...] [--list] [--out DIR] [--jobs N] [--fresh]`
 
 Each figure is computed and drawn in a process of its own, which hands back the
 finished picture. This process alone writes files, and only whole ones: a picture
 goes to a temporary file in the same folder, which then takes the place of the old
-one in a single step (minode/learning/records.py). Ctrl-C may therefore come at any time.
+one in a single step (minode/learning/files.py). Ctrl-C may therefore come at any time.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from minode.__main__ import any_terminal
-from minode.learning.records import write_whole
+from minode.learning.files import write_whole
 
 from . import discover, number_and_title, picture
 
@@ -37,6 +37,8 @@ def main(arguments=None):
                         help="where the pictures go (default: figures/gallery)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N",
                         help="processes at a time (default: the number of cores, %(default)s)")
+    parser.add_argument("--fresh", action="store_true",
+                        help="compute all numbers anew, not only those whose code or versions changed")
     options = parser.parse_args(arguments)
     try:
         figures = discover()
@@ -59,7 +61,7 @@ def main(arguments=None):
     except OSError as error:
         parser.error(f"--out must be a folder that can be written to: {error}")
     slowest_first = sorted(names, key=lambda name: -figures[name].SECONDS)
-    return draw(slowest_first, options.out, min(options.jobs, len(names)))
+    return draw(slowest_first, options.out, min(options.jobs, len(names)), options.fresh)
 
 
 def show_list(figures):
@@ -72,12 +74,12 @@ def show_list(figures):
     return 0
 
 
-def draw(names, out, jobs):
+def draw(names, out, jobs, fresh=False):
     """Draw these figures in `jobs` processes, write them to the folder, and say how it goes."""
     started = time.perf_counter()
     print(f"drawing {len(names)} figures in {jobs} processes: {', '.join(names)}", flush=True)
     drawn, failed = [], []
-    pool, futures = submit(names, jobs)
+    pool, futures = submit(names, jobs, fresh)
     try:
         for future in as_completed(futures):
             name = futures[future]
@@ -113,7 +115,7 @@ def draw(names, out, jobs):
     return 1 if failed else 0
 
 
-def submit(names, jobs):
+def submit(names, jobs, fresh):
     """A pool of processes with one thread each that leave Ctrl-C to this one, and future -> name."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
@@ -121,7 +123,7 @@ def submit(names, jobs):
     try:
         pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"),
                                    initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
-        return pool, {pool.submit(picture, name): name for name in names}
+        return pool, {pool.submit(picture, name, fresh): name for name in names}
     finally:
         signal.signal(signal.SIGINT, heed)
 

@@ -33,7 +33,7 @@ carry the same numbers are those equations.
                                                     ladders, solves
     IV.  What it is for                             learning/
          23  Steps downhill                             optimisers
-         24  A loop that learns                         fit, records, progress
+         24  A loop that learns                         fit, records, files, progress
          25  Telling digits apart                       classify, layers
          26  The continuous normalizing flow            flows, probes
          27  From a stochastic to an ordinary equation  diffusion, mixture
@@ -76,12 +76,13 @@ from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs
 from .learning.classify import Classifier
 from .learning.diffusion import DiffusedMixture, euler_maruyama
+from .learning.files import load, save
 from .learning.fit import fit
 from .learning.flows import Flow, log_prob, negative_log_likelihood, sample
 from .learning.layers import Layered
 from .learning.optimisers import adam, sgd
 from .learning.probes import rademacher
-from .learning.records import Fit, FitError, load, save
+from .learning.records import Fit, FitError
 from .solvers.solve import methods, odeint, reversible, solve
 from .solvers.states import Solution, SolverError
 from .solvers.tableaus import Tableau

@@ -12,10 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import import_module
 from pathlib import Path
 
 from figures import discover
+from figures._kept import computed
 from tests.book import ROOT
 
 ALL_CONTROLS = "the negative controls"
@@ -27,7 +27,7 @@ AHEAD = {}                 # the second process, what it is to do and the folder
 
 
 def result(name):
-    """compute() of a figure, or what pytest said of the negative controls."""
+    """The numbers of a figure, or what pytest said of the negative controls."""
     if not AHEAD or name in CLAIMED or claim(AHEAD["folder"], name):
         return DONE.pop(name) if name in DONE else compute(name)
     done = AHEAD["folder"] / f"{name}.pickle"
@@ -43,7 +43,7 @@ def result(name):
 def compute(name):
     if name == ALL_CONTROLS:
         return planting("--controls", "tests")
-    return import_module(f"figures.{name}").compute()
+    return computed(name)
 
 
 def planting(*arguments):

@@ -195,9 +195,11 @@ def pytest_runtestloop(session):
         return None
     if session.testsfailed:
         raise session.Interrupted(f"{session.testsfailed} errors during collection")
+    from figures import _kept
     from tests.book import exercises
     from tests.mistakes import controls
     from tests.mutants import EXPLAINED, mutants
+    _kept.IS_AS_WRITTEN = False
     wanted = set(options.eq or ())
     mistakes = (controls() if options.controls else []) + (mutants() if options.mutants else [])
     mistakes += controls(exercises()) if options.exercises else []

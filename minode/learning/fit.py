@@ -41,7 +41,7 @@ which is L_k itself if each step uses all the data, J = 1. (A stream of batches 
 there J is 20.) A fit has failed if a loss is not finite, or if L_k > `give_up` (1 + |L_0|), with the
 1 for a first loss near 0. Then the `FitError` carries the best θ so far.
 
-Interrupts, files and the line of progress are in the appendices, records.py and progress.py.
+Interrupts, files and the line of progress are in the appendices, records.py, files.py and progress.py.
 
 Next: telling digits apart (chapter 25).
 """

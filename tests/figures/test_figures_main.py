@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import types
 from functools import cache
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def small(tmp_path):
     """A folder with the machinery of the figures and five small ones; returns run(*arguments)."""
     package = tmp_path / "figures"
     package.mkdir()
-    for name in ("__init__.py", "__main__.py", "style.py"):
+    for name in ("__init__.py", "__main__.py", "_kept.py", "style.py"):
         shutil.copy(Path(figures.__file__).parent / name, package)
     for number, (name, flag, before) in enumerate([
             ("plain", "", "pass"),
@@ -93,6 +94,86 @@ def test_a_figure_is_drawn_without_a_warning_into_a_small_picture(name):
 @pytest.mark.parametrize("name", ["pushforward", "three_gradients"])       # in space; with axes and a legend
 def test_a_figure_drawn_twice_is_the_same_byte_for_byte(name):
     assert figures.render(ALL[name], ALL[name].compute()) == drawn(name)
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """The source of a figure, and run(...): the numbers that are had, which are how often they were computed."""
+    _kept, times, source = figures._kept, [], tmp_path / "plain.py"
+    source.write_text(textwrap.dedent(MODULE.format(number=1, name="plain", flag="", before="pass", seconds=1)))
+
+    def compute():
+        times.append("y")
+        return {"y": len(times)}
+    monkeypatch.setattr(_kept, "HERE", tmp_path)
+    monkeypatch.setattr(_kept, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(_kept, "import_module", lambda name: types.SimpleNamespace(compute=compute))
+
+    def run(**fresh):
+        _kept.code.cache_clear()
+        _kept.machine.cache_clear()
+        return _kept.computed("plain", **fresh)["y"]
+    yield source, run
+    _kept.code.cache_clear()
+    _kept.machine.cache_clear()
+
+
+def test_numbers_are_computed_anew_if_and_only_if_something_that_they_depend_on_has_changed(made, monkeypatch):
+    source, run = made
+    assert [run(), run()] == [1, 1]
+    source.write_text(source.read_text().replace("A line.", "Another.").replace("plot(", "scatter(") + "# a remark\n")
+    assert run() == 1                                       # words, and how it is drawn
+    source.write_text(source.read_text() + "N = 1\n")
+    assert [run(), run()] == [2, 2]
+    (source.parent / "other.py").write_text("M = 1\n")
+    source.write_text(source.read_text() + "from .other import M\n")
+    assert run() == 3
+    (source.parent / "other.py").write_text("M = 2\n")
+    assert run() == 4
+    (source.parent / "data").mkdir()
+    (source.parent / "data" / "seen.csv").write_text("1")
+    assert [run(), run()] == [5, 5]
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("OPENBLAS_CORETYPE", "Prescott")
+        assert [run(), run()] == [6, 6]
+    assert run() == 5
+    assert [run(fresh=True), run()] == [7, 7]
+
+
+def test_a_kept_file_that_is_damaged_is_not_used_and_old_ones_go(made):
+    source, run = made
+    run()
+    kept, = (source.parent / "kept").iterdir()
+    content = kept.read_bytes()
+    for damaged in (content[:-1], content[:20], b"", content.replace(b"y", b"z")):
+        kept.write_bytes(damaged)
+        before = run()
+        assert run() == before and kept.read_bytes() != damaged
+    for n in range(6):
+        source.write_text(source.read_text() + f"N{n} = 0\n")
+        run()
+    assert len(list((source.parent / "kept").iterdir())) == 4
+
+
+def test_minodes_own_code_is_in_the_key_and_its_words_are_not(tmp_path, monkeypatch):
+    path = tmp_path / "chapter.py"
+    texts = ['"""Words."""\ndef f(x):\n    """More."""\n    return 2 * x   # (9.1)\n', "def f(x):\n    return 2*x\n",
+             "def f(x):\n    return 3 * x\n"]
+    _kept = figures._kept
+    codes = []
+    for text in texts:
+        path.write_text(text)
+        codes.append(_kept.code.__wrapped__(path))
+    assert codes[0] == codes[1] != codes[2]
+    before, one = _kept.key("trajectory"), "another minode"
+    monkeypatch.setattr(_kept, "code_of_minode", lambda: one)
+    assert _kept.key("trajectory") != before
+
+
+def test_under_a_planted_mistake_nothing_kept_is_used(monkeypatch):
+    monkeypatch.setattr(figures._kept, "IS_AS_WRITTEN", False)
+    monkeypatch.setattr(ALL["trajectory"], "compute", lambda: "computed")
+    assert figures._kept.computed("trajectory") == "computed"
 
 
 def test_the_gallery_holds_the_figures_and_nothing_else():

@@ -1,0 +1,95 @@
+"""What a figure's compute() gave, kept on disk, so that moving a label does not train a network again
+
+A file is found by a key: the hash of all that its numbers depend on. That is the code of minode, of the figure
+and of the figures that it imports, the data, the versions of Python, NumPy and SciPy, and what NumPy says of the
+processor and of the library that multiplies its matrices. Comments, docstrings and `draw` do not count. Change
+anything else and the key is another one, so a kept file is never stale. Delete the folder, or draw with --fresh,
+and all is computed anew.
+"""
+
+import ast
+import hashlib
+import os
+import pickle
+import platform
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+import minode
+from minode.learning.files import write_whole
+
+HERE = Path(__file__).parent
+KEPT = HERE / "kept"
+MOST = 4                                 # files of one figure: as many versions or machines may share a checkout
+IS_AS_WRITTEN = True                     # false while a mistake is planted in the live book, which no key can see
+SETTINGS = "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"
+
+
+def computed(name, fresh=False):
+    """compute() of the figure of this name, or what was kept of it. One on request is always computed."""
+    module = import_module(f"{__package__}.{name}")
+    if getattr(module, "ON_REQUEST", False) or not IS_AS_WRITTEN:
+        return module.compute()
+    path = KEPT / f"{name}-{key(name)}.pickle"
+    content = b"" if fresh or not path.exists() else path.read_bytes()
+    digest, pickled = content[:32], content[32:]
+    if digest and digest == hashlib.sha256(pickled).digest():              # a file cut short or changed is not used
+        return pickle.loads(pickled)
+    data = module.compute()
+    if os.access(HERE, os.W_OK):
+        keep(name, path, pickle.dumps(data))
+    return data
+
+
+def keep(name, path, pickled):
+    """Write a file, with its own hash in front, and remove the oldest of this figure."""
+    KEPT.mkdir(exist_ok=True)
+    write_whole(path, lambda file: file.write(hashlib.sha256(pickled).digest() + pickled))
+    for old in sorted(KEPT.glob(f"{name}-*.pickle"), key=os.path.getmtime)[:-MOST]:
+        old.unlink(missing_ok=True)
+
+
+def key(name):
+    """The hash, as text, of everything that the numbers of this figure depend on."""
+    parts = [machine(), code_of_minode(), *(code(HERE / f"{module}.py") for module in sorted(needs(name)))]
+    parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(HERE.glob("data/*")) if path.is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
+
+
+@cache
+def machine():
+    """The versions, the processor and NumPy's libraries, as text."""
+    import scipy                         # here, so that `main` can say how to install it
+    return repr((sys.version, np.__version__, scipy.__version__, platform.machine(), np.show_config(mode="dicts"),
+                 [os.environ.get(setting) for setting in SETTINGS]))
+
+
+@cache
+def code_of_minode():
+    return "\n".join(code(path) for path in sorted(Path(minode.__file__).parent.rglob("*.py")))
+
+
+def needs(name, found=()):
+    """The names of this module and of all in this folder that it imports, and these in turn."""
+    found = {name, *found}
+    for node in ast.walk(ast.parse((HERE / f"{name}.py").read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            for other in [node.module] if node.module else [alias.name for alias in node.names]:
+                if other not in found and (HERE / f"{other}.py").exists():
+                    found |= needs(other, found)
+    return found
+
+
+@cache
+def code(path):
+    """The code of a file as text that does not change with comments, docstrings or a function `draw`."""
+    tree = ast.parse(path.read_bytes())
+    tree.body = [node for node in tree.body if getattr(node, "name", None) != "draw"]
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
