@@ -64,8 +64,9 @@ from functools import partial
 import numpy as np
 
 from ..fields.base import has_newest_jacobian, state_jacobian
-from ..gradients.discrete import PIECE, output_cotangents, stages
+from ..gradients.discrete import PIECE, add_steps
 from ..gradients.memory import Checkpoints, end_of_steps, outputs_on
+from ..gradients.tape import add_outputs, output_cotangents, stages
 from ..inputs import at_once
 from ..solvers.dense import dense_output
 from ..solvers.newton import blocks, newton_matrix
@@ -110,11 +111,11 @@ def carries_first(tableau):
     return tableau.is_fsal and tableau.starts_with_velocity
 
 
-def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar):
+def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar, ends=None):
     """a (..., d), b (p,) and the k̄_1 (..., d) that is handed on, at the first of the steps, from those after the last.
 
     The tape lists (t, h, y, hK). cotangents (M, ..., d) are those of the outputs at `times` (M,), the first of them
-    the first state and not looked at, as for `backward_pass` of chapter 18.
+    the first state and not looked at, as for `backward_pass` of chapter 18, and so are the `ends`.
     """
     if not tape:
         return a + cotangents[1:].sum(axis=0), b, k_bar
@@ -123,17 +124,28 @@ def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar):
     at_ends, inside = output_cotangents(t, h, table, times, cotangents.reshape(len(cotangents), -1))
     a, k_bar = (a.ravel() + at_ends.get(len(tape), 0.0)).reshape(rows), k_bar.reshape(rows)
     s, N = len(table.P) if inside else tableau.stages, len(tape)
+    if ends is not None:
+        ends.begin(t, a.ravel())
+        for n in inside:
+            add_outputs(ends, table, n, tape[n], times, cotangents.reshape(len(cotangents), -1))
     piece = max(1, PIECE // (s * a.size * (f.dim + f.n_params)))
     for stop in range(N, 0, -piece):
         numbers = range(max(0, stop - piece), stop)
-        T, _, Y = stages(table, [tape[n] for n in numbers], s, shape)
-        f_y, K_bar = jacobians(f, T, Y, theta, shape), np.empty((s, len(numbers), *a.shape))
+        T, _, Y, hK = stages(table, [tape[n] for n in numbers], s, shape)
+        f_y, K_bar, k_bar_k = jacobians(f, T, Y, theta, shape), np.empty((s, len(numbers), *a.shape)), np.empty(len(numbers))
         for i, n in reversed(list(enumerate(numbers))):
             added = h[n] * inside.get(n, np.zeros((s, a.size)))                    # as (18.5) says
+            K = hK[:, i].reshape(s, *a.shape) / h[n]
+            carried = np.vdot(k_bar, K[tableau.stages - 1])              # no part of it sees this step's h
             K_bar[:, i], a, k_bar = step_back(table, tableau, h[n], f_y[:, i], a, k_bar, added.reshape(s, *a.shape))
+            k_bar_k[i] = np.vdot(K_bar[:, i], K) + np.vdot(k_bar, K[0]) - carried
             a = a + np.reshape(at_ends.get(n, np.zeros(a.size)), a.shape)
+            if ends is not None:
+                ends.visit(t[[n]], a.reshape(1, -1))
         _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, K_bar.reshape(Y.shape))
         b = b + k_bar_f_theta
+        if ends is not None:
+            add_steps(ends, table, list(numbers), Y, K_bar.reshape(Y.shape), k_bar_k)
     return a.reshape(shape), b, k_bar.reshape(shape)
 
 
@@ -155,10 +167,12 @@ def jacobians(f, T, Y, theta, shape):
     return f_y.reshape(*Y.shape[:2], -1, f.dim, f.dim)
 
 
-def through_first_velocity(f, theta, t, y0, a, b, k_bar):
+def through_first_velocity(f, theta, t, y0, a, b, k_bar, ends=None):
     """a and b of the whole solve: those of its steps, and what k_1 = f(t_0, y_0) of the first step adds."""
     if not k_bar.any():
         return a, b
+    if ends is not None:
+        ends.total[0] += np.vdot(k_bar, ends.f_t_at(0.0, t, 1.0, y0.ravel()))
     k_bar_f_y, k_bar_f_theta = f.vjp(t, y0, theta, k_bar)
     return a + k_bar_f_y, b + k_bar_f_theta
 
@@ -168,10 +182,10 @@ def discrete(f, y0, t, theta, method, solver, backward=None):
     tape = []
     solution = run(f, y0, t, theta, tape, exactly=True, **solver).solution
 
-    def back(cotangents, b):
+    def back(cotangents, b, ends=None):
         zero = np.zeros(y0.shape)
-        bars = steps_back(f, theta, tape, method, solution.t, cotangents, zero, b, zero)
-        return through_first_velocity(f, theta, solution.t[0], y0, *bars)
+        bars = steps_back(f, theta, tape, method, solution.t, cotangents, zero, b, zero, ends)
+        return through_first_velocity(f, theta, solution.t[0], y0, *bars, ends)
     return solution, back
 
 
@@ -181,14 +195,16 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
     solution = run(f, y0, t, theta, checkpoints, exactly=True, **solver).solution
     again = {"method": method, "exactly": True, **{key: solver.get(key) for key in ("jacobian", "step_size")}}
 
-    def back(cotangents, b):
+    def back(cotangents, b, ends=None):
         bars = np.zeros(y0.shape), b, np.zeros(y0.shape)
         for y, grid in checkpoints.stretches(end_of_steps(solver, solution.t)):
-            (outputs, g), tape = outputs_on(solution.t, grid, cotangents), []
+            (outputs, g, at), tape = outputs_on(solution.t, grid, cotangents), []
+            if ends is not None:
+                ends.end, ends.at = grid[-1], at
             run(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, grid=grid, **again)
-            bars = steps_back(f, theta, tape, method, outputs, g, *bars)
+            bars = steps_back(f, theta, tape, method, outputs, g, *bars, ends)
         bars = bars if checkpoints.states else (cotangents[1:].sum(axis=0), *bars[1:])
-        return through_first_velocity(f, theta, solution.t[0], y0, *bars)
+        return through_first_velocity(f, theta, solution.t[0], y0, *bars, ends)
     return solution, back
 
 
