@@ -58,10 +58,9 @@ def solve_at_moved_times(f, y0, theta, first, solver):
     ends, (different, of) = np.array([*(step[0] for step in tape), t[-1]]), np.unique(sign * t, return_inverse=True)
     gap = min(np.abs(np.diff(ends)).min(), np.diff(different).min())
     tau = np.random.default_rng(2).uniform(-0.5, 0.5, different.size) * gap
-    along = np.interp(sign * ends, different, tau)
-    moves = moving_ends(first.method, solver.get("step_size"))
-    if moves != "grid":
-        along[~np.isin(ends, t[[0, -1]] if moves == "span" else t)] = 0.0
+    moves, along = moving_ends(first.method, solver.get("step_size")), np.interp(sign * ends, different, tau)
+    if moves != "grid":                                      # the other ends were chosen, and are held fixed
+        along[~np.isin(ends, t if moves == "outputs" else t[[0, -1]])] = 0.0
     return tau[of], lambda s: run(f, y0, t + s * tau[of], theta, method=first.method, grid=ends + s * along).solution.ys
 
 
