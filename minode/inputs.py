@@ -374,6 +374,7 @@ def as_rows(tableau):
         refuse("b must be a row of numbers, not None")
     rows = {name: as_row(getattr(tableau, name)) for name in ("b", "c", "b_hat", "b_hat_3")
             if getattr(tableau, name) is not None}
+    rows["b_hat_0"], = as_row([tableau.b_hat_0])
     for name in ("A", "dense", "dense_A"):
         if getattr(tableau, name) is not None:
             rows[name] = tuple(as_row(row) for row in getattr(tableau, name))
@@ -570,17 +571,19 @@ def check_trajectories(y0, method, is_fit):
 
 
 def as_jacobian(jacobian, f, y0, theta, problem, tableau):
-    """f_y (B, d, d) as a function of t and a flat state: the one handed in, or that of the field f."""
+    """f_y (B, d, d) as a function of t and a flat state: the one handed in, or that of the field f; None if it has none."""
     if isinstance(y0, tuple) or not np.shape(y0):
         raise ValueError(f"{tableau.name} is implicit and takes an array state (..., d), not "
                          f"{'a tuple' if isinstance(y0, tuple) else 'a number'}")
-    if jacobian is None and theta is not None and hasattr(f, "jacobian"):
+    if jacobian is None and (theta is None or not has_jacobian(f)):
+        return None
+    if jacobian is None:
         theta = as_real_or_complex("theta", theta)
 
         def jacobian(t, y):
             return f.jacobian(t, y, theta)
     if not callable(jacobian):
-        raise ValueError(f"{tableau.name} is implicit and needs jacobian(t, y) -> (..., d, d)")
+        raise TypeError(f"jacobian must be callable as jacobian(t, y) -> (..., d, d), not {type(jacobian).__name__}")
     shape, stats = np.shape(y0), problem.stats
     expected = (*shape, shape[-1])
 
@@ -596,6 +599,12 @@ def as_jacobian(jacobian, f, y0, theta, problem, tableau):
     with np.errstate(all="ignore"):
         flat_jacobian(float(problem.t[0]), problem.y)        # before any work, whether it has the right shape
     return flat_jacobian
+
+
+def has_jacobian(f):
+    """Whether f has a jacobian, and not the one of VectorField that says it is not written."""
+    written = getattr(getattr(f, "without_clock", f), "jacobian", None)
+    return written is not None and getattr(written, "__func__", None) is not VectorField.jacobian
 
 
 def as_progress(progress, t):

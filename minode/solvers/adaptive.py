@@ -42,9 +42,18 @@ would move y by a hundredth of its size. The change of f along it tells the size
 If ‖y₀/sc‖ or ‖f₀/sc‖ is below 1e-5, h₀ is 1e-6. If f₀ and d₂ are zero, h₁ is 1e-6 too. If f
 is not finite at the trial state, d₂ is left out. No step is longer than the span.
 
+An implicit method (chapter 13) takes few steps and pays dearly for one that is rejected. E = C h^q, and on a stiff problem
+C may change a hundredfold from one step to the next. Its controller expects C to grow by the same factor once more, to
+C² / C_prev, and takes the h with E = 1 for that, if it is the shorter (Gustafsson 1994):
+
+    h_new = h · safety · E^{−1/q} min(1, h / h_prev · (E_prev / E)^{1/q}).   (10.7)
+
+If Newton's method took n of at most m iterations, safety is multiplied by (2m + 1) / (2m + n), and if it did not converge,
+h is halved. A growth of less than a fifth is not worth a new matrix (both Hairer and Wanner, section IV.8).
+
 A step never passes the end of the span, except by the rounding of t + c_i h, and the last one
 meets it exactly. An implicit method meets every output time so (chapter 13). If y_new or E is infinite
-or NaN, E counts as 1e10, so the step is rejected and tried again with a fifth of its length. When a step
+or NaN, E counts as 1e10, so the step is rejected and tried again with a fifth of its length, or half. When a step
 shrinks to ten spacings of floating-point numbers at t, the solve stops with a SolverError.
 
 Next: states between the ends of a step (chapter 11).
@@ -72,7 +81,28 @@ class Controller(NamedTuple):
         return self.safety * E ** (-1 / q) * (E_prev / E) ** (self.beta / q)       # (10.4)
 
 
+class PredictiveController:
+    """(10.7) with the constants of a `Controller`, for steps that `newton` solves. It remembers the last step."""
+
+    def __init__(self, newton, constants):
+        self.newton, self.constants, self.last = newton, constants, None
+        self.min_factor, self.max_factor = constants.min_factor, constants.max_factor
+
+    def factor(self, E, E_prev, q):
+        """h_new / h after an attempt with the error E, before it is limited."""
+        h, n, m = abs(self.newton.h), self.newton.iterations, self.newton.most_iterations
+        factor = self.constants.safety * (2 * m + 1) / (2 * m + n) * E ** (-1 / q)  # (10.7)
+        if E >= 1:
+            return factor if E < LARGEST_E else HALF         # Newton's method did not converge
+        if self.last is not None:
+            h_prev, E_prev = self.last
+            factor *= min(1.0, h / h_prev * (E_prev / E) ** (1 / q))               # (10.7)
+        self.last = h, max(E, SMALLEST_E_PREV)
+        return 1.0 if 1 <= factor < LEAST_GROWTH else factor
+
+
 SCIPY = Controller(beta=0.0)
+HALF, LEAST_GROWTH = 0.5, 1.2           # of h, with an implicit method
 SMALLEST_E, LARGEST_E = 1e-10, 1e10     # beyond these (10.4) asks for a change that its limits forbid anyway
 SMALLEST_E_PREV = 1e-4                  # a smaller one was luck, or a step cut short, and no base for comparison
 

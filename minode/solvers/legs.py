@@ -68,7 +68,7 @@ class OneSided:
     """
 
     def __init__(self, f, least, most):
-        self.f, self.least, self.most, self.tstops = f, least, most, ()
+        self.f, self.without_clock, self.least, self.most, self.tstops = f, f, least, most, ()
 
     def clock(self, t):
         return min(max(t, self.least), self.most) if np.ndim(t) == 0 else np.clip(t, self.least, self.most)

@@ -40,11 +40,11 @@ class Methods(dict):
 
     fixed steps       euler midpoint heun rk4 rk38
     adaptive          heun_euler bosh3 fehlberg45 cash_karp dopri5 tsit5 dop853
-    implicit          implicit_euler implicit_midpoint trapezoid gauss4 gauss6 radau3 radau5
-    implicit, stiff   trbdf2 kvaerno5, adaptive
+    implicit          implicit_euler implicit_midpoint trapezoid gauss4 gauss6 radau3
+    implicit, stiff   radau5 trbdf2 kvaerno5, adaptive
     reversible        asynchronous_leapfrog reversible_heun; `reversible(method)` makes more
 
-    kvaerno5 evaluates f up to 0.23 h after the end of a step: where f ends with the span, take trbdf2.
+    kvaerno5 evaluates f up to 0.23 h after the end of a step: where f ends with the span, take radau5.
     bosh3's error estimate is 0 on y' = −y/τ if h = τ, and the first step (10.6) may be that: if a solution
     starts with a decay and time is in small units, give first_step, or take dopri5.
     A reversible method amplifies, on y' = −y/τ, the difference of its two copies by e^{h/τ} a step (chapter 14):

@@ -60,7 +60,7 @@ import numpy as np
 
 from .dense import dense_output
 from .explicit import Grid
-from .implicit import IMPLICIT_MIDPOINT
+from .implicit_tables import IMPLICIT_MIDPOINT
 from .states import SolverError, initial_value_problem
 
 COUPLING = 0.999

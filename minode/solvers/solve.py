@@ -27,13 +27,15 @@ import numpy as np
 
 from ..inputs import (as_jacobian, as_options, as_progress, as_stops, as_velocity, check_options, check_precision,
                       check_reversible, check_trajectories, chooses_steps, with_keywords_of)
-from .adaptive import Controller, Tolerances, adaptive_steps
+from .adaptive import Controller, PredictiveController, Tolerances, adaptive_steps
 from .batch import TrajectoryInterpolation, collect_trajectories, trajectory_steps
 from .dense import Interpolation, all_increments, dense_output, is_in_step, require_finite, state_inside
 from .explicit import Grid, explicit_step, fixed_steps
-from .implicit import IMPLICIT, ImplicitStepper, SolvedToRoundOff, solved_to_tolerance
+from .implicit import ImplicitStepper, SimplifiedNewton
+from .implicit_tables import IMPLICIT
 from .legs import InterpolationAlong, OneSided, chain, legs
 from .methods import EXPLICIT, Methods
+from .newton import FullNewton, jacobian_by_differences
 from .reversible import COUPLING, REVERSIBLE, TWO_ENDS, Reversible, reversible_steps
 from .states import Problem, Solution, SolverError, Stats, initial_value_problem
 from .tableaus import Tableau
@@ -106,9 +108,8 @@ def solve(f, y0, t, theta=None, **options):
 
     f(t, y, theta) returns dy/dt in the shape of y: a `VectorField`, or any function. Without theta, f is
     f(t, y). y0 is an array (..., d) or a tuple of arrays. t (N,) is sorted, up or down; ys[i] is the
-    state at t[i]. Between two steps it is (11.1), whose error nothing controls; for dopri5, tsit5 and
-    dop853 that is of order 4, 4 and 7. An implicit method ends a step at every t[i]; on a stiff problem the
-    states between its steps (`interpolate`) are rough, so put the times that matter into t. Keywords:
+    state at t[i]. Between two steps it is (11.1), whose error nothing controls. An implicit method ends a step at
+    every t[i]; on a stiff problem the states between its steps are rough: put the times that matter into t. Keywords:
 
     method          a name in `minode.methods`, `reversible(name)`, or a Tableau ("dopri5")
     rtol, atol      error tolerances (10.2) of adaptive methods (1e-6, 1e-9)
@@ -118,7 +119,7 @@ def solve(f, y0, t, theta=None, **options):
     norm            norm(error, scale) -> float in place of (10.3), on states like y0
     per_trajectory  each trajectory of a (B, d) batch takes its own steps (False); f then gets
                     t of shape (B,), and norm one trajectory, (d,)
-    jacobian        jacobian(t, y) -> f_y (..., d, d), for implicit methods; a VectorField has its own
+    jacobian        jacobian(t, y) -> f_y (..., d, d), for implicit methods; else a VectorField's own, or differences
     progress        called with the fraction done; True draws a line on stderr, if that is a terminal
     tstops          times (m,) that a step must end at and where f may jump: f is evaluated on both sides, never
                     at one, and the solve begins anew there, with first_step and max_steps anew too
@@ -199,12 +200,12 @@ def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, co
     if tableau.is_explicit:
         step = partial(explicit_step, problem.f, tableau)
     else:
-        jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau)
-        is_rough, predicts = is_adaptive and not exactly, chooses_steps(tableau, options.step_size)
-        is_solved = solved_to_tolerance(tolerances) if is_rough else SolvedToRoundOff(problem.y.real.dtype)
-        stepper = ImplicitStepper(problem.f, jacobian, tableau, is_solved, predicts)
-        step, stops = stepper.step, problem.t[1:].tolist()
-        smooth = None if tableau.b_hat in tableau.A else stepper.smooth            # chapter 13
+        jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau) or jacobian_by_differences(problem, y0)
+        newton = FullNewton(problem.f, jacobian, tableau.stages, chooses_steps(tableau, options.step_size))
+        if is_adaptive:
+            newton = SimplifiedNewton(problem.f, jacobian, tableau, tolerances, newton if exactly else None)
+            smooth, controller, stops = newton.smooth, PredictiveController(newton, controller), problem.t[1:].tolist()
+        step = ImplicitStepper(problem.f, tableau, newton, problem.y.dtype).step
     if is_adaptive:
         return adaptive_steps(problem, tableau, step, tolerances, controller, options.first_step, options.max_steps,
                               smooth, stops)

@@ -54,8 +54,8 @@ class Tableau:
     Numbers are given as a reader sees them printed: a row is a string like
     "3/40 9/40" or a sequence of fractions, integers or floats. Rows of A may
     leave out the zeros on and right of the diagonal, and c may be left out, for
-    (7.2) gives it. `b_hat` with `embedded_order` makes the method adaptive, `b_hat_3`
-    is a second estimate, of order 3. `dense` is one row for each stage with the
+    (7.2) gives it. `b_hat` with `embedded_order` makes the method adaptive, `b_hat_0` is the weight of f(t, y)
+    in it if that is no stage of the method (radau5), and `b_hat_3` is a second estimate, of order 3. `dense` is one row for each stage with the
     coefficients of σ, σ², … in its weight (chapter 11); the stages are those of A,
     the velocity at the new state unless b is already the last row of A, and those
     of the rows `dense_A`. ValueError if shapes do not fit, an order is no positive integer,
@@ -76,6 +76,7 @@ class Tableau:
     c: tuple = None
     b_hat: tuple = None
     embedded_order: int = None
+    b_hat_0: float = 0
     b_hat_3: tuple = None
     dense: tuple = None
     dense_A: tuple = ()
@@ -158,8 +159,11 @@ def check_tableau(tableau):
         row = getattr(tableau, name)
         if row is not None:
             require(tableau, len(row) == s, f"{name} has {len(row)} numbers, b has {s}")
-            require(tableau, near(sum(row), 1), f"{name} sums to {float(sum(row))}, not 1")
+            total = sum(row) + (tableau.b_hat_0 if name == "b_hat" else 0)
+            require(tableau, near(total, 1), f"{name} sums to {float(total)}, not 1")
             require(tableau, tableau.embedded_order is not None, f"{name} needs its embedded_order")
+    takes_start = tableau.b_hat is not None and not tableau.starts_with_velocity
+    require(tableau, tableau.b_hat_0 == 0 or takes_start, "b_hat_0 is for a b_hat of a method that has no stage f(t, y)")
     if tableau.dense is not None:
         check_dense(tableau)
 

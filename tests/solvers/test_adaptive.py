@@ -1,12 +1,14 @@
 """Steps are chosen as chapter 10 says: SciPy's with SciPy's constants, and those of its text with its own."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import example, given, strategies as st
 from scipy.integrate import DOP853, RK23, RK45
 
 from minode import SolverError, Tableau, methods, odeint, solve
-from minode.solvers.adaptive import SCIPY, Controller, Tolerances, error_size, first_step
+from minode.solvers.adaptive import SCIPY, Controller, PredictiveController, Tolerances, error_size, first_step
 from minode.solvers.solve import run
 from tests.strategies import arrays, assert_agree
 
@@ -156,6 +158,37 @@ def test_the_next_step_answers_the_error_and_its_change(safety, beta, E, E_prev,
     factor = Controller(safety=safety, beta=beta).factor(E, E_prev, q)
     assert_agree(factor * E**(1 / q), safety * (E_prev / E)**(beta / q), ROUND_OFF)
     assert Controller() == (0.9, 0.05, 0.2, 10.0) and SCIPY == (0.9, 0.0, 0.2, 10.0)
+
+
+class Solved(NamedTuple):
+    """What the controller of an implicit method looks at in Newton's method."""
+
+    h: float
+    iterations: int
+    most_iterations: int = 10
+
+
+@pytest.mark.eq("10.7")
+@given(st.floats(1e-3, 0.9), st.floats(1e-2, 0.9), st.floats(0.1, 10), st.sampled_from([4, 6]), st.integers(1, 10))
+def test_an_implicit_method_expects_the_error_to_grow_as_it_did(E_1, E_2, ratio, q, n):
+    h_1, h_2 = 0.1, -0.1 * ratio                             # the sign is the direction of the solve
+    controller = PredictiveController(Solved(h_1, n), Controller(safety=0.8))
+    controller.factor(E_1, None, q)
+    controller.newton = Solved(h_2, n)
+    C_1, C_2 = E_1 / h_1**q, E_2 / abs(h_2) ** q
+    C_3 = max(C_2, C_2**2 / C_1)                             # the same factor once more
+    expected = 0.8 * 21 / (20 + n) * (1 / C_3) ** (1 / q) / abs(h_2)
+    got = controller.factor(E_2, E_1, q)
+    assert abs(got / (1.0 if 1 <= expected < 1.2 else expected) - 1) <= 1e-9 or abs(expected - 1.2) <= 1e-9
+
+
+@pytest.mark.eq("10.7")
+def test_after_a_rejection_only_its_error_counts_and_without_convergence_h_is_halved():
+    controller = PredictiveController(Solved(0.1, 1), Controller())
+    assert abs(controller.factor(16.0, 16.0, 4) - 0.9 / 2) <= ROUND_OFF
+    assert controller.factor(1e10, 1e10, 4) == 0.5 and controller.last is None
+    assert controller.factor(0.5, 0.5, 4) == 1.0             # 1.07: not worth a new matrix
+    assert (controller.min_factor, controller.max_factor) == (0.2, 10.0)
 
 
 @pytest.mark.eq("10.5", "10.6")

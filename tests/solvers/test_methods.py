@@ -25,8 +25,8 @@ TABLES = [m for m in methods.values() if isinstance(m, Tableau)]
 PROMISED = {                   # what API.md names, in its order
     "explicit": "euler midpoint heun rk4 rk38",
     "adaptive": "heun_euler bosh3 fehlberg45 cash_karp dopri5 tsit5 dop853",
-    "implicit": "implicit_euler implicit_midpoint trapezoid gauss4 gauss6 radau3 radau5",
-    "stiff": "trbdf2 kvaerno5", "reversible": "asynchronous_leapfrog reversible_heun"}
+    "implicit": "implicit_euler implicit_midpoint trapezoid gauss4 gauss6 radau3",
+    "stiff": "radau5 trbdf2 kvaerno5", "reversible": "asynchronous_leapfrog reversible_heun"}
 
 
 # -- the tables -------------------------------------------------------------------------------

@@ -17,12 +17,20 @@ def named(tableau):
     return tableau.name
 
 
+def with_start(tableau):
+    """The table and b̂; if f(t, y) has a weight in b̂ without being a stage, with it as a first stage."""
+    if not tableau.b_hat_0:
+        return tableau, tableau.b_hat
+    rows = [[0] * (tableau.stages + 1), *([0, *row] for row in tableau.A)]
+    return Tableau("with f(t, y)", tableau.order, A=rows, b=(0, *tableau.b)), (tableau.b_hat_0, *tableau.b_hat)
+
+
 def rows_of_weights():
     """(tableau, weights, order) for b, b̂ and a second b̂ of order 3, where there are any."""
     for tableau in TABLES:
         yield pytest.param(tableau, tableau.b, tableau.order, id=tableau.name)
         if tableau.b_hat is not None:
-            yield pytest.param(tableau, tableau.b_hat, tableau.embedded_order, id=f"{tableau.name}-b_hat")
+            yield pytest.param(*with_start(tableau), tableau.embedded_order, id=f"{tableau.name}-b_hat")
         if getattr(tableau, "b_hat_3", None) is not None:
             yield pytest.param(tableau, tableau.b_hat_3, 3, id=f"{tableau.name}-b_hat_3")
 

@@ -25,8 +25,8 @@ fractions = st.fractions(-3, 3, max_denominator=1000)
 @pytest.mark.eq("7.1")
 @each
 def test_the_weights_of_a_method_sum_to_one(tableau):
-    for row in (tableau.b, tableau.b_hat):
-        assert row is None or abs(float(sum(row) - 1)) <= DECIMALS
+    for row, at_start in ((tableau.b, 0), (tableau.b_hat, tableau.b_hat_0)):
+        assert row is None or abs(float(at_start + sum(row) - 1)) <= DECIMALS
 
 
 @pytest.mark.eq("7.2")
@@ -185,6 +185,7 @@ def test_the_arrays_of_a_table_have_the_precision_asked_for_and_cannot_be_writte
 def of_the_readers(tableau):
     return Tableau("own", tableau.order, A=tableau.A, b=tableau.b, c=tableau.c, b_hat=tableau.b_hat,
                    embedded_order=tableau.embedded_order, b_hat_3=tableau.b_hat_3, dense=tableau.dense,
+                   b_hat_0=tableau.b_hat_0,
                    dense_A=tableau.dense_A)
 
 
