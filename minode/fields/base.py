@@ -140,7 +140,7 @@ def generation(cls, name):
     return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
 
 
-def has_jacobian(f):
+def has_newest_jacobian(f):
     """Whether f has a `jacobian` that is as new as its `vjp`; if f wraps another field, the inner one counts."""
     field = getattr(getattr(f, "jacobian", None), "__self__", f)
     kind, own = type(field), VectorField.jacobian
@@ -150,7 +150,7 @@ def has_jacobian(f):
 
 def state_jacobian(f, t, y, theta):
     """f_y (..., d, d): by `jacobian`, or, if f has none as new as its vjp, row by row: row i is e_i f_y of (1.3)."""
-    if has_jacobian(f):
+    if has_newest_jacobian(f):
         return f.jacobian(t, y, theta)
     return np.stack([f.vjp(t, y, theta, e + np.zeros(y.shape))[0] for e in np.eye(f.dim)], axis=-2)
 

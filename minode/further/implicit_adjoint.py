@@ -61,7 +61,7 @@ from functools import partial
 
 import numpy as np
 
-from ..fields.base import has_jacobian, state_jacobian
+from ..fields.base import has_newest_jacobian, state_jacobian
 from ..gradients.discrete import PIECE, output_cotangents, stages
 from ..gradients.memory import Checkpoints, outputs_on
 from ..inputs import at_once
@@ -148,7 +148,7 @@ def step_back(table, tableau, h, f_y, a, k_bar, q):
 
 def jacobians(f, T, Y, theta, shape):
     """f_y (s, N, B, d, d) at the states Y (s, N, ..., d) of N steps and the times T of their s stages."""
-    name = "jacobian" if has_jacobian(f) else "f_y by vjp"
+    name = "jacobian" if has_newest_jacobian(f) else "f_y by vjp"
     f_y = at_once(name, partial(state_jacobian, f), T, Y, theta, shape)
     return f_y.reshape(*Y.shape[:2], -1, f.dim, f.dim)
 

@@ -51,7 +51,7 @@ from collections import deque
 
 import numpy as np
 
-from ..fields.base import has_jacobian
+from ..fields.base import has_newest_jacobian
 from ..inputs import at_once, read_only
 from ..solvers.batch import all_row_increments
 from ..solvers.dense import dense_output, is_in_step, weights_at
@@ -153,7 +153,7 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b):
 def is_small(f, shape):
     """Whether states (..., d) are small enough for all steps at once; never if `vjp` is newer than `jacobian`."""
     size = int(np.prod(shape))
-    return has_jacobian(f) and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
+    return has_newest_jacobian(f) and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
 
 
 def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside):

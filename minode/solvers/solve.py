@@ -150,9 +150,8 @@ class Run(NamedTuple):
 def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), exactly=False, **keywords):
     """Check everything, then solve. Behind `solve`: its keywords, and four more.
 
-    `tape` is a list to put the steps on, or None. `grid` replays the given times as fixed steps, whatever
-    the method; `controller` holds the constants of (10.4); `exactly` lets Newton's method go on to round-off
-    in adaptive steps too, since these will be differentiated.
+    `tape` is a list for the steps, or None. `grid` replays these times as fixed steps, whatever the method.
+    `controller` has the constants of (10.4), and `exactly` lets Newton's method go on to round-off in adaptive steps.
     """
     options = as_options(Options, keywords)
     method, problem = find_method(options.method), initial_value_problem(f, y0, t, theta)
