@@ -49,6 +49,9 @@ derivative is wanted, it therefore goes on to round-off in these steps too, whic
 more. The loss is computed from these states: they differ from those of `odeint` by what Newton's method
 left undone there. Their gradient is exact, with the accepted t_n and h held fixed as in chapter 18.
 
+For the times, (18.7) and (18.8) hold with these k̄. Only the k̄_1 that q_s received is left out of the sum over k̄ · k
+in (18.8): it does not reach the step before through its h.
+
 With checkpoints (19.1), a stretch that is solved again begins with f evaluated anew, and not with the
 velocity that was carried. The rounding of its first stage is divided by 1 − z a_ii as well, so the
 gradients agree to round-off.
@@ -62,8 +65,9 @@ from functools import partial
 import numpy as np
 
 from ..fields.base import has_newest_jacobian, state_jacobian
-from ..gradients.discrete import PIECE, output_cotangents, stages
+from ..gradients.discrete import PIECE, add_steps
 from ..gradients.memory import Checkpoints, outputs_on
+from ..gradients.tape import add_outputs, output_cotangents, stages
 from ..inputs import at_once
 from ..solvers.dense import dense_output
 from ..solvers.implicit import blocks, newton_matrix
@@ -108,42 +112,58 @@ def carries_first(tableau):
     return tableau.is_fsal and tableau.starts_with_velocity
 
 
-def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar):
+def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar, ends=None):
     """a (..., d), b (p,) and the k̄_1 (..., d) that is handed on, at the first of the steps, from those after the last.
 
     The tape lists (t, h, y, hK). cotangents (M, ..., d) are those of the outputs at `times` (M,), the first of them
-    the first state and not looked at, as for `backward_pass` of chapter 18.
+    the first state and not looked at, as for `backward_pass` of chapter 18; so are the `ends`.
     """
-    if not tape:
-        return a + cotangents[1:].sum(axis=0), b, k_bar
-    table, shape, rows = dense_output(tableau), a.shape, (-1, f.dim)
+    table, shape, rows, flat = dense_output(tableau), a.shape, (-1, f.dim), cotangents.reshape(len(cotangents), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
-    at_ends, inside = output_cotangents(t, h, table, times, cotangents.reshape(len(cotangents), -1))
+    at_ends, inside = output_cotangents(t, h, table, times, flat) if tape else ({0: flat[1:].sum(axis=0)}, {})
     a, k_bar = (a.ravel() + at_ends.get(len(tape), 0.0)).reshape(rows), k_bar.reshape(rows)
     s, N = len(table.P) if inside else tableau.stages, len(tape)
-    piece = max(1, PIECE // (s * a.size * (f.dim + f.n_params)))
+    piece = max(1, PIECE // max(1, s * a.size * (f.dim + f.n_params)))
+    if ends is not None:
+        ends.begin(t, a.ravel())
+        for n in inside:
+            add_outputs(ends, table, n, tape[n], times, flat)
     for stop in range(N, 0, -piece):
         numbers = range(max(0, stop - piece), stop)
-        T, _, Y = stages(table, [tape[n] for n in numbers], s, shape)
+        T, _, Y, hK = stages(table, [tape[n] for n in numbers], s, shape)
         f_y, K_bar = jacobians(f, T, Y, theta, shape), np.empty((s, len(numbers), *a.shape))
+        a_n, k_bar_k = np.empty((len(numbers), a.size)), np.empty(len(numbers))
         for i, n in reversed(list(enumerate(numbers))):
             added = h[n] * inside.get(n, np.zeros((s, a.size)))                    # as (18.5) says
-            K_bar[:, i], a, k_bar = step_back(table, tableau, h[n], f_y[:, i], a, k_bar, added.reshape(s, *a.shape))
+            is_handed_on = carries_first(tableau) and (ends is None or t[n] not in ends.repeated)
+            K_bar[:, i], through_h, a, k_bar = step_back(table, tableau, h[n], f_y[:, i], a, k_bar,
+                                                         added.reshape(s, *a.shape), is_handed_on)
             a = a + np.reshape(at_ends.get(n, np.zeros(a.size)), a.shape)
+            a_n[i], k_bar_k[i] = a.ravel(), np.vdot(through_h, hK[:, i]) / h[n]
+        if ends is not None:
+            ends.visit(t[numbers], a_n)
+            add_steps(ends, table, list(numbers), Y, K_bar.reshape(Y.shape), k_bar_k)
         _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, K_bar.reshape(Y.shape))
         b = b + k_bar_f_theta
     return a.reshape(shape), b, k_bar.reshape(shape)
 
 
-def step_back(table, tableau, h, f_y, a, k_bar, q):
-    """One step: its k̄ (s, B, d), the a (B, d) of y_n, and k̄_1 (B, d) for the step before; k_bar is that of the next."""
+def step_back(table, tableau, h, f_y, a, k_bar, q, is_handed_on):
+    """One step: its k̄ (s, B, d), and those that come through h alone; a (B, d) of y_n; and k̄_1 for the step before.
+
+    k_bar (B, d) is the k̄_1 of the step after, and q (s, B, d) what outputs inside add. Between two equal times, which may
+    move apart, the velocity counts as evaluated anew, and k̄_1 is not handed on.
+    """
     s, own = len(q), tableau.stages
     parts = blocks(table.A[:s, :s])
     q[own - 1] = q[own - 1] + k_bar                                                # (29.3)
     K_bar, Y_bar, a = stage_cotangents(h, table.A[:s, :s], table.b[:s], parts, last_block(tableau, parts), f_y, a, q)
-    if carries_first(tableau):
+    through_h = K_bar.copy()
+    through_h[own - 1] -= k_bar
+    k_bar = np.zeros(a.shape)
+    if is_handed_on:
         k_bar, K_bar[0], Y_bar[0] = K_bar[0].copy(), 0.0, 0.0
-    return K_bar, a + Y_bar.sum(axis=0), k_bar
+    return K_bar, through_h, a + Y_bar.sum(axis=0), k_bar
 
 
 def jacobians(f, T, Y, theta, shape):
@@ -153,10 +173,12 @@ def jacobians(f, T, Y, theta, shape):
     return f_y.reshape(*Y.shape[:2], -1, f.dim, f.dim)
 
 
-def through_first_velocity(f, theta, t, y0, a, b, k_bar):
+def through_first_velocity(f, theta, t, y0, a, b, k_bar, ends=None):
     """a and b of the whole solve: those of its steps, and what k_1 = f(t_0, y_0) of the first step adds."""
     if not k_bar.any():
         return a, b
+    if ends is not None:
+        ends.total[0] += k_bar.ravel() @ ends.f_t_at(0.0, t, ends.t_new[0] - t, y0)
     k_bar_f_y, k_bar_f_theta = f.vjp(t, y0, theta, k_bar)
     return a + k_bar_f_y, b + k_bar_f_theta
 
@@ -166,10 +188,10 @@ def discrete(f, y0, t, theta, method, solver, backward=None):
     tape = []
     solution = run(f, y0, t, theta, tape, exactly=True, **solver).solution
 
-    def back(cotangents, b):
+    def back(cotangents, b, ends=None):
         zero = np.zeros(y0.shape)
-        bars = steps_back(f, theta, tape, method, solution.t, cotangents, zero, b, zero)
-        return through_first_velocity(f, theta, solution.t[0], y0, *bars)
+        bars = steps_back(f, theta, tape, method, solution.t, cotangents, zero, b, zero, ends)
+        return through_first_velocity(f, theta, solution.t[0], y0, *bars, ends)
     return solution, back
 
 
@@ -179,14 +201,15 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
     solution = run(f, y0, t, theta, checkpoints, exactly=True, **solver).solution
     again = {"method": method, "exactly": True, **{key: solver.get(key) for key in ("jacobian", "step_size")}}
 
-    def back(cotangents, b):
+    def back(cotangents, b, ends=None):
         bars = np.zeros(y0.shape), b, np.zeros(y0.shape)
         for y, grid in checkpoints.stretches(solution.t[-1]):
-            (outputs, g), tape = outputs_on(solution.t, grid, cotangents), []
+            (outputs, g), tape = outputs_on(solution.t, grid, cotangents, ends), []
             run(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, grid=grid, **again)
-            bars = steps_back(f, theta, tape, method, outputs, g, *bars)
-        bars = bars if checkpoints.states else (cotangents[1:].sum(axis=0), *bars[1:])
-        return through_first_velocity(f, theta, solution.t[0], y0, *bars)
+            bars = steps_back(f, theta, tape, method, outputs, g, *bars, ends)
+        if not checkpoints.states:
+            bars = steps_back(f, theta, [], method, solution.t, cotangents, *bars, ends)
+        return through_first_velocity(f, theta, solution.t[0], y0, *bars, ends)
     return solution, back
 
 
