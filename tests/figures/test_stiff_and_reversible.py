@@ -1,9 +1,9 @@
-"""The captions of the figures on stability, stiffness and second copies (17 to 19, 42) say what they compute."""
+"""The captions of the figures on stability, stiffness and second copies (17 to 19, 41, 42) say what they compute."""
 
 import numpy as np
 import pytest
 
-from figures import robertson, second_copy, stability, stiff_path
+from figures import robertson, second_copy, stability, stiff_path, stiff_work
 
 from . import computed, fixed, listed, says, scientific
 
@@ -64,6 +64,21 @@ def test_implicit_steps_follow_the_stiff_path_and_explicit_ones_keep_to_their_li
                               f"t = {dopri5['t'][-1]:.0f}, has taken steps of {np.median(dopri5['h']):.4f}")
     assert abs(np.median(dopri5["h"]) / data["limit"][0] - 1) <= OF_THE_LIMIT
     assert says("stiff_path", f"{data['at the limit'] / 1e6:.1f} million steps")
+
+
+@pytest.mark.eq("13.1", "13.5", "13.6", "13.7", "10.7")
+def test_what_a_digit_of_a_stiff_problem_costs_is_what_the_caption_says():
+    data = computed("stiff_work")
+    radau5, kvaerno5, trbdf2, theirs, bdf = (f"{float(f'{calls[name]:.2g}'):,.0f}" for calls in [data["calls for"]]
+                                             for name in ("radau5", "kvaerno5", "trbdf2", "Radau", "BDF"))
+    assert (stiff_work.ASKED, stiff_work.WHERE) == (1e-5, "e5")
+    assert says("stiff_work", f"it calls f {radau5} times, kvaerno5 {kvaerno5} times and trbdf2 {trbdf2} times")
+    assert says("stiff_work", f"SciPy's Radau takes {theirs} calls, BDF {bdf}")
+    for what, text in (("calls", "calls f {} to {} times as often"), ("jacobians", "{} to {} times as many Jacobians")):
+        pairs = [(data[name, "radau5"][what], data[name, "Radau"][what]) for name in stiff_work.PROBLEMS]
+        ratios = np.concatenate([a[:min(len(a), len(b))] / b[:min(len(a), len(b))] for a, b in pairs])
+        assert says("stiff_work", text.format(fixed(ratios.min(), 2), fixed(ratios.max(), 2)))
+        assert ratios.max() <= 3
 
 
 @pytest.mark.eq("14.1", "14.2", "14.3")

@@ -16,7 +16,7 @@ from minode.solvers.implicit_tables import IMPLICIT
 from minode.solvers.newton import FullNewton, jacobian_by_differences, newton_matrix
 from minode.solvers.solve import run
 from minode.solvers.states import initial_value_problem
-from tests.solvers.stiff_problems import robertson, robertson_jacobian, van_der_pol, van_der_pol_jacobian
+from figures._stiff import robertson, robertson_jacobian, van_der_pol, van_der_pol_jacobian
 from tests.solvers.test_adaptive import EPS, FEW_STEPS
 from tests.solvers.test_dense import jacobian, pendulum
 from tests.strategies import arrays, assert_agree, batches
@@ -353,6 +353,18 @@ def test_newton_is_done_when_every_stage_is_and_gives_up_when_it_cannot_be():
             assert newton.solve([0.5, 0.5], 1.0, y, A, hK) is solves
             if solves:
                 assert_agree(hK, np.array([y, y]) / -1.5, 1e-5)
+
+
+@pytest.mark.eq("13.1")
+@pytest.mark.parametrize("name", ADAPTIVE)
+@given(st.data(), st.sampled_from([(), (3,)]), st.floats(-1, 1), st.sampled_from([0.1, -0.1]))
+def test_the_stages_of_a_step_that_is_chosen_solve_the_same_equation(name, data, batch, t, h):
+    method, y = methods[name], data.draw(arrays((*batch, 2))).ravel()
+    newton = simplified(method, batch, Tolerances(1e-10, 1e-10))
+    _, _, hK = ImplicitStepper(newton.f, method, newton, y.dtype).step(t, h, y, newton.f(t, y))
+    A, _, c = method.arrays()
+    for a_i, c_i, hk in zip(A, c, hK):
+        assert_agree(hk, h * newton.f(t + c_i * h, y + a_i @ hK), 1e-10)
 
 
 @pytest.mark.eq("13.6")
