@@ -29,6 +29,9 @@ how. At the start, (20.1) with dots is
 
     H v = ( ȧ(t₀⁺) + (∂L/∂y(t₀))˙,  ḃ(t₀) ).                             (21.3)
 
+The times. dL/dt is a sum of products of a cotangent with f_t or with a velocity, (18.7) to (18.9). Each changes by
+the product rule, and f_t by f_ty w + f_tθ v_θ, for which a step into the complex plane takes the place of a formula.
+
 The steps are those that the solver accepted for y, held fixed as in chapter 18. σ'' of relu and leaky_relu is
 zero wherever it exists. Their curvature sits in the kinks, and this product does not see it.
 
@@ -37,21 +40,20 @@ Next: how to find out whether any of this is right (chapter 22).
 
 import numpy as np
 
-from ..inputs import as_loss_value, as_point, as_real, as_twice, at_once, check_loss, check_second, read_only
+from ..inputs import as_loss_value, as_point, as_real, as_twice, check_loss, check_second, read_only
 from ..solvers.dense import dense_output
 from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
-from .discrete import output_cotangents, reverse_step
+from .discrete import add_outputs, add_steps, output_cotangents, reverse_step
 from .pullback import Gradients, finite
+from .step_times import StepEnds, moving_ends
 from .tangent import tangent_rhs
+
+TINY = 1e-30            # of a complex step, which subtracts nothing
 
 
 def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
-    """H v (21.3) for the discrete gradient, as `Gradients`.
-
-    Its .t is the change along v of the formulas (17.5) and (17.6), at the states and cotangents of the discrete solve.
-    That of the exact dL/dt_i of chapter 18 would need derivatives of f_t, which a field does not have; the two differ
-    by as much as dL/dt_i and the formulas, O(h^p) in fixed steps.
+    """H v (21.3) for the discrete gradient, as `Gradients` (its .t is the change of dL/dt_i).
 
     loss(ys, ws) -> (L, dL_dys, the derivative of dL_dys along ws), the last two of the
     shape of ys. f is a `VectorField`, y0 (..., d), t (N,), theta (p,); v_y0 has the shape of
@@ -76,9 +78,11 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     _, dL_dys, dL_dys_dot = as_loss_value(loss(read_only(ys), read_only(ws)), "(L, dL_dys, its derivative along ws)")
     g, g_dot = as_real("dL_dys", dL_dys, ys.shape), as_real("its derivative", dL_dys_dot, ys.shape)
     with np.errstate(all="ignore"):                                        # an overflow is a SolverError
-        a, a_dot, b_dot = backward_pass_of_pairs(f, tape, method, theta, v_theta, times, np.stack([g, g_dot], axis=1))
-        dL_dt_dot = time_gradient_derivative(f, ys, ws, times, theta, v_theta, (g, g_dot), (a, a_dot))
-        Hv = Gradients(y0=a_dot + g_dot[0], theta=b_dot, t=dL_dt_dot)              # (21.3)
+        pairs = first.solution._replace(ys=np.stack([ys, ws], axis=1))
+        ends = StepEnds(PairField(f, v_theta, y0.shape), pairs, theta, np.stack([g_dot, g], axis=1),
+                        moving_ends(method, solver.get("step_size")))
+        a_dot, b_dot = backward_pass_of_pairs(f, tape, method, theta, v_theta, times, np.stack([g, g_dot], axis=1), ends)
+        Hv = Gradients(y0=a_dot + g_dot[0], theta=b_dot, t=ends.gradient())        # (21.3)
     return finite(Hv, first.solution)
 
 
@@ -93,25 +97,62 @@ def states_and_tangents(f, first, y0, theta, v_y0, v_theta, method):
     return times, *pair.solution.ys, tape
 
 
-def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g):
-    """a and ȧ (..., d) at the first state, and ḃ (p,).
+class PairField:
+    """The field of the pair (y, w), states (..., 2, *shape of y): f and f_y w + f_θ v_θ, and how both change in t.
+
+    A number c · x, with c a cotangent, changes along v by ċ · x + c · ẋ. So `StepEnds`, told of the pairs (ċ, c) and
+    (x, ẋ), gathers the change of dL/dt. The change of f_t is a complex step along (w, v_θ).
+    """
+
+    def __init__(self, f, v_theta, shape):
+        self.f, self.v_theta, self.shape = f, v_theta, shape
+
+    def at(self, t, pair):
+        """(t, y, w)."""
+        d = len(self.shape)
+        return np.take(t, 0, axis=-d) if np.ndim(t) else t, *np.moveaxis(pair, -1 - d, 0)
+
+    def pair(self, x, x_dot):
+        return np.stack([x, x_dot], axis=-1 - len(self.shape))
+
+    def __call__(self, t, pair, theta):
+        t, y, w = self.at(t, pair)
+        return self.pair(self.f(t, y, theta), self.f.jvp(t, y, theta, w, self.v_theta))
+
+    def time_derivative(self, t, pair, theta):
+        t, y, w = self.at(t, pair)
+        moved = self.f.time_derivative(t, y + 1j * TINY * w, theta + 1j * TINY * self.v_theta)
+        return self.pair(self.f.time_derivative(t, y, theta), np.imag(moved) / TINY)
+
+
+def swapped(pair):
+    """(ċ, c) from (c, ċ), the halves of the last axis."""
+    return np.roll(pair, pair.shape[-1] // 2, axis=-1)
+
+
+def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g, ends):
+    """ȧ (..., d) at the first state, and ḃ (p,).
 
     The tape holds the steps of (y, w), and g (M, 2, ..., d) the pairs of cotangents of the outputs.
     """
     table, shape, p, flat = dense_output(tableau), g.shape[2:], len(theta), g.reshape(len(g), -1)
-    if not tape:
-        return *g[1:].sum(axis=0), np.zeros(p)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
-    at_ends, inside = output_cotangents(t, h, table, times, flat)
+    at_ends, inside = output_cotangents(t, h, table, times, flat) if tape else ({0: flat[1:].sum(axis=0)}, {})
     a, b = np.zeros(flat.shape[1]) + at_ends.get(len(tape), 0.0), np.zeros(2 * p)
+    ends.begin(t, swapped(a))
+    for n in inside:
+        add_outputs(ends, table, n, tape[n], times, swapped(flat))
     for n, (t, h, y, hK) in reversed(list(enumerate(tape))):
         s = len(table.P) if n in inside else tableau.used
         stages = (y + table.A[:s, :s] @ hK[:s]).reshape(s, 2, *shape)              # Y_i and Ẏ_i
         products = [pair_product(f, t + table.c[i] * h, Y, Y_dot, theta, v_theta)
                     for i, (Y, Y_dot) in enumerate(stages)]
-        a, b = reverse_step(table, h, products, a, b, inside.get(n))
-        a = a + at_ends.get(n, 0.0)
-    return *a.reshape(2, *shape), b[p:]
+        bars = np.empty((2, s, a.size))
+        a, b = reverse_step(table, h, products, a, b, inside.get(n), bars)
+        a, k_bar = a + at_ends.get(n, 0.0), swapped(bars[0])
+        ends.visit([t], [swapped(a)])
+        add_steps(ends, table, [n], stages[:, None], k_bar[:, None], np.array([np.vdot(k_bar, hK[:s] / h)]))
+    return a.reshape(2, *shape)[1], b[p:]
 
 
 def pair_product(f, t, Y, Y_dot, theta, v_theta):
@@ -125,14 +166,3 @@ def pair_product(f, t, Y, Y_dot, theta, v_theta):
         b_dot = k_bar_dot_f_theta + k_bar_f_thetay                                 # (21.2)
         return np.concatenate([Y_bar.ravel(), Y_bar_dot.ravel()]), np.concatenate([k_bar_f_theta, b_dot])
     return product
-
-
-def time_gradient_derivative(f, ys, ws, times, theta, v_theta, g, a):
-    """The derivative of (17.5) and (17.6) along v, from the pairs g of cotangents and a at t₀⁺."""
-    clock = np.broadcast_to(times.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
-    velocity = at_once("f", f, clock, ys, theta, ys.shape[1:])
-    velocity_dot = at_once("jvp", lambda t, y, theta, w: f.jvp(t, y, theta, w, v_theta), clock, ys, theta,
-                           ys.shape[1:], ws)
-    dL_dt_dot = (g[1] * velocity + g[0] * velocity_dot).reshape(len(times), -1).sum(axis=1)
-    dL_dt_dot[0] = -np.vdot(a[1], velocity[0]) - np.vdot(a[0], velocity_dot[0])
-    return dL_dt_dot

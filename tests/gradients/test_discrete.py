@@ -8,8 +8,9 @@ from hypothesis import given, strategies as st
 
 from minode import MLP, Flow, Layered, Linear, VectorField, pullback, pushforward
 from minode.gradients import discrete
-from minode.gradients.adjoint import invariant, time_gradient
+from minode.gradients.adjoint import invariant
 from minode.gradients.discrete import SMALL, Tape, backward_pass, is_small, reverse_step, run_on_tape
+from minode.gradients.step_times import StepEnds
 from minode.solvers.dense import dense_output
 from minode.solvers.solve import find_method, run
 from tests.gradients.problems import (ADAPTIVE, EXACT, PROBLEMS, ROUND_OFF, SLOPE, complex_step_gradients,
@@ -257,9 +258,10 @@ def test_trajectories_with_steps_of_their_own_have_gradients_of_their_own(method
         exact, exact_theta = complex_step_gradients(lambda ys, theta: np.sum(g * ys), f, y0[i], t, theta, **same_steps)
         assert relative_error(whole.y0[i], exact, size) <= EXACT
         alone = run(f, y0[i], t, theta, [], **same_steps)
-        a, b = backward_pass(f, theta, alone.tape, method, t, g, 0 * y0[i], 0 * theta)
+        ends = StepEnds(f, alone.solution, theta, g, "span")
+        a, b = backward_pass(f, theta, alone.tape, method, t, g, 0 * y0[i], 0 * theta, ends)
         assert relative_error(whole.y0[i], a + g[0], size) <= EXACT and relative_error(b, exact_theta, size) <= EXACT
-        t_total += time_gradient(f, alone.solution.ys, t, theta, g, a)
+        t_total += ends.gradient()
         theta_total += b
     assert relative_error(whole.theta, theta_total, size) <= EXACT
     assert relative_error(whole.t, t_total, size) <= EXACT

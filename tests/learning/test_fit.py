@@ -181,7 +181,7 @@ def test_a_counted_field_is_the_field_itself_but_for_counting():
     a = value_and_gradients(lambda ys: (np.sum(ys), np.ones_like(ys)), counted, STARTS, T, THETA, method="rk4")
     b = value_and_gradients(lambda ys: (np.sum(ys), np.ones_like(ys)), F, STARTS, T, THETA, method="rk4")
     assert a[0] == b[0] and all(np.array_equal(x, y) for x, y in zip(a[1], b[1]))
-    assert counted.n_f == 8 + 2                         # dL/dt: at all times at once, and at one
+    assert counted.n_f == 8                             # dL/dt asks for f_t alone
     assert counted.dim == 2 and np.array_equal(counted(0.0, STARTS, THETA), F(0.0, STARTS, THETA))
 
 
