@@ -43,11 +43,12 @@ stage is a block of its own, its equation k̄_s = h a_ss Ȳ_s + q_s gives the su
     Ȳ_s = (k̄_s − q_s) / (h a_ss).                                        (29.4)
 
 What "exact" means. The theorem speaks of the solution of (13.1), so Newton's method must have found it.
-In steps of a given size it goes on to round-off. A method that chooses its steps lets it stop at a
-hundredth of the error tolerated, and what it leaves undone is missing in the derivative. Wherever a
-derivative is wanted, it therefore goes on to round-off in these steps too, which takes a few iterations
-more. The loss is computed from these states: they differ from those of `odeint` by what Newton's method
-left undone there. Their gradient is exact, with the accepted t_n and h held fixed as in chapter 18.
+In steps of a given size it goes on to round-off. A method that chooses its steps lets it stop at a share
+of the error tolerated, and what it leaves undone is missing in the derivative: for trbdf2 at rtol 1e-3,
+on van der Pol's equation with μ = 30, a hundredth of it. Wherever a derivative is wanted, these steps are
+therefore solved to round-off too, which takes about twice the calls of f. The loss is computed from these
+states, which differ from those of `odeint` by a share of the tolerance. Their gradient is exact, with the
+accepted t_n and h held fixed as in chapter 18.
 
 For the times, (18.7) and (18.8) hold with these k̄. Only the k̄_1 that q_s received is left out of the sum over k̄ · k
 in (18.8): it does not reach the step before through its h.

@@ -326,6 +326,17 @@ def test_the_loss_is_that_of_the_steps_solved_to_round_off(method):
     assert abs(value / along_the_steps - 1) <= EXACT and abs(value / seen - 1) <= options["rtol"]
 
 
+def test_without_that_the_gradient_of_chosen_steps_would_lack_what_newton_left_undone():
+    f, theta, y0, t = VanDerPol(), np.array([30.0]), np.array([2.0, 0.0]), np.array([0.0, 0.5, 3.0, 10.0, 25.0])
+    options, g = {"method": "trbdf2", "rtol": 1e-3, "atol": 1e-6}, np.random.default_rng(7).normal(size=(5, 2))
+    with mock.patch.object(implicit_adjoint, "run", lambda *arguments, exactly, **more: run(*arguments, **more)):
+        rough = pullback(f, y0, t, theta, g, **options).theta[0]
+    done = [run(f, y0, t, theta, [], exactly=exactly, **options) for exactly in (False, True)]
+    exact = change_along(f, y0, t, theta, g, 0 * y0, np.ones(1), method="trbdf2", grid=[*(s[0] for s in done[0].tape), 25.0])
+    assert 0.003 < abs(rough / exact - 1) < 0.03                     # the hundredth of the chapter
+    assert 1.5 < done[1].solution.stats.n_f / done[0].solution.stats.n_f < 2.5
+
+
 @pytest.mark.parametrize("gradient", ["reversible", "backsolve", "interpolate"])
 def test_other_routes_are_refused_before_any_work(gradient):
     message = f"gradient='{gradient}' does not go through kvaerno5: an implicit method has gradient='discrete' and"
