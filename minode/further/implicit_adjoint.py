@@ -130,7 +130,8 @@ def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar):
             added = h[n] * inside.get(n, np.zeros((s, a.size)))                    # as (18.5) says
             K_bar[:, i], a, k_bar = step_back(table, tableau, h[n], f_y[:, i], a, k_bar, added.reshape(s, *a.shape))
             a = a + np.reshape(at_ends.get(n, np.zeros(a.size)), a.shape)
-        _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, K_bar.reshape(Y.shape))
+        k_bars = K_bar.reshape(Y.shape).astype(Y.dtype, copy=False)
+        _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, k_bars)
         b = b + k_bar_f_theta
     return a.reshape(shape), b, k_bar.reshape(shape)
 
@@ -157,7 +158,7 @@ def through_first_velocity(f, theta, t, y0, a, b, k_bar):
     """a and b of the whole solve: those of its steps, and what k_1 = f(t_0, y_0) of the first step adds."""
     if not k_bar.any():
         return a, b
-    k_bar_f_y, k_bar_f_theta = f.vjp(t, y0, theta, k_bar)
+    k_bar_f_y, k_bar_f_theta = f.vjp(t, y0, theta, k_bar.astype(y0.dtype))
     return a + k_bar_f_y, b + k_bar_f_theta
 
 
