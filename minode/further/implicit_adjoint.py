@@ -144,7 +144,8 @@ def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar, ends=Non
         if ends is not None:
             ends.visit(t[numbers], a_n)
             add_steps(ends, table, list(numbers), Y, K_bar.reshape(Y.shape), k_bar_k)
-        _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, K_bar.reshape(Y.shape))
+        k_bars = K_bar.reshape(Y.shape).astype(Y.dtype, copy=False)
+        _, k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, k_bars)
         b = b + k_bar_f_theta
     return a.reshape(shape), b, k_bar.reshape(shape)
 
@@ -180,7 +181,7 @@ def through_first_velocity(f, theta, t, y0, a, b, k_bar, ends=None):
         return a, b
     if ends is not None:
         ends.total[0] += k_bar.ravel() @ ends.f_t_at(0.0, t, ends.t_new[0] - t, y0)
-    k_bar_f_y, k_bar_f_theta = f.vjp(t, y0, theta, k_bar)
+    k_bar_f_y, k_bar_f_theta = f.vjp(t, y0, theta, k_bar.astype(y0.dtype))
     return a + k_bar_f_y, b + k_bar_f_theta
 
 
