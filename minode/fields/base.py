@@ -152,7 +152,7 @@ def state_jacobian(f, t, y, theta):
     """f_y (..., d, d): by `jacobian`, or, if f has none as new as its vjp, row by row: row i is e_i f_y of (1.3)."""
     if has_newest_jacobian(f):
         return f.jacobian(t, y, theta)
-    return np.stack([f.vjp(t, y, theta, e + np.zeros(y.shape))[0] for e in np.eye(f.dim)], axis=-2)
+    return np.stack([f.vjp(t, y, theta, e + np.zeros_like(y))[0] for e in np.eye(f.dim, dtype=y.dtype)], axis=-2)
 
 
 def are_alike(x, z):

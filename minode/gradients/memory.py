@@ -100,9 +100,7 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
     def back(cotangents, b, ends=None):
         a = np.zeros(y0.shape)
         for y, grid in checkpoints.stretches(end_of_steps(solver, times)):
-            outputs, g, at = outputs_on(times, grid, cotangents)
-            if ends is not None:
-                ends.end, ends.at = grid[-1], at
+            outputs, g = outputs_on(times, grid, cotangents, ends)
             tape = [] if is_small(f, y0.shape) else Tape(f, theta, method, may_choose_steps=False)
             run_on_tape(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, method=method, grid=grid)
             a, b = backward_pass(f, theta, tape, method, outputs, g, a, b, ends)
@@ -116,15 +114,19 @@ def end_of_steps(solver, times):
     return until.t_new if until else times[-1]
 
 
-def outputs_on(times, grid, cotangents):
-    """The outputs on a stretch of steps, their cotangents and numbers, with the start of the stretch in front, and 0."""
+def outputs_on(times, grid, cotangents, ends=None):
+    """The outputs on a stretch of steps and their cotangents, with the start of the stretch in front, and 0.
+
+    `ends`, if given, are the `StepEnds`, and are told of the stretch.
+    """
     is_here = is_in_step(times, grid[0], grid[-1])
     if grid[0] == times[0]:
         is_here |= times == times[0]
         is_here[0] = False                                   # the first output is y0, and not on the way
+    if ends is not None:
+        ends.end, ends.at = grid[-1], np.append(0, np.flatnonzero(is_here))
     outputs = np.concatenate([grid[:1], times[is_here]])
-    g = np.concatenate([np.zeros((1, *cotangents.shape[1:])), cotangents[is_here]])
-    return outputs, g, np.append(0, np.flatnonzero(is_here))
+    return outputs, np.concatenate([np.zeros((1, *cotangents.shape[1:])), cotangents[is_here]])
 
 
 class Remembering:

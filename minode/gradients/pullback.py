@@ -151,10 +151,10 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
                            find_method, y0, as_times(t), theta)
     route = (ROUTES if getattr(method, "is_explicit", True) else IMPLICIT_ROUTES)[gradient]
-    moves = moving_ends(method, solver.get("step_size"))
+    moves, jacobian = moving_ends(method, solver.get("step_size")), solver.get("jacobian")
 
     def solve_leg(leg, y, f):
-        own = solver | {"jacobian": solver.get("jacobian") and OneSided(solver["jacobian"], leg.least, leg.most)}
+        own = solver | ({"jacobian": OneSided(jacobian, leg.least, leg.most)} if jacobian else {})
         solution, way_back = route(f, y, leg.t, theta, method, own, backward)
 
         def back(cotangents, b, dL_dt=None):

@@ -103,6 +103,9 @@ def solve_as_rows(f, rhs, y0, t, theta, w0, dtheta, tape, jacobian=None, norm=No
 
     def norm_of_pair(error, scale):
         return norm(tuple(error), tuple(scale))
+    for name in ("rtol", "atol"):
+        if isinstance(keywords.get(name), tuple):            # one for y and one for w
+            keywords[name] = np.stack(keywords[name])
     done = run(lambda t, rows, theta: np.stack(rhs(t, tuple(rows), theta, dtheta)), np.stack([y0, w0]), t, theta, tape,
                jacobian=f_y_twice, norm=norm and norm_of_pair, exactly=True, **keywords)
     return done._replace(solution=done.solution._replace(ys=tuple(done.solution.ys.swapaxes(0, 1))))

@@ -147,13 +147,13 @@ class SimplifiedNewton:
     """Newton's method for steps that are chosen: its Jacobian and its inverse are kept until they are too old.
 
     f(t, y) and jacobian(t, y), f_y as (B, d, d), are functions of flat states y (n,), n = B d. `h` and `iterations`
-    are those of the last attempt. `full`, a `FullNewton`, goes on from there to round-off, if given.
+    are those of the last attempt. If `full` is a `FullNewton`, it goes on to round-off: these steps are differentiated.
     """
 
     most_iterations = MOST_ITERATIONS
 
     def __init__(self, f, jacobian, tableau, tolerances, full=None):
-        self.f, self.jacobian, self.tableau, self.tolerances, self.full = f, jacobian, tableau, tolerances, full
+        self.full, self.f, self.jacobian, self.tableau, self.tolerances = full, f, jacobian, tableau, tolerances
         self.t = self.t_f_y = self.hK = self.last = None
         self.theta, self.remains = np.inf, 1.0
         self.gamma = tableau.b_hat_0 or tableau.A[-1][-1]

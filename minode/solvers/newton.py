@@ -68,15 +68,18 @@ def apply(inverse, rho):
 class FullNewton:
     """Newton's method for steps of a given size: (13.3) with the Jacobian of each stage, to round-off.
 
-    f(t, y) and jacobian(t, y), f_y as (B, d, d), are functions of flat states y (n,), n = B d.
+    f(t, y) and jacobian(t, y), f_y as (B, d, d), are functions of flat states y (n,), n = B d. `is_short` says that
+    the steps were chosen once to meet a tolerance.
     """
 
-    def __init__(self, f, jacobian, stages, predicts=False):
-        self.f, self.jacobian, self.stages, self.predicts = f, jacobian, stages, predicts
+    def __init__(self, f, jacobian, stages, is_short=False):
+        self.f, self.jacobian, self.stages, self.is_short = f, jacobian, stages, is_short
 
     def guesses(self, t, h, y, k):
-        """Increments (s, n) to start from, once: 0 (chapter 13), or h k in steps that were chosen and are taken again."""
-        yield np.tile(h * k if self.predicts else 0 * y, (self.stages, 1))
+        """Increments (s, n) to start from: 0 (chapter 13), and in a short step that of before, h k, first."""
+        if self.is_short:
+            yield np.repeat(h * k[None], self.stages, axis=0).astype(y.dtype)
+        yield np.zeros((self.stages, y.size), y.dtype)
 
     def solve(self, times, h, known, A, hK):
         """Solve (13.1) for the increments hK (m, n) of a block, in place; whether that succeeded."""

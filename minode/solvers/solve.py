@@ -193,12 +193,11 @@ def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, co
         step = partial(explicit_step, problem.f, tableau)
     else:
         jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau) or by_differences(problem, y0)
-        full = FullNewton(problem.f, jacobian, tableau.stages, predicts=chooses_steps(tableau, options.step_size))
-        newton = (SimplifiedNewton(problem.f, jacobian, tableau, tolerances, full if exactly else None) if is_adaptive
-                  else full)
-        step = ImplicitStepper(problem.f, tableau, newton, problem.y.dtype).step
+        newton = FullNewton(problem.f, jacobian, tableau.stages, chooses_steps(tableau, options.step_size))
         if is_adaptive:
+            newton = SimplifiedNewton(problem.f, jacobian, tableau, tolerances, newton if exactly else None)
             smooth, controller, stops = newton.smooth, PredictiveController(newton, controller), problem.t[1:].tolist()
+        step = ImplicitStepper(problem.f, tableau, newton, problem.y.dtype).step
     if is_adaptive:
         return adaptive_steps(problem, tableau, step, tolerances, controller, options.first_step, options.max_steps,
                               smooth, stops, options.max_step)

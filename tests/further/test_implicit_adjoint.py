@@ -11,7 +11,9 @@ from minode import (MLP, Linear, LotkaVolterra, Tableau, VanDerPol, VectorField,
 from minode.further import implicit_adjoint
 from minode.further.implicit_adjoint import steps_back, through_first_velocity
 from minode.gradients.tangent import solve_tangents
-from minode.solvers.implicit import stability_function
+from minode.solvers.explicit import Grid
+from minode.solvers.implicit import ImplicitStepper, stability_function
+from minode.solvers.newton import FullNewton
 from tests.solvers.test_implicit import R as PADE
 from minode.solvers.solve import run
 from tests.gradients.problems import EXACT, NETWORK, NETWORK_THETA, PENDULUM, PENDULUM_THETA, Silent, relative_error
@@ -254,6 +256,60 @@ def test_check_gradients_goes_through_implicit_methods():
         assert all(row.ok for row in check_gradients(f, y0, [1.0, 0.8], theta, **options))
 
 
+# -- the times -----------------------------------------------------------------------------------------------
+
+
+def along_moved_steps(f, method, y0, t, theta, ends):
+    """The states at complex times t when the steps have these complex ends; between equal times a step y' = f."""
+    def velocity(t, y):
+        return f(t, y.reshape(y0.shape), theta).ravel()
+
+    def f_y(t, y):
+        return f.jacobian(t, y.reshape(y0.shape), theta).reshape(-1, f.dim, f.dim)
+    step = ImplicitStepper(velocity, method, FullNewton(velocity, f_y, method.stages, is_short=True), np.dtype(complex)).step
+    y, ys, n, now = y0.ravel().astype(complex), [], 0, t[0]
+    k = velocity(now, y)
+    for end in [*ends, None]:
+        while n < len(t) and t[n].real == now.real:
+            y, now = y + (t[n] - now) * velocity(now, y), t[n]
+            ys.append(y.reshape(y0.shape))
+            k, n = velocity(now, y), n + 1
+        if end is not None:
+            y, k, _ = step(now, end - now, y, k if method.carries_velocity else velocity(now, y))
+            now = end
+    return np.array(ys)
+
+
+def moved_ends(t, steps):
+    """The ends of all steps but the first start, as functions of the complex times t."""
+    real = t.real
+    if "grid" in steps:
+        ends = np.array(steps["grid"][1:])
+        return [t[np.flatnonzero(real == end)[0]] if end in real else end for end in ends]
+    ends = []
+    for a, b in zip(t, t[1:]):
+        m = Grid(np.array([a.real, b.real]), steps["step_size"]).count(a.real, b.real)
+        ends += [a + (j + 1) * (b - a) / m if j + 1 < m else b for j in range(m)]
+    return ends
+
+
+@pytest.mark.eq("18.7", "18.8", "29.3")
+@pytest.mark.parametrize("gradient", ["discrete", "checkpoint"])
+@pytest.mark.parametrize("name", ["network", "pendulum, backwards"])
+@each_method
+def test_dL_dt_is_the_complex_step_in_the_times(method, name, gradient):
+    f, theta, y0, t, step = FIELDS[name]
+    cotangent = np.random.default_rng(5).normal(size=(len(t), *y0.shape))
+    for options in ways(method, step):
+        pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
+        steps = steps_of(f, y0, t, theta, options)
+
+        def loss(t):
+            return np.sum(cotangent * along_moved_steps(f, method, y0, t, theta, moved_ends(t, steps)))
+        expected = [loss(t + 1e-30j * e).imag / 1e-30 for e in np.eye(len(t))]
+        assert relative_error(pulled.t, np.array(expected)) <= EXACT
+
+
 # -- what is exact -------------------------------------------------------------------------------------------
 
 
@@ -268,6 +324,17 @@ def test_the_loss_is_that_of_the_steps_solved_to_round_off(method):
     along_the_steps = run(f, y0, t, theta, **steps_of(f, y0, t, theta, options)).solution.ys[-1, 0]
     seen = odeint(f, y0, t, theta, **options)[-1, 0]
     assert abs(value / along_the_steps - 1) <= EXACT and abs(value / seen - 1) <= options["rtol"]
+
+
+def test_without_that_the_gradient_of_chosen_steps_would_lack_what_newton_left_undone():
+    f, theta, y0, t = VanDerPol(), np.array([30.0]), np.array([2.0, 0.0]), np.array([0.0, 0.5, 3.0, 10.0, 25.0])
+    options, g = {"method": "trbdf2", "rtol": 1e-3, "atol": 1e-6}, np.random.default_rng(7).normal(size=(5, 2))
+    with mock.patch.object(implicit_adjoint, "run", lambda *arguments, exactly, **more: run(*arguments, **more)):
+        rough = pullback(f, y0, t, theta, g, **options).theta[0]
+    done = [run(f, y0, t, theta, [], exactly=exactly, **options) for exactly in (False, True)]
+    exact = change_along(f, y0, t, theta, g, 0 * y0, np.ones(1), method="trbdf2", grid=[*(s[0] for s in done[0].tape), 25.0])
+    assert 0.003 < abs(rough / exact - 1) < 0.03                     # the hundredth of the chapter
+    assert 1.5 < done[1].solution.stats.n_f / done[0].solution.stats.n_f < 2.5
 
 
 @pytest.mark.parametrize("gradient", ["reversible", "backsolve", "interpolate"])
