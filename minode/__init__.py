@@ -25,7 +25,7 @@ carry the same numbers are those equations.
     III. Its derivatives                            gradients/
          16  The tangent system                         tangent
          17  The adjoint system                         adjoint
-         18  The exact derivative of the steps          discrete
+         18  The exact derivative of the steps          discrete, step_times, tape
          19  The same gradient in less memory           memory
          20  From a loss to its gradients               pullback
          21  Second derivatives                         second

@@ -146,8 +146,9 @@ def test_erratum_7_the_times_have_gradients_too_and_a_at_t0_is_read_before_the_l
     epsilon = 1e-3
     moved = [(8 * (loss(t + e) - loss(t - e)) - (loss(t + 2 * e) - loss(t - 2 * e))) / (12 * epsilon)
              for e in epsilon * np.eye(3)]
-    pulled = pullback(f, PENDULUM_Y0, t, theta, cotangent, method="rk4", step_size=0.005)
-    assert relative_error(pulled.t, moved) <= REFERENCE / epsilon
+    for gradient in ("discrete", "backsolve"):
+        pulled = pullback(f, PENDULUM_Y0, t, theta, cotangent, gradient=gradient, method="rk4", step_size=0.005)
+        assert relative_error(pulled.t, moved) <= REFERENCE / epsilon
     added_too_early = pulled.t[0] - cotangent[0] @ f(t[0], PENDULUM_Y0, theta)
     assert abs(added_too_early - moved[0]) > CLEARLY * abs(moved[0])
 

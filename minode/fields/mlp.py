@@ -176,6 +176,8 @@ class MLP(VectorField):
         return self.tangents(saved, theta, 0.0, w, dtheta)[-1][0].reshape(value.shape)
 
     def time_derivative(self, t, y, theta):
+        if not self.sees_time and type(y) is np.ndarray and y.shape[-1:] == (self.dim,) and y.dtype.kind in "fc":
+            return np.zeros(y.shape, np.result_type(y, self.stack(theta)[0][0]))
         value, saved = self.forward(t, y, theta)
         rest = np.zeros_like(value), np.zeros(self.n_params, value.dtype)
         return self.tangents(saved, theta, 1.0, *rest)[-1][0].reshape(value.shape)

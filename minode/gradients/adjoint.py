@@ -42,6 +42,9 @@ later from the same y₀ puts the state behind the old trajectory by δ f(t₀, 
     dL/dt_i = ∂L/∂y(t_i) · f(t_i, y(t_i)),   i ≥ 1,                      (17.5)
     dL/dt₀ = −a(t₀⁺) · f(t₀, y₀).                                        (17.6)
 
+That is the derivative of the solution. If t_i is moved, the steps of a solver move too, and the number computed
+changes by a little more or less: chapter 18 differentiates that.
+
 b does not appear on any right-hand side, so its error does not feed back into y or a. But if θ is long, b can
 dominate the error norm of an adaptive method and shorten its steps. It may be left out of the norm (Kidger,
 Chen and Lyons 2021):

@@ -78,7 +78,7 @@ from .differences import (NOTHING, first_differences, moves, point_of_check, sam
                           second_differences, sizes_at)
 from .faults import Report, Row, Term, in_full, mistakes_of_the_sum, row, terms_of_derivatives, without_axes
 from .ladders import at_kink, chosen, curvature, from_the_finest, rounding_of
-from .solves import balanced, first_solve, gradients_both_ways, terms_of_solves
+from .solves import balanced, first_solve, gradients_both_ways, terms_in_time, terms_of_solves
 
 U = np.finfo(np.float64).eps
 EPSILON = U ** (1 / 3)                                                             # (22.2)
@@ -203,7 +203,7 @@ def duality_of_products(f, t, y, theta, w, dtheta, a, size):
 
 
 def check_gradients(f, y0, t, theta, **solver):
-    """Compare pushforward and pullback with central differences, with each other (22.5), and f_t besides.
+    """Compare pushforward and pullback, dL/dt too, with central differences, with each other (22.5), and f_t besides.
 
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,), `solver` the keywords of `solve`. A method that
     chooses its steps chooses them once, and all solves that are compared take these. Each component of y0 and
@@ -217,26 +217,26 @@ def check_gradients(f, y0, t, theta, **solver):
     >>> [row.what for row in report][-1], all(row.ok for row in report)
     ('pullback against pushforward', True)
     """
-    t = as_times(t)
-    start, y0, theta = as_check_point(f, t[0], y0, theta, "y0")
+    start, y0, theta = as_check_point(f, (t := as_times(t))[0], y0, theta, "y0")
     fault = without_axes(contract(f, start, y0, theta)[-1])
     first, steps = first_solve(f, y0, t, theta, solver)
     ys = first.solution.ys
     clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
-    value = f(clock, ys, theta)
-    sizes = sizes_at(f, clock, ys, theta, value)
+    sizes = sizes_at(f, clock, ys, theta, value := f(clock, ys, theta))
     size = np.abs(ys) + np.abs(clock - t[0])[..., None] * sizes.f.max(axis=0)        # all that was added up
     found = [(dy0, dtheta, *along(lambda s: run(f, y0 + s * dy0, t, theta + s * dtheta, **steps).solution.ys,
                                   ys, size, ladder)) for dy0, dtheta, ladder in moves(y0, theta)]
     cotangent = balanced(ys, found)
-    gradients = gradients_both_ways(f, y0, t, theta, cotangent, first.method, solver, steps)
+    gradients, dL_dt = gradients_both_ways(f, y0, t, theta, cotangent, first.method, solver, steps)
     f_t = allowed(samples_of_time(f, clock, ys, theta, value), sizes.f, sizes.t[..., None])
+    in_time = terms_in_time(f, y0, theta, first, solver, cotangent, dL_dt, lambda states, steps: along(
+        states, ys, size + np.abs(clock)[..., None] * sizes.f.max(axis=0), steps))
     forward, back_y0, back_theta, duality = (
         [Term("", *term) for term in terms]
         for terms in terms_of_solves(f, y0, t, theta, steps, cotangent, gradients, found, duality_of_solves))
     return Report([
         row("pushforward, along Δy0 and Δθ", *forward), row("pullback, dL/dy0", *back_y0),
-        row("pullback, dL/dθ", *back_theta),
+        row("pullback, dL/dθ", *back_theta), *[row("pullback, dL/dt", Term("", *term)) for term in in_time],
         row("f_t along the solution", Term("", f.time_derivative(clock, ys, theta), *f_t)),
         row("pullback against pushforward", *duality),
     ]).require_ok(in_full(fault, lambda: terms_of_derivatives(

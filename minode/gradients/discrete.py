@@ -44,110 +44,112 @@ steps come from one call, and (18.1) to (18.3), applied to the rows of I, give a
 The same rows then give every k̄_i from the a_{n+1}, and (18.4) is one product. Step by step takes more memory: a
 network then saves the states of its layers for every stage (chapter 4).
 
+The times. A step uses t_n in its stages alone, and h there and as the factor of every k_j. As k̄_j is the derivative
+of L in k_j, and L sees k_j only in the product h k_j, its derivative in that product is k̄_j / h. So
+
+    dL/dt_n = Σ_i k̄_i · f_t(t_n + c_i h, Y_i),   with h held fixed,      (18.7)
+    dL/dh = Σ_i k̄_i · k_i / h + Σ_i c_i k̄_i · f_t(t_n + c_i h, Y_i).     (18.8)
+
+Since h = t_{n+1} − t_n, the end of the step has dL/dh, and its start (18.7) without it. For an output inside the step
+at t_i, σ = (t_i − t_n)/h. Moving σ by δ/h moves the output by δ times the slope of the polynomial, so
+
+    dL/dt_i = g · Σ_j b_j'(σ) k_j,     b_j'(σ) = Σ_m m P_jm σ^{m−1},      (18.9)
+
+of which the start of the step loses the part 1 − σ, and its end the part σ. If the k_i are not kept, insert (18.1):
+
+    Σ_i k̄_i · k_i = a_{n+1} · (y_{n+1} − y_n) + Σ_j Ȳ_j · (Y_j − y_n) + Σ g · (y(t_i) − y_n),   (18.10)
+
+the last sum over the outputs inside. Which ends move with the times handed in,
+and how an end on the grid (9.4) moves with its two neighbours, is said in `step_times.py`. On y' = θt by one step of
+Euler's method from 0 to T, y = y_0 + T θ t_0: dL/dT is 0 and not θT, which (17.5) says of the solution.
+
 Next: the same numbers in less memory (chapter 19).
 """
-
-from collections import deque
 
 import numpy as np
 
 from ..fields.base import VectorField, generation
 from ..inputs import at_once, read_only
 from ..solvers.batch import all_row_increments
-from ..solvers.dense import dense_output, is_in_step, weights_at
+from ..solvers.dense import dense_output, is_in_step, slopes_at, weights_at
 from ..solvers.solve import run
+from .tape import Tape, add_outputs, flat_vjp, output_cotangents, run_on_tape, stages, step_with_increments
 
 SMALL = 600             # entries of f_y in a state, a tenth of those of f_θ: above, all at once costs more than it saves
 PIECE = 2**22           # numbers of f_y and f_θ that are made at once, 32 MB
+FEW = 2**12             # numbers in the stages whose f_t are computed at once, if f is wide
 
 
-def reverse_step(table, h, vjps, a, b, inside=None):
+def reverse_step(table, h, vjps, a, b, inside=None, bars=None):
     """One step taken back: from the cotangents a (a row) of y_{n+1} and b (p,) of θ to those of y_n and θ.
 
     vjps[i] is the vector-Jacobian product of f at Y_i, k_bar -> (k_bar f_y, Σ k_bar f_θ); `table` has A and b of
-    the stages. inside (s, n) is what the outputs inside the step add to k̄ / h (18.5), if there are any.
+    the stages. inside (s, n) is what the outputs inside the step add to k̄ / h (18.5), if there are any. The k̄_i and
+    Ȳ_i are written into bars (2, s, n), if it is given.
     """
-    s, Y_bar = len(vjps), np.empty((len(vjps), a.size))
+    s, (k_bars, Y_bar) = len(vjps), np.empty((2, len(vjps), a.size)) if bars is None else bars
     for i in reversed(range(s)):
         k_bar = h * (table.b[i] * a + table.A[i + 1:s, i] @ Y_bar[i + 1:])         # (18.1)
         if inside is not None:
             k_bar = k_bar + h * inside[i]                                          # (18.5)
+        k_bars[i] = k_bar
         Y_bar[i], k_bar_f_theta = vjps[i](k_bar)                                   # (18.2)
         b = b + k_bar_f_theta                                                      # (18.4)
     return a + Y_bar.sum(axis=0), b                                                # (18.3)
 
 
-class Tape(list):
-    """The steps of a solve, each as (t, h, vjps), with the vector-Jacobian products of its stages.
+def ends_of_steps(c, h, k_bar, k_bar_k, f_t):
+    """What L gains if the start of a step moves, and if its end does, (N,) each, for N steps h (N,).
 
-    `velocity(t, y)` is what the solver evaluates: f, which leaves its vjp at each point. Those of rejected
-    steps are dropped when as many later ones have come as a step has stages.
+    k_bar and f_t (s, N, n) are of their stages at c (s,), and k_bar_k (N,) is Σ_i k̄_i · k_i.
     """
-
-    def __init__(self, f, theta, tableau, may_choose_steps):
-        self.f, self.theta, self.first = f, theta, None      # first: the vjp of k_1, from the step before
-        self.latest = deque(maxlen=len(dense_output(tableau).P))
-        self.carries_first = tableau.is_fsal or (may_choose_steps and tableau.b_hat is not None)
-        self.at_new_state = tableau.stages - tableau.is_fsal
-
-    def velocity(self, t, y):
-        value, vjp = self.f.value_and_vjp(t, y, self.theta)
-        self.latest.append(flat_vjp(vjp, y.shape))
-        if self.first is None:
-            self.first = self.latest[-1]
-        return value
-
-    def append(self, step):
-        t, h, _, hK = step
-        vjps = [self.first, *list(self.latest)[len(self.latest) - (len(hK) - 1):]]  # of k_1, and of k_2, …, k_s
-        self.first = vjps[self.at_new_state] if self.carries_first else None
-        super().append((t, h, vjps))
+    c, each = np.asarray(c), np.einsum("snj,snj->sn", k_bar, f_t)
+    dL_dt = each.sum(axis=0)                                                       # (18.7)
+    dL_dh = k_bar_k / h + c @ each                                                 # (18.8)
+    return dL_dt - dL_dh, dL_dh
 
 
-def flat_vjp(vjp, shape, h=None):
-    """A vector-Jacobian product of states of this shape as one of flat vectors; with h, that of h f (12.1)."""
-    def product(a):
-        a_f_y, a_f_theta = vjp(read_only(a.reshape(shape) if h is None else h * a.reshape(shape)))
-        return a_f_y.reshape(-1), a_f_theta
-    return product
-
-
-def output_cotangents(t, h, table, times, cotangents):
-    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n}; steps t, h (N,)."""
-    at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # outputs that the loss sees
-    is_seen[0] = False
-    times, cotangents = times[is_seen], cotangents[is_seen]
-    n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # as `is_in_step` says
-    for n, time, g in zip(n_of.tolist(), times, cotangents):
-        sigma = (time - t[n]) / h[n]
-        is_inside = n >= 0 and sigma != 1.0
-        end = n if is_inside else n + 1
-        at_ends[end] = at_ends.get(end, 0.0) + g                                   # (18.5)
-        if is_inside:
-            inside[n] = inside.get(n, 0.0) + weights_at(table, sigma)[:, None] * g  # (18.5)
-    return at_ends, inside
-
-
-def backward_pass(f, theta, tape, tableau, times, cotangents, a, b):
+def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
     """a (..., d) at the first state and b (p,), from the steps on the tape, which is used up.
 
     cotangents (M, ..., d) are those of the outputs at `times` (M,). The first of them is the first state and
-    not looked at. a (..., d) and b are what comes from everything after the last state.
+    not looked at. a (..., d) and b are what comes from everything after the last state. `ends`, if given, are
+    the `StepEnds` that gather dL/dt.
     """
-    if not tape:
-        return a + cotangents[1:].sum(axis=0), b
     table, shape, flat = dense_output(tableau), a.shape, cotangents.reshape(len(cotangents), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
-    at_ends, inside = output_cotangents(t, h, table, times, flat)
+    at_ends, inside = output_cotangents(t, h, table, times, flat) if tape else ({0: flat[1:].sum(axis=0)}, {})
     a = a.ravel() + at_ends.get(len(tape), 0.0)                                    # (18.5)
+    if ends is not None:
+        ends.begin(t, a)
+        gained = {n: add_outputs(ends, table, n, step_with_increments(f, theta, table, tape, n, shape), times, flat) for n in inside}
     if not isinstance(tape, Tape):
         s = len(table.P) if inside else tableau.used
-        return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, at_ends, inside)
+        return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, at_ends, inside, ends)
+    waiting, y_next = [], tape.y_end if tape and ends is not None else None
     while tape:
-        n, (_, h, vjps) = len(tape) - 1, tape.pop()
-        a, b = reverse_step(table, h, vjps if n in inside else vjps[:tableau.used], a, b, inside.get(n))
+        n, (_, _, Y, vjps) = len(tape) - 1, tape.pop()
+        s = len(vjps) if n in inside else tableau.used
+        bars, a_next = np.empty((2, s, a.size)), a
+        a, b = reverse_step(table, h[n], vjps[:s], a, b, inside.get(n), bars)
         a = a + at_ends.get(n, 0.0)                                                # (18.5)
+        if ends is not None:
+            Y = np.array(Y[:s])
+            k_bar_k = a_next @ (y_next - Y[0]) + np.vdot(bars[1], Y - Y[0]) + gained.get(n, 0.0)  # (18.10)
+            ends.visit(t[[n]], a[None])
+            waiting, y_next = [*waiting, (n, Y.reshape(s, *shape), bars[0], k_bar_k)], Y[0]
+            if not tape or len(waiting) * Y.size > FEW or (n - 1 in inside) != (n in inside):
+                numbers, Y, k_bar, k_bar_k = zip(*waiting)
+                add_steps(ends, table, list(numbers), np.stack(Y, axis=1), np.stack(k_bar, axis=1), np.array(k_bar_k))
+                waiting = []
     return a.reshape(shape), b
+
+
+def add_steps(ends, table, numbers, Y, k_bar, k_bar_k):
+    """Tell `ends` of the steps of these numbers: Y and k̄ (s, N, ...), and Σ_i k̄_i · k_i (N,)."""
+    t, t_new, c = ends.t_old[numbers], ends.t_new[numbers], table.c[:len(Y)]
+    f_t = ends.f_t(c, t, t_new - t, Y).reshape(*Y.shape[:2], -1)
+    ends.add(t, t_new, *ends_of_steps(c, t_new - t, k_bar.reshape(f_t.shape), k_bar_k, f_t))
 
 
 def is_small(f, shape):
@@ -159,20 +161,29 @@ def is_small(f, shape):
     return has_own and is_newest and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
 
 
-def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside):
+def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside, ends=None):
     """`backward_pass` of a small system, in pieces of as many steps as PIECE allows; tape lists (t, h, y, hK)."""
-    piece = max(1, PIECE // (s * a.size * (f.dim + f.n_params)))
+    piece = max(1, PIECE // max(1, s * a.size * (f.dim + f.n_params)))
     for stop in range(len(tape), 0, -piece):
         numbers = range(max(0, stop - piece), stop)
-        ends = np.array([at_ends.get(n, np.zeros(a.size)) for n in numbers])
+        to_a = np.array([at_ends.get(n, np.zeros(a.size)) for n in numbers])
         add = {n - numbers[0]: inside[n] for n in numbers if n in inside}
-        a, b = steps_at_once(f, theta, table, [tape[n] for n in numbers], s, a, b, ends, add)
+        of_stages = stages(table, [tape[n] for n in numbers], s, a.shape)
+        a, b, a_n, k_bar = steps_at_once(f, theta, table, of_stages, a, b, to_a, add)
+        if ends is not None:
+            ends.visit(ends.t_old[list(numbers)], a_n)
+            (_, h, Y, hK), k_bar = of_stages, k_bar.reshape(of_stages[-1].shape)
+            add_steps(ends, table, list(numbers), Y, k_bar, np.einsum("snj,snj->n", k_bar, hK / h[:, None]))
     return a, b
 
 
-def steps_at_once(f, theta, table, steps, s, a, b, at_ends, inside):
-    """N steps taken back together: (18.1) to (18.3) for the rows of I, (18.6) in turn, and (18.4) for all stages."""
-    (T, h, Y), N, shape, d = stages(table, steps, s, a.shape), len(steps), a.shape, a.shape[-1]
+def steps_at_once(f, theta, table, stages, a, b, at_ends, inside):
+    """N steps taken back together: (18.1) to (18.3) for the rows of I, (18.6) in turn, and (18.4) for all stages.
+
+    Returns a and b, and the a_n (N, n) of all the steps and their k̄ (s, N, ..., d).
+    """
+    (T, h, Y, _), shape, d = stages, a.shape, a.shape[-1]
+    s, N, h = *Y.shape[:2], h[:, None, None, None]
     f_y = at_once("jacobian", f.jacobian, T, Y, theta, shape).reshape(s, N, -1, d, d)
     K_bar, Y_bar, I = *np.empty((2, *f_y.shape[:3], d + 1, d)), np.eye(d + 1, d)   # a row more, for outputs inside
     for i in reversed(range(s)):
@@ -181,28 +192,13 @@ def steps_at_once(f, theta, table, steps, s, a, b, at_ends, inside):
         for n, add in inside.items():
             K_bar[i, n, :, d] += h[n, 0] * add[i].reshape(-1, d)                   # (18.5)
         Y_bar[i] = K_bar[i] @ f_y[i]                                               # (18.2)
-    a_next, rows = np.empty((N, f_y.shape[2], 1, d)), I + Y_bar.sum(axis=0)        # (18.3)
-    dy_next_dy, added, a = rows[..., :d, :], rows[..., d:, :] + at_ends.reshape(a_next.shape), a.reshape(-1, 1, d)
+    a_n, rows = np.empty((N + 1, f_y.shape[2], 1, d)), I + Y_bar.sum(axis=0)       # (18.3)
+    a_n[N], dy_next_dy, added = a.reshape(-1, 1, d), rows[..., :d, :], rows[..., d:, :] + at_ends.reshape(a_n[1:].shape)
     for n in reversed(range(N)):
-        a_next[n] = a
-        a = a @ dy_next_dy[n] + added[n]                                           # (18.6)
-    k_bar = (a_next @ K_bar[..., :d, :] + K_bar[..., d:, :]).reshape(Y.shape)
+        a_n[n] = a_n[n + 1] @ dy_next_dy[n] + added[n]                             # (18.6)
+    k_bar = (a_n[1:] @ K_bar[..., :d, :] + K_bar[..., d:, :]).reshape(Y.shape)
     _, sum_k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, k_bar)        # (18.4)
-    return a.reshape(shape), b + sum_k_bar_f_theta                                 # (18.4)
-
-
-def stages(table, steps, s, shape):
-    """Times (s, N, ...) and states (s, N, ..., d) of the first s stages of N steps, and their h (N, 1, 1, 1)."""
-    t, h, y = (np.array([step[i] for step in steps]) for i in range(3))
-    hK = np.zeros((s, *y.shape), y.dtype)
-    for n, (*_, rows) in enumerate(steps):
-        hK[:len(rows), n] = rows[:s]
-    Y = y + table.A[:s, :s].dot(hK.reshape(s, -1)).reshape(hK.shape)
-    for n, (*_, rows) in enumerate(steps):
-        Y[len(rows):, n] = y[n]                              # not needed in this step, but f_y must exist there
-    Y = read_only(Y.reshape(s, len(t), *shape))
-    T = (t + np.multiply.outer(table.c[:s], h)).reshape(s, len(t), *[1] * (len(shape) - 1))
-    return np.broadcast_to(T, Y.shape[:-1]), h[:, None, None, None], Y
+    return a_n[0].reshape(shape), b + sum_k_bar_f_theta, a_n[:-1].reshape(N, -1), k_bar  # (18.4)
 
 
 def discrete(f, y0, t, theta, method, solver, backward=None):
@@ -211,14 +207,8 @@ def discrete(f, y0, t, theta, method, solver, backward=None):
         return discrete_trajectories(f, y0, t, theta, method, solver)
     tape = [] if is_small(f, y0.shape) else Tape(f, theta, method, solver.get("step_size") is None)
     solution = run_on_tape(f, y0, t, theta, tape, **solver)
-    return solution, lambda cotangents, b: backward_pass(
-        f, theta, tape, method, solution.t, cotangents, np.zeros(y0.shape), b)
-
-
-def run_on_tape(f, y0, t, theta, tape, **solver):
-    """The solution, its steps on the tape: with the vjp of each stage if it is a `Tape`."""
-    f, theta = (tape.velocity, None) if isinstance(tape, Tape) else (f, theta)
-    return run(f, y0, t, theta, tape, **solver).solution
+    return solution, lambda cotangents, b, ends=None: backward_pass(
+        f, theta, tape, method, solution.t, cotangents, np.zeros(y0.shape), b, ends)
 
 
 def discrete_trajectories(f, y0, t, theta, method, solver):
@@ -227,22 +217,31 @@ def discrete_trajectories(f, y0, t, theta, method, solver):
     solution = run(f, y0, t, theta, passes, **solver).solution
     at_once("vjp", f.vjp, np.linspace(*solution.t[[0, -1]], len(y0)), y0, theta, y0.shape[1:], np.ones(y0.shape))
 
-    def back(cotangents, b):
+    def back(cotangents, b, ends=None):
         a, times, t_next = np.zeros(y0.shape), solution.t[1:, None], np.full(len(y0), solution.t[-1])
         for ids, t, h, y, hK in reversed(passes):            # each is a step of length 1 of (12.1)
-            sigma, is_end = (times - t) / h, times == t_next[ids]
-            is_inside, t_next[ids] = is_in_step(times, t, t_next[ids]) & ~is_end, t
+            sigma, t_new = (times - t) / h, t_next[ids]
+            is_end = times == t_new
+            is_inside, t_next[ids] = is_in_step(times, t, t_new) & ~is_end, t
             s = len(table.P) if is_inside.any() else method.used
             if is_inside.any():
                 hK = all_row_increments(lambda t, y: f(t, y, theta), table, t, h, y, hK)
-            a_next, add, ends = a[ids], np.zeros((s, *y.shape)), np.zeros(y.shape)
-            for g, x, inside, end in zip(cotangents[1:], sigma, is_inside, is_end):
-                a_next[end] += g[ids[end]]
-                ends[inside] += g[ids[inside]]                                     # (18.5)
-                add[:, inside] += weights_at(table, x[inside])[:s, :, None] * g[ids[inside]]  # (18.5)
-            Y = read_only(y + np.tensordot(table.A[:s, :s], hK[:s], 1))
+            a_next, add, to_a = a[ids], np.zeros((s, *y.shape)), np.zeros(y.shape)
+            for i, (g, x, inside, end) in enumerate(zip(cotangents[1:, ids], sigma, is_inside, is_end), start=1):
+                a_next[end] += g[end]
+                to_a[inside] += g[inside]                                          # (18.5)
+                add[:, inside] += weights_at(table, x[inside])[:s, :, None] * g[inside]  # (18.5)
+                if ends is not None and inside.any():
+                    hK_inside = np.einsum("rm,rmj->mj", slopes_at(table, x[inside]), hK[:, inside])
+                    dL_dt = (g[inside] * hK_inside).sum(axis=-1) / h[inside]       # (18.9)
+                    ends.add_inside(i, t[inside], t_new[inside], x[inside], dL_dt, ids[inside])
+            Y, bars = read_only(y + np.tensordot(table.A[:s, :s], hK[:s], 1)), np.empty((2, s, y.size))
             vjps = [flat_vjp(f.value_and_vjp(t + table.c[i] * h, Y[i], theta)[1], y.shape, h[:, None]) for i in range(s)]
-            a_new, b = reverse_step(table, 1.0, vjps, a_next.ravel(), b, add.reshape(s, -1))
-            a[ids] = a_new.reshape(y.shape) + ends
+            a_new, b = reverse_step(table, 1.0, vjps, a_next.ravel(), b, add.reshape(s, -1), bars)
+            a[ids] = a_new.reshape(y.shape) + to_a
+            if ends is not None:
+                k_bar = bars[0].reshape(Y.shape)                               # of h k, in steps of length 1
+                k_bar_k, f_t = np.einsum("smj,smj->m", k_bar, hK[:s]), ends.f_t(table.c[:s], t, h, Y)
+                ends.add(t, t_new, *ends_of_steps(table.c[:s], h, h[:, None] * k_bar, k_bar_k, f_t))
         return a + cotangents[1:][solution.t[1:] == solution.t[0]].sum(axis=0), b
     return solution, back

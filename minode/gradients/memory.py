@@ -38,7 +38,15 @@ times I + J_h is what `reverse_step` of chapter 18 makes of the row:
     z̄ = z̄_new + (1 − c) ȳ_new + ȳ_new J_h(t, z),     ȳ = c ȳ_new.        (19.4)
 
 Wherever a row is multiplied by f_y, the same row times f_θ is added to b. At the start v = f(t₀, y₀),
-z = y₀ and k = f(t₀, y₀), so their cotangents join that of y₀.
+z = y₀ and k = f(t₀, y₀), so their cotangents join that of y₀, and v̄ · f_t or k̄ · f_t that of t₀.
+
+The times, as in chapter 18: what L gains if a step is moved, with h held fixed, and if h grows. With the v̄_new and ȳ
+of (19.2), and the k̄_new and z̄_new of (19.3),
+
+    dL/dt = 2 v̄_new · f_t(t + h/2, y½),     dL/dh = ½ (ȳ_new · v_new + ȳ · v + dL/dt),     (19.5)
+    dL/dt = k̄_new · f_t(t_new, z_new),     dL/dh = z̄_new · k + ½ ȳ_new · (k + k_new) + dL/dt.     (19.6)
+
+In (14.3) they are those of both increments, by (18.7) and (18.8), and Ψ_{−h} begins at t_new and ends at t.
 
 As in chapter 14, the states met on the way back carry the round-off of the reversal. It is amplified by 1/c
 in each step of a method with coupling c, and wherever the solution grew. Since y₀ is known, we check the
@@ -57,7 +65,7 @@ from ..solvers.explicit import Grid
 from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
 from ..solvers.solve import run
 from ..solvers.states import SolverError
-from .discrete import Tape, backward_pass, flat_vjp, is_small, reverse_step, run_on_tape
+from .discrete import Tape, backward_pass, ends_of_steps, flat_vjp, is_small, reverse_step, run_on_tape
 
 LOST = 1e-3             # of y0, which the way back may miss
 
@@ -89,7 +97,7 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
     solution = run(f, y0, t, theta, checkpoints, **solver).solution
     times, until = solution.t, solver.get("until")           # an event (chapter 28) ends the solve inside a step
 
-    def back(cotangents, b):
+    def back(cotangents, b, ends=None):
         a = np.zeros(y0.shape)
         for y, grid in checkpoints.stretches(until.t_new if until else times[-1]):
             is_here = is_in_step(times, grid[0], grid[-1])
@@ -97,11 +105,13 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
                 is_here |= times == times[0]
                 is_here[0] = False                           # the first output is y0, and not on the way
             outputs = np.concatenate([grid[:1], times[is_here]])
+            if ends is not None:
+                ends.end, ends.at = grid[-1], np.append(0, np.flatnonzero(is_here))
             g = np.concatenate([np.zeros((1, *y0.shape)), cotangents[is_here]])
             tape = [] if is_small(f, y0.shape) else Tape(f, theta, method, may_choose_steps=False)
             run_on_tape(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, method=method, grid=grid)
-            a, b = backward_pass(f, theta, tape, method, outputs, g, a, b)
-        return (a, b) if checkpoints.states else (cotangents[1:].sum(axis=0), b)
+            a, b = backward_pass(f, theta, tape, method, outputs, g, a, b, ends)
+        return (a, b) if checkpoints.states else backward_pass(f, theta, [], method, times, cotangents, a, b, ends)
     return solution, back
 
 
@@ -137,70 +147,93 @@ def reversible_route(f, y0, t, theta, method, solver, backward=None, all_states=
     def vjp(t, y, a):
         return flat_vjp(lambda a: f.vjp(t, y.reshape(y0.shape), theta, a), y0.shape)(a)
 
-    def back(cotangents, b):
-        return undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b)
+    def back(cotangents, b, ends=None):
+        return undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b, ends)
     return solution, back
 
 
-def undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b):
+def undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b, ends=None):
     """a (..., d) at the first state and b (p,), from the last state, undoing the steps along the `Grid`.
 
-    SolverError if the way back ends away from the first state of the solution.
+    `ends`, if given, are the `StepEnds` that gather dL/dt. SolverError if the way back ends away from the first
+    state of the solution.
     """
     times, ys, shape = solution.t, solution.ys, cotangents.shape[1:]
     if not remembering.states:
-        return cotangents[1:].sum(axis=0), b
+        a = cotangents[1:].sum(axis=0)
+        if ends is not None:
+            ends.visit(times[:1], a.reshape(1, -1))
+        return a, b
     *states, state = remembering.states
     bars = [np.zeros(part.shape) for part in state]
     for t, t_new in reversed(grid):
         bars[0] = bars[0] + cotangents[1:][times[1:] == t_new].sum(axis=0).ravel()
+        if ends is not None:
+            ends.visit([t_new], bars[:1])
         before = states.pop() if remembering.all_states else method.back(velocity, t_new, t, state)
-        bars, b = STEPS_BACK[type(method)](method, velocity, vjp, t, t_new, before, state, bars, b)
+        bars, b = STEPS_BACK[type(method)](method, velocity, vjp, t, t_new, before, state, bars, b, ends)
         state = before
     missed = np.abs(state[0] - ys[0].ravel()).max()
     if not missed <= LOST * (np.abs(ys[0]).max() or np.abs(ys).max()):
         raise SolverError(f"undoing the steps leads to a state {missed:.1e} away from y0: round-off grew too much "
                           "on the way back; gradient='discrete' keeps the states", float(times[0]), solution)
     a = bars[0] + cotangents[1:][times[1:] == times[0]].sum(axis=0).ravel()
+    if ends is not None:
+        ends.visit(times[:1], a[None])
     if isinstance(method, (ReversibleHeun, Reversible)):     # z = y₀ at the start
         a = a + bars[1]
     if isinstance(method, (AsynchronousLeapfrog, ReversibleHeun)):  # v or k = f(t₀, y₀) at the start
         a_f_y, a_f_theta = vjp(times[0], state[0], bars[-1])
         a, b = a + a_f_y, b + a_f_theta
+        if ends is not None:
+            ends.total[0] += bars[-1] @ ends.f_t_at(0.0, t, t_new - t, state[0])
     return a.reshape(shape), b
 
 
-def leapfrog_back(method, velocity, vjp, t, t_new, before, after, bars, b):
-    (y, v), (y_bar, v_bar), h = before, bars, t_new - t
-    v_bar = v_bar + h / 2 * y_bar                                                  # (19.2)
-    u, u_theta = vjp(t + h / 2, y + h / 2 * v, 2 * v_bar)                          # (19.2)
-    y_bar = y_bar + u                                                              # (19.2)
+def leapfrog_back(method, velocity, vjp, t, t_new, before, after, bars, b, ends=None):
+    (y, v), (_, v_new), (y_bar_new, v_bar), h = before, after, bars, t_new - t
+    y_half, v_bar = y + h / 2 * v, v_bar + h / 2 * y_bar_new                       # (19.2)
+    u, u_theta = vjp(t + h / 2, y_half, 2 * v_bar)                                 # (19.2)
+    y_bar = y_bar_new + u                                                          # (19.2)
+    if ends is not None:
+        dL_dt = 2 * v_bar @ ends.f_t_at(0.5, t, h, y_half)                         # (19.5)
+        ends.add_step(t, t_new, dL_dt, (y_bar_new @ v_new + y_bar @ v + dL_dt) / 2)  # (19.5)
     return [y_bar, h / 2 * y_bar - v_bar], b + u_theta                             # (19.2)
 
 
-def heun_back(method, velocity, vjp, t, t_new, before, after, bars, b):
-    (_, z_new, _), (y_bar, z_bar, k_bar), h = after, bars, t_new - t
+def heun_back(method, velocity, vjp, t, t_new, before, after, bars, b, ends=None):
+    (_, _, k), (_, z_new, k_new), (y_bar, z_bar, k_bar), h = before, after, bars, t_new - t
     k_bar = k_bar + h / 2 * y_bar                                                  # (19.3)
     k_bar_f_y, k_bar_f_theta = vjp(t_new, z_new, k_bar)                            # (19.3)
     z_bar = z_bar + k_bar_f_y                                                      # (19.3)
+    if ends is not None:
+        dL_dt = k_bar @ ends.f_t_at(1.0, t, h, z_new)                              # (19.6)
+        ends.add_step(t, t_new, dL_dt, z_bar @ k + y_bar @ (k + k_new) / 2 + dL_dt)  # (19.6)
     return [y_bar + 2 * z_bar, -z_bar, h / 2 * y_bar + h * z_bar], b + k_bar_f_theta  # (19.3)
 
 
-def reversible_back(method, velocity, vjp, t, t_new, before, after, bars, b):
+def reversible_back(method, velocity, vjp, t, t_new, before, after, bars, b, ends=None):
     (_, z), (y_new, _), (y_bar, z_bar), h, c = before, after, bars, t_new - t, method.coupling
-    z_bar_J, b = increment_back(method, velocity, vjp, t_new, -h, y_new, -z_bar, b)
+    z_bar_J, b, at_new, at_old = increment_back(method, velocity, vjp, t_new, -h, y_new, -z_bar, b, ends)
     y_bar = y_bar + z_bar_J                                                        # (19.4)
-    y_bar_J, b = increment_back(method, velocity, vjp, t, h, z, y_bar, b)
+    y_bar_J, b, at_start, at_end = increment_back(method, velocity, vjp, t, h, z, y_bar, b, ends)
+    if ends is not None:
+        ends.add(*np.array([[t], [t_new]]), at_start + at_old, at_end + at_new)
     return [c * y_bar, z_bar + (1 - c) * y_bar + y_bar_J], b                       # (19.4)
 
 
-def increment_back(method, velocity, vjp, t, h, y, bar, b):
-    """bar J_h(t, y), and b with bar times the derivative of the increment in θ added."""
+def increment_back(method, velocity, vjp, t, h, y, bar, b, ends=None):
+    """bar J_h(t, y), b with bar times the derivative of the increment in θ added, and what L gains if t and t + h move."""
     table, hK = dense_output(method.tableau), method.increments(velocity, t, h, y)
-    s = len(hK)
-    vjps = [lambda k_bar, i=i, Y=Y: vjp(t + table.c[i] * h, Y, k_bar) for i, Y in enumerate(y + table.A[:s, :s] @ hK)]
-    a, b = reverse_step(table, h, vjps, bar, b)
-    return a - bar, b
+    s, bars = len(hK), np.empty((2, *hK.shape))
+    Y = y + table.A[:s, :s] @ hK
+    vjps = [lambda k_bar, i=i: vjp(t + table.c[i] * h, Y[i], k_bar) for i in range(s)]
+    a, b = reverse_step(table, h, vjps, bar, b, bars=bars)
+    if ends is None:
+        return a - bar, b, None, None
+    c, t, h, shape, k_bar = table.c[:s], np.array([t]), np.array([h]), ends.ys.shape[1:], bars[0]
+    f_t = ends.f_t(c, t, h, Y.reshape(s, 1, *shape)).reshape(s, 1, -1)
+    return a - bar, b, *ends_of_steps(c, h, k_bar[:, None], np.vdot(k_bar, hK / h), f_t)
 
 
 STEPS_BACK = {AsynchronousLeapfrog: leapfrog_back, ReversibleHeun: heun_back, Reversible: reversible_back}

@@ -16,8 +16,9 @@ later outputs, and b(t₀). No step leads to the first output, which is y₀ its
 With steps of fixed size the first three are the gradient of the number that was computed, and so the default
 is the first. If the method chooses its steps, they are its derivative with the accepted steps held fixed. The
 last two are approximations of the gradient of the solution. backsolve is as accurate as its solver, and
-interpolate as the dense output (chapter 11), which costs cash_karp an order. dL/dt_i is the formula of the
-differential equation, (17.5) and (17.6), on every route.
+interpolate as the dense output (chapter 11), which costs cash_karp an order. So it is with dL/dt_i too. The first
+three move the ends of the steps with the times (chapter 18). The last two take the formula of the differential
+equation, (17.5) and (17.6).
 
 Next: second derivatives (chapter 21).
 """
@@ -28,13 +29,14 @@ import numpy as np
 
 from ..inputs import (as_cotangent, as_loss_value, as_point, as_real, as_stops, as_times, check_flag, check_loss,
                       check_route, read_only)
-from ..solvers.legs import OneSided, chain, clock_of_outputs, legs
+from ..solvers.legs import Leg, OneSided, chain, clock_of_outputs, legs
 from ..solvers.solve import KEYWORDS, find_method
 from ..solvers.states import SolverError
 from ..solvers.tableaus import Tableau
 from .adjoint import backsolve, interpolate, time_gradient
 from .discrete import discrete
 from .memory import checkpoint, reversible_route
+from .step_times import StepEnds, moving_ends
 
 
 def discrete_route(f, y0, t, theta, method, solver, backward):
@@ -46,6 +48,7 @@ def discrete_route(f, y0, t, theta, method, solver, backward):
 
 ROUTES = {"discrete": discrete_route, "checkpoint": checkpoint, "reversible": reversible_route,
           "backsolve": backsolve, "interpolate": interpolate}
+OF_THE_EQUATION = ("backsolve", "interpolate")
 
 
 class Gradients(NamedTuple):
@@ -74,8 +77,10 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     `dL_dtheta` (p,) is ∂L/∂θ, for a loss that sees θ directly. `solver` are the
     keywords of `solve`, and `backward` a dict of those that differ in the backward solve
     of backsolve and interpolate (norm, first_step and progress are not handed on to it).
-    `times=False` leaves out dL/dt_i, which takes a call of f on all the outputs that the loss sees;
-    it is None then. ValueError or TypeError for unusable input,
+    dL/dt_i is the derivative of the numbers computed on the exact routes (discrete, checkpoint, reversible), as dL/dy0
+    and dL/dθ are, and needs f_t; if f has no `time_derivative`, it is found by differences, to about ten digits. Of
+    equal times, what is found is the derivative with their order kept. On backsolve and interpolate dL/dt_i is that of
+    the solution, (17.5) and (17.6). `times=False` leaves it out; it is None then. ValueError or TypeError for unusable input,
     SolverError if a solve fails. An adaptive method chooses its steps for y alone. If y rests, they are as long as
     the span, and the exact routes' derivative of such steps can be far from the solution's at every tolerance:
     give step_size then, or gradient="backsolve" (figure 20). Griewank and Walther (2008); Sanz-Serna (2016) for
@@ -123,32 +128,48 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     value, dL_dys = as_loss_value(loss(read_only(solution.ys)), "(L, dL_dys)")
     dL_dys = as_real("dL_dys", dL_dys, solution.ys.shape)
     with np.errstate(all="ignore"):                          # an overflow is a SolverError
-        a, b = back(dL_dys, b)
-        clock = clock_of_outputs(stops_in(f, solution.t, solver)[0], solution.t) if times else None
-        dL_dt = gradient_in_times(f, solution._replace(t=clock), theta, dL_dys, a) if times else None
+        dL_dt = np.zeros(len(dL_dys)) if times else None
+        a, b = back(dL_dys, b, None if gradient in OF_THE_EQUATION else dL_dt)
+        if times and gradient in OF_THE_EQUATION:
+            clock = clock_of_outputs(stops_in(f, solution.t, solver)[0], solution.t)
+            dL_dt = gradient_in_times(f, solution._replace(t=clock), theta, dL_dys, a)
         gradients = Gradients(y0=a + dL_dys[0], theta=b, t=dL_dt)                  # (20.1)
     return value, finite(gradients, solution)
 
 
 def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
-    """The solution by the route `gradient`, and its way back (cotangents, b) -> (a(t₀⁺), b(t₀))."""
+    """The solution by the route `gradient`, and its way back (cotangents, b) -> (a(t₀⁺), b(t₀)).
+
+    An exact route's way back also adds dL/dt_i to an array (N,), if it is given one.
+    """
     method, (between_stops, solver) = find_method(solver.get("method", "dopri5")), stops_in(f, t, solver)
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
                            find_method)
+    moves = moving_ends(method, solver.get("step_size"))
 
-    def solve_leg(leg, y):
-        return ROUTES[gradient](OneSided(f, leg.least, leg.most), y, leg.t, theta, method, solver, backward)
+    def solve_leg(leg, y, f):
+        solution, way_back = ROUTES[gradient](f, y, leg.t, theta, method, solver, backward)
+
+        def back(cotangents, b, dL_dt=None):
+            if dL_dt is None:
+                return way_back(cotangents, b)
+            ends = StepEnds(f, solution, theta, cotangents, moves)
+            a, b = way_back(cotangents, b, ends)
+            dL_dt[leg.at[leg.at >= 0]] += ends.gradient()[leg.at >= 0]
+            return a, b
+        return solution, back
     with np.errstate(all="ignore"):                          # also of the first calls of f's products
         if not between_stops:
-            return ROUTES[gradient](f, y0, t, theta, method, solver, backward)
-        solution, ways_back = chain(between_stops, as_times(t), y0, solve_leg)
+            return solve_leg(Leg(as_times(t), np.arange(len(as_times(t))), -np.inf, np.inf), y0, f)
+        solution, ways_back = chain(between_stops, as_times(t), y0,
+                                    lambda leg, y: solve_leg(leg, y, OneSided(f, leg.least, leg.most)))
 
-    def back(cotangents, b):
+    def back(cotangents, b, dL_dt=None):
         a = np.zeros(y0.shape)
         for leg, way_back in reversed(list(zip(between_stops, ways_back))):
             g = np.where((leg.at >= 0).reshape(-1, *[1] * y0.ndim), cotangents[leg.at], 0.0)
             g[-1] += a                                           # from the legs behind it
-            a, b = way_back(g, b)
+            a, b = way_back(g, b, dL_dt)
         return a, b
     return solution, back
 

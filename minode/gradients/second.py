@@ -47,7 +47,11 @@ from .tangent import tangent_rhs
 
 
 def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
-    """H v (21.3) for the discrete gradient, as `Gradients` (its .t is the change of dL/dt_i).
+    """H v (21.3) for the discrete gradient, as `Gradients`.
+
+    Its .t is the change along v of the formulas (17.5) and (17.6), at the states and cotangents of the discrete solve.
+    That of the exact dL/dt_i of chapter 18 would need derivatives of f_t, which a field does not have; the two differ
+    by as much as dL/dt_i and the formulas, O(h^p) in fixed steps.
 
     loss(ys, ws) -> (L, dL_dys, the derivative of dL_dys along ws), the last two of the
     shape of ys. f is a `VectorField`, y0 (..., d), t (N,), theta (p,); v_y0 has the shape of

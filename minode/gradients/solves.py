@@ -1,7 +1,8 @@
 """Appendix to chapter 22. Solves that are compared
 
 `check_gradients` differentiates a whole solve in three ways: by differences, by pushforward and by pullback. All
-of them take the same steps. This page chooses these steps and the cotangent, and makes the terms of the table.
+of them take the same steps. This page chooses these steps and the cotangent, and makes the terms of the table. If the
+times move, the ends of the steps move as chapter 18 says, and their number stays.
 """
 
 import numpy as np
@@ -9,11 +10,14 @@ import numpy as np
 from ..inputs import as_stops, check_pushforward, chooses_steps
 from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
+from .differences import RATIO
 from .discrete import Tape, backward_pass, run_on_tape
 from .pullback import pullback, stops_in
+from .step_times import moving_ends
 from .tangent import solve_tangents
 
 RESOLVED = 1e-6               # of its size: an entry that differences do not know better counts less
+STEPS_IN_TIME = RATIO ** -np.arange(2.0, 12)                # of half the shortest interval
 ROUND_OFF = 1e4 * np.finfo(np.float64).eps
 
 
@@ -32,14 +36,43 @@ def steps_of(first, solver):
 
 
 def gradients_both_ways(f, y0, t, theta, cotangent, method, solver, steps):
-    """[(dL/dy0, dL/dθ)] by `pullback`, and again step by step, as `pullback` does if f is large."""
-    gradients = [pullback(f, y0, t, theta, cotangent, **solver)[:2]]
+    """[(dL/dy0, dL/dθ)] by `pullback`, and again step by step, as `pullback` does if f is large; and dL/dt."""
+    *pulled, dL_dt = pullback(f, y0, t, theta, cotangent, **solver)
+    gradients = [pulled]
     if isinstance(method, Tableau) and not stops_in(f, t, solver)[0]:
         tape = Tape(f, theta, method, may_choose_steps=False)
         run_on_tape(f, y0, t, theta, tape, **steps)
         a, b = backward_pass(f, theta, tape, method, t, cotangent, np.zeros(y0.shape), np.zeros(theta.shape))
         gradients.append((a + cotangent[0], b))
-    return [(a, b if np.shape(b) == theta.shape else np.full(theta.shape, np.nan)) for a, b in gradients]
+    return [(a, b if np.shape(b) == theta.shape else np.full(theta.shape, np.nan)) for a, b in gradients], dL_dt
+
+
+def solve_at_moved_times(f, y0, theta, first, solver):
+    """The states at t + s τ in the steps of the first solve, a function of s, and τ (N,), random; or None.
+
+    No two times change their order, and equal ones stay equal. None if there are no steps, or stops.
+    """
+    t, tape, sign = first.problem.t, first.tape, np.sign(first.problem.t[-1] - first.problem.t[0])
+    if not tape or stops_in(f, t, solver)[0]:
+        return None
+    ends, (different, of) = np.array([*(step[0] for step in tape), t[-1]]), np.unique(sign * t, return_inverse=True)
+    gap = min(np.abs(np.diff(ends)).min(), np.diff(different).min())
+    tau = np.random.default_rng(2).uniform(-0.5, 0.5, different.size) * gap
+    along = np.interp(sign * ends, different, tau)
+    if moving_ends(first.method, solver.get("step_size")) == "span":
+        along[1:-1] = 0.0
+    return tau[of], lambda s: run(f, y0, t + s * tau[of], theta, method=first.method, grid=ends + s * along).solution.ys
+
+
+def terms_in_time(f, y0, theta, first, solver, cotangent, dL_dt, along):
+    """The term (got, expected, allowed) of dL/dt, as a list, or none; along(g, steps) makes a derivative of g(s)."""
+    moved = solve_at_moved_times(f, y0, theta, first, solver)
+    if moved is None:
+        return []
+    tau, states = moved
+    ys_dot, allowed = along(states, STEPS_IN_TIME)
+    allowed = np.vdot(np.abs(cotangent), np.where(np.isfinite(allowed), allowed, 0.0))
+    return [(dL_dt @ tau, np.vdot(cotangent, ys_dot), allowed + ROUND_OFF * np.abs(dL_dt * tau).sum())]
 
 
 def balanced(ys, found):

@@ -104,6 +104,12 @@ def weights_at(dense, sigma):
     return (P @ powers).reshape(len(P), *sigma.shape)                              # (11.1)
 
 
+def slopes_at(dense, sigma):
+    """b_j'(σ), the derivatives of the weights (11.1): (r, *sigma.shape)."""
+    m, sigma = np.arange(1, dense.P.shape[1] + 1), np.asarray(sigma)
+    return ((dense.P * m) @ sigma.ravel() ** (m[:, None] - 1)).reshape(len(dense.P), *sigma.shape)
+
+
 def state_inside(dense, sigma, y, hK):
     """The states at t + σh (11.1) for sigma (m,): (m, n), from y (n,) and all increments (r, n)."""
     return y + np.einsum("jm,jn->mn", weights_at(dense, sigma), hK)                # (11.1)

@@ -51,7 +51,7 @@ def legs(t, stops):
     for a, b in zip(ends, ends[1:]):
         is_here = is_in_step(t, a, b) | ((t == first) & (a == first))
         at = np.flatnonzero(is_here).tolist()
-        no_output_a, no_output_b = a != first, b not in t[at]            # ends that are no outputs of this leg
+        no_output_a, no_output_b = a != first, b != last                 # ends that are stops, beside the outputs there
         times = np.array([*[a] * no_output_a, *t[at], *[b] * no_output_b])
         numbers = np.array([*[-1] * no_output_a, *at, *[-1] * no_output_b])
         start = np.nextafter(a, b) if a in here else np.copysign(np.inf, a - b)

@@ -1,0 +1,109 @@
+"""Appendix to chapter 18. What is kept of the steps
+
+A wide system keeps the vector-Jacobian products of its stages, as `value_and_vjp` leaves them on the way forward
+(`Tape`). A small one keeps the steps alone, a list of (t, h, y, hK), and computes the Jacobians of all stages
+together (`stages`).
+"""
+
+from collections import deque
+
+import numpy as np
+
+from ..inputs import read_only
+from ..solvers.dense import dense_output, is_in_step, slopes_at, weights_at
+from ..solvers.solve import run
+
+
+class Tape(list):
+    """The steps of a solve, each as (t, h, Y, vjps): the Y_i of its stages and the vector-Jacobian products there.
+
+    `velocity(t, y)` is what the solver evaluates: f, which leaves its vjp at each point. Those of rejected
+    steps are dropped when as many later ones have come as a step has stages. `y_end` is the last state.
+    """
+
+    def __init__(self, f, theta, tableau, may_choose_steps):
+        self.f, self.theta, self.first = f, theta, None      # first: Y_1 and its vjp, from the step before
+        self.latest, self.b, self.last = deque(maxlen=len(dense_output(tableau).P)), dense_output(tableau).b, None
+        self.carries_first = tableau.is_fsal or (may_choose_steps and tableau.b_hat is not None)
+        self.at_new_state = tableau.stages - tableau.is_fsal
+
+    def velocity(self, t, y):
+        value, vjp = self.f.value_and_vjp(t, y, self.theta)
+        self.latest.append((y.reshape(-1), flat_vjp(vjp, y.shape)))
+        if self.first is None:
+            self.first = self.latest[-1]
+        return value
+
+    def append(self, step):
+        t, h, y, hK = step
+        stages = [self.first, *list(self.latest)[len(self.latest) - (len(hK) - 1):]]  # k_1, and k_2, …, k_s
+        self.first, self.last = stages[self.at_new_state] if self.carries_first else None, (y, hK)
+        super().append((t, h, *zip(*stages)))
+
+    @property
+    def y_end(self):
+        y, hK = self.last
+        return y + self.b[:len(hK)] @ hK
+
+
+def flat_vjp(vjp, shape, h=None):
+    """A vector-Jacobian product of states of this shape as one of flat vectors; with h, that of h f (12.1)."""
+    def product(a):
+        a_f_y, a_f_theta = vjp(read_only(a.reshape(shape) if h is None else h * a.reshape(shape)))
+        return a_f_y.reshape(-1), a_f_theta
+    return product
+
+
+def output_cotangents(t, h, table, times, cotangents):
+    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n}; steps t, h (N,)."""
+    at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # outputs that the loss sees
+    is_seen[0] = False
+    times, cotangents = times[is_seen], cotangents[is_seen]
+    n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # as `is_in_step` says
+    for n, time, g in zip(n_of.tolist(), times, cotangents):
+        sigma = (time - t[n]) / h[n]
+        is_inside = n >= 0 and sigma != 1.0
+        end = n if is_inside else n + 1
+        at_ends[end] = at_ends.get(end, 0.0) + g                                   # (18.5)
+        if is_inside:
+            inside[n] = inside.get(n, 0.0) + weights_at(table, sigma)[:, None] * g  # (18.5)
+    return at_ends, inside
+
+
+def step_with_increments(f, theta, table, tape, n, shape):
+    """Step n as (t, h, y, hK). Those of a `Tape` are computed again."""
+    if not isinstance(tape, Tape):
+        return tape[n]
+    t, h, Y, _ = tape[n]
+    return t, h, Y[0], np.array([h * f(t + c * h, Y_i.reshape(shape), theta).ravel() for c, Y_i in zip(table.c, Y)])
+
+
+def add_outputs(ends, table, n, step, times, cotangents):
+    """Tell `ends` of the outputs inside step n; returns Σ g · (y(t_i) − y_n) over them."""
+    (t, h, y, hK), t_new, total = step, ends.t_new[n], 0.0
+    for i in np.flatnonzero(is_in_step(times, t, t_new) & (times != t_new) & cotangents.any(axis=1)):
+        sigma, g = (times[i] - t) / h, cotangents[i]
+        dL_dt = g @ (slopes_at(table, sigma) @ hK) / h                             # (18.9)
+        ends.add_inside(i, *np.array([[t], [t_new], [sigma], [dL_dt]]))
+        total += g @ (weights_at(table, sigma) @ hK)                               # (18.10)
+    return total
+
+
+def stages(table, steps, s, shape):
+    """Times (s, N, ...) and states (s, N, ..., d) of the first s stages of N steps, their h (N,), and hK (s, N, n)."""
+    t, h, y = (np.array([step[i] for step in steps]) for i in range(3))
+    hK = np.zeros((s, *y.shape), y.dtype)
+    for n, (*_, rows) in enumerate(steps):
+        hK[:len(rows), n] = rows[:s]
+    Y = y + table.A[:s, :s].dot(hK.reshape(s, -1)).reshape(hK.shape)
+    for n, (*_, rows) in enumerate(steps):
+        Y[len(rows):, n] = y[n]                              # not needed in this step, but f_y must exist there
+    Y = read_only(Y.reshape(s, len(t), *shape))
+    T = (t + np.multiply.outer(table.c[:s], h)).reshape(s, len(t), *[1] * (len(shape) - 1))
+    return np.broadcast_to(T, Y.shape[:-1]), h, Y, hK
+
+
+def run_on_tape(f, y0, t, theta, tape, **solver):
+    """The solution, its steps on the tape: with the vjp of each stage if it is a `Tape`."""
+    f, theta = (tape.velocity, None) if isinstance(tape, Tape) else (f, theta)
+    return run(f, y0, t, theta, tape, **solver).solution
