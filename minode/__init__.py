@@ -38,7 +38,7 @@ carry the same numbers are those equations.
          26  The continuous normalizing flow            flows, probes
          27  From a stochastic to an ordinary equation  diffusion, mixture
     V.   Further on                                 further/
-         28  Where to stop                              events
+         28  Where to stop                              events, event_times
 
 inputs.py says what may be handed in, and refuses the rest in words. Chapters call it in one
 line each, and it is in nobody's reading order.
