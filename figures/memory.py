@@ -56,7 +56,7 @@ def peak(route, method, n, y0, theta):
     tracemalloc.start()
     try:
         value_and_gradients(loss, Pendula(), y0, [0.0, 1.0], theta, gradient=route, method=method,
-                            step_size=1 / n)
+                            step_size=1 / n, times=False)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

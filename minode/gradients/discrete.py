@@ -55,13 +55,13 @@ at t_i, σ = (t_i − t_n)/h. Moving σ by δ/h moves the output by δ times the
 
     dL/dt_i = g · Σ_j b_j'(σ) k_j,     b_j'(σ) = Σ_m m P_jm σ^{m−1},      (18.9)
 
-of which the start of the step loses the part 1 − σ, and its end the part σ. If the k_i are not kept, insert (18.1):
+of which the start of the step loses the part 1 − σ, and its end the part σ. Where the k_i are not kept, (18.1) gives
 
-    Σ_i k̄_i · k_i = a_{n+1} · (y_{n+1} − y_n) + Σ_j Ȳ_j · (Y_j − y_n) + Σ g · (y(t_i) − y_n),   (18.10)
+    Σ_i k̄_i · k_i = a_{n+1} · (y_{n+1} − y_n) + Σ_j Ȳ_j · (Y_j − y_n) + Σ g · (y(t_i) − y_n).   (18.10)
 
-the last sum over the outputs inside. Which ends move with the times handed in,
-and how an end on the grid (9.4) moves with its two neighbours, is said in `step_times.py`. On y' = θt by one step of
-Euler's method from 0 to T, y = y_0 + T θ t_0: dL/dT is 0 and not θT, which (17.5) says of the solution.
+The last sum is over the outputs inside. The differences lose the digits that y has in common with y_n. The appendix
+`step_times.py` says which ends move with the times handed in. On y' = θy by one step of Euler's method from 0 to h,
+y_1 = (1 + hθ) y_0. So dy_1/dh is θ y_0, and not θ y_1 as (17.5) says of the solution.
 
 Next: the same numbers in less memory (chapter 19).
 """

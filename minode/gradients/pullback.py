@@ -79,7 +79,7 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     of backsolve and interpolate (norm, first_step and progress are not handed on to it).
     dL/dt_i is the derivative of the numbers computed on the exact routes (discrete, checkpoint, reversible), as dL/dy0
     and dL/dθ are, and needs f_t; if f has no `time_derivative`, it is found by differences, to about ten digits. Of
-    equal times, what is found is the derivative with their order kept. On backsolve and interpolate dL/dt_i is that of
+    equal times, what is found is the derivative with their order kept (of a reversible method, in their sum). On backsolve and interpolate dL/dt_i is that of
     the solution, (17.5) and (17.6). `times=False` leaves it out; it is None then. ValueError or TypeError for unusable input,
     SolverError if a solve fails. An adaptive method chooses its steps for y alone. If y rests, they are as long as
     the span, and the exact routes' derivative of such steps can be far from the solution's at every tolerance:

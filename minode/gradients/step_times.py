@@ -9,6 +9,8 @@
 All others are accepted steps, which are held fixed. Between two equal times a step of length 0 moves y by f: if the
 second moves on, L gains a · f, of which the first loses as much. An explicit method that chooses its steps does
 not step from output to output. There the output alone moves, on the polynomial, which has the slope f at a step's end.
+A step of length 0 of a reversible method would reflect its second state. So of equal times only the sum of what they
+gain is the derivative of its numbers.
 """
 
 import numpy as np

@@ -255,7 +255,7 @@ def test_the_shipped_fields_and_one_of_the_readers_own_pass_both_checks(f, y, th
 def test_every_smooth_network_passes_the_check_of_its_gradients(data, network, t):
     f, theta = network
     report = check_gradients(f, data.draw(arrays((2, f.dim))), t, theta, method="heun")
-    assert len(report) == 5 and all(row.ok for row in report)
+    assert len(report) == 6 and all(row.ok for row in report)
 
 
 @pytest.mark.parametrize("f, y, theta", [
@@ -368,15 +368,15 @@ class MeanOverTheBatch(ForcedPendulum):
 F_Y, F_THETA, F_T = "f_y, jacobian", "f_θ, param_jacobian", "f_t, time_derivative"
 JVP, VJP = "f_y w + f_θ Δθ, jvp", "a f_y, a f_θ, vjp against jvp"
 FORWARD, BACK_Y0, BACK_THETA = "pushforward, along Δy0 and Δθ", "pullback, dL/dy0", "pullback, dL/dθ"
-DUAL, TIME = "pullback against pushforward", "f_t along the solution"
+DUAL, TIME, BACK_T = "pullback against pushforward", "f_t along the solution", "pullback, dL/dt"
 BATCH = np.array([[0.4, -0.3], [1.0, 0.2], [-0.7, 0.5]])      # three trajectories and three parameters
 
 MISTAKES = {
-    Transposed: ({F_Y, JVP}, {FORWARD, BACK_Y0, BACK_THETA}),
+    Transposed: ({F_Y, JVP}, {FORWARD, BACK_Y0, BACK_THETA, BACK_T}),
     WrongSign: ({F_THETA, JVP}, {FORWARD, BACK_THETA}),
-    LostTimeDerivative: ({F_T}, {TIME}),
+    LostTimeDerivative: ({F_T}, {TIME, BACK_T}),
     LostParameters: ({JVP, VJP}, {FORWARD, DUAL}),
-    TransposedProduct: ({VJP}, {BACK_Y0, BACK_THETA, DUAL}),
+    TransposedProduct: ({VJP}, {BACK_Y0, BACK_THETA, BACK_T, DUAL}),
     StoppedClock: ({VJP}, {BACK_THETA, DUAL}),
     SumOverTheParameters: ({VJP}, {BACK_THETA, DUAL}),
     MeanOverTheBatch: ({VJP}, {BACK_THETA, DUAL}),
