@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minode import (MLP, Classifier, CubicSpiral, DiffusedMixture, FitError, Flow, Layered, Linear, LotkaVolterra,
+from minode import (MLP, Classifier, CubicSpiral, DiffusedMixture, Event, FitError, Flow, Layered, Linear, LotkaVolterra,
                     SolverError, VanDerPol, VectorField, adam, adjoint_rhs, check_field, check_gradients,
                     euler_maruyama, fit, hessian_vector_product, log_prob, methods, negative_log_likelihood, odeint,
                     odeint_euler, odeint_rk4, pullback, pushforward, sample, sgd, solve, tangent_rhs,
@@ -45,6 +45,19 @@ def rng():
     return np.random.default_rng(0)
 
 
+class At(Event):
+    """t = 0.75, with derivatives that are handed in."""
+
+    def __init__(self, **parts):
+        self.parts = {"g_t": HALF, "g_y": Y, "g_theta": A} | parts
+
+    def __call__(self, t, y, theta):
+        return t - 0.75
+
+    def gradient(self, t, y, theta):
+        return tuple(self.parts.values())
+
+
 CALLS = {               # name: a function, and the arrays that it takes
     "odeint": (lambda y0, t, theta: odeint(F, y0, t, theta), {"y0": Y, "t": T, "theta": A}),
     "odeint of lists": (lambda y0, t: odeint(decay, y0, t), {"y0": BATCH, "t": T[::-1]}),
@@ -58,6 +71,12 @@ CALLS = {               # name: a function, and the arrays that it takes
                          {"jacobian": -np.eye(2)}),
     "odeint, f": (lambda f: odeint(lambda t, y: f, Y, T), {"f": Y}),
     "odeint, norm": (lambda norm: odeint(decay, Y, T, norm=lambda error, scale: norm), {"norm": HALF}),
+    "odeint, event": (lambda event: odeint(F, Y, T, A, event=lambda t, y, theta: event), {"event": HALF}),
+    "event.gradient": (lambda **parts: value_and_gradients(lambda ys, t_event: (1.0, 0 * ys, 1.0), F, Y, T, A,
+                                                           event=At(**parts)), At().parts),
+    "loss at an event": (lambda dL_dys, dL_dt_event: value_and_gradients(lambda *_: (1.0, dL_dys, dL_dt_event), F, Y, T, A,
+                                                                         event=At()),
+                         {"dL_dys": BATCH, "dL_dt_event": HALF}),
     "odeint_euler": (lambda y0, t: odeint_euler(decay, y0, t), {"y0": Y, "t": T}),
     "odeint_rk4": (lambda y0, t: odeint_rk4(decay, y0, t), {"y0": Y, "t": T}),
     "solve.interpolate": (lambda t: solve(decay, Y, T).interpolate(t), {"t": T}),

@@ -1,1 +1,1 @@
-"""Part V. Further on: where a solve stops by itself, and gradients through implicit steps."""
+"""Part V. Further on: where to stop, and the gradients of stiff problems."""

@@ -88,8 +88,7 @@ def odeint(f, y0, t, theta=None, **options):
     """The states at t, (N, ...), the first of them y0: `solve(f, y0, t, theta, **options).ys`.
 
     f(t, y, theta) returns dy/dt in the shape of y0, t is (N,), theta (p,); without theta, f is f(t, y).
-    Keywords and errors (ValueError, TypeError, SolverError) are those of `solve`. Keeps no steps:
-    no memory beyond its result. Chapter 15.
+    Keywords and errors (ValueError, TypeError, SolverError) are those of `solve`. Keeps no steps. Chapter 15.
 
     >>> t = np.linspace(0.0, 1.0, 11)
     >>> ys = odeint(lambda t, y: y * np.cos(t), [1.0, 2.0], t, rtol=1e-8)

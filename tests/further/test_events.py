@@ -521,6 +521,7 @@ def test_without_the_event_it_is_the_gradient_of_a_solve_without_one(gradient):
         value_and_gradients(loss, f, y0, T, theta, event=Height(9.0), gradient=gradient)
 
 
+@pytest.mark.eq("28.5")
 def test_a_loss_that_sees_theta_adds_its_own_derivative():
     f, y0, theta, event = PROBLEMS["network"]
     _, loss = loss_of(WEIGHTS, 0.7)
