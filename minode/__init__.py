@@ -38,7 +38,7 @@ carry the same numbers are those equations.
          26  The continuous normalizing flow            flows, probes
          27  From a stochastic to an ordinary equation  diffusion, mixture
     V.   Further on                                 further/
-         28  Where to stop                              events
+         28  Where to stop                              events, event_times
          29  Implicit steps taken back                  implicit_adjoint
          30  Learning a flow without solving it         matching
 

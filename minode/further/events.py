@@ -33,7 +33,7 @@ moves by w(t), from Δy₀ and Δθ. The event stays where g is zero, so its tim
 Here ẏ is the slope with which the polynomial passes through the event, for g is zero on the polynomial. From
 f it differs by an error of the method:
 
-    ẏ = (1/h) Σ_j b_j'(σ) h k_j,     b_j'(σ) = Σ_m m P_jm σ^{m−1}.       (28.3)
+    ẏ = (1/h) Σ_j b_j'(σ) h k_j,   b_j' as in (18.9).                    (28.3)
 
 The state at the event moves with the flow and along the trajectory, by w(t_e) + ẏ dt_e. Write a for
 ∂L/∂y(t_e). The loss changes by a · w(t_e) + (a · ẏ + ∂L/∂t_e) dt_e. With dt_e put in, this is
@@ -59,13 +59,15 @@ import numpy as np
 
 from ..gradients import pullback as chapter_20
 from ..gradients.pullback import IMPLICIT_ROUTES, ROUTES, Gradients, finite, gradient_in_times, in_precision
+from ..gradients.step_times import moving_ends
 from ..inputs import (as_event, as_event_gradient, as_event_value, as_loss_at_event, as_options, as_point, as_real,
                       as_times, check_event_route, check_flag, check_loss, check_route, read_only, with_keywords_of)
 from ..solvers import solve as chapter_15
-from ..solvers.dense import all_increments, state_inside
+from ..solvers.dense import all_increments, slopes_at, state_inside
 from ..solvers.solve import KEYWORDS, Options, find_method, run
 from ..solvers.states import SolverError
 from ..solvers.tableaus import Tableau
+from .event_times import gradient_until
 
 PIECES = 8              # of a step, at whose ends g is looked at
 AT_ONCE = 2.0 ** -10    # of the first step: what follows a zero at the first time
@@ -112,7 +114,7 @@ class Stop:
     def __init__(self, event, theta, direction):
         self.event, self.direction = event, direction
         self.theta = None if theta is None else read_only(np.asarray(theta))
-        self.t, self.t_new = None, None
+        self.t, self.t_old, self.t_new = None, None, None
 
     def value(self, t, y):
         g = as_event_value(self.event(t, read_only(y), self.theta))
@@ -129,7 +131,7 @@ class Stop:
         g, sigma = self.value(float(problem.t[0]), problem.y), np.arange(PIECES + 1) / PIECES
         points = sigma if g != 0 else np.insert(sigma, 1, AT_ONCE)
         for t, h, y, t_new, y_new, hK in steps:
-            hK, self.t_new = all_increments(problem.f, dense, t, h, y, hK), t_new
+            self.t_old, self.t_new, hK = t, t_new, all_increments(problem.f, dense, t, h, y, hK)
             yield t, h, y, t_new, y_new, hK
 
             def at(s):                                       # time and state inside the step
@@ -141,7 +143,7 @@ class Stop:
                     s = zero(lambda s: self.value(*at(s)), s, s_next, *values[-2:])
                     self.t = at(s)[0]
                     s = 1.0 if self.t == t_new else (self.t - t) / h               # of the time as it is rounded
-                    self.y, self.slope = at(s)[1], slope_inside(dense, s, h, hK)
+                    self.y, self.slope = at(s)[1], slopes_at(dense, s) @ hK / h    # (28.3)
                     self.least_rate = GRAZING * np.abs(values).max() / abs(h)
                     return
             g, points = values[-1], sigma
@@ -178,12 +180,6 @@ def zero_of_quadratic(a, b, c, g_a, g_b, g_c):
     """σ at g = 0 of the quadratic polynomial σ(g) through three points."""
     return (a * (g_b / (g_a - g_b)) * (g_c / (g_a - g_c)) + b * (g_a / (g_b - g_a)) * (g_c / (g_b - g_c))  # (28.2)
             + c * (g_a / (g_c - g_a)) * (g_b / (g_c - g_b)))                       # (28.2)
-
-
-def slope_inside(dense, sigma, h, hK):
-    """ẏ at t + σh (n,), from all increments (r, n)."""
-    m = np.arange(1, dense.P.shape[1] + 1)
-    return (dense.P * m * sigma ** (m - 1)).sum(axis=1) @ hK / h                   # (28.3)
 
 
 def moved(stop, theta, a, b, dL_dt):
@@ -233,14 +229,18 @@ def value_and_gradients(loss, f, y0, t, theta, *, event=None, gradient="discrete
     if stop.t is not None and stop.t == solution.t[0] == as_times(t)[0]:
         raise SolverError(f"the event is at the first time, t = {stop.t}: its time has no derivative", stop.t, solution)
     value, dL_dys, dL_dt_event = as_loss_at_event(loss(read_only(solution.ys), stop.t), solution.ys.shape, stop.t)
+    is_exact, n = gradient != "backsolve", len(solution.t) - (stop.t is not None)
     with np.errstate(all="ignore"):
-        outputs, cotangents = solution, dL_dys.copy()
+        dL_dt, cotangents = np.zeros(len(t)), dL_dys.copy()  # on backsolve 0 for the outputs that were not reached
         if stop.t is not None:
             cotangents[-1], b = moved(stop, theta, cotangents[-1], b, dL_dt_event)
-            outputs = solution._replace(t=solution.t[:-1], ys=solution.ys[:-1])
-        a, b = back(cotangents, b)
-        dL_dt = np.zeros(len(t))                             # 0 for the outputs that were not reached
-        dL_dt[:len(outputs.t)] = gradient_in_times(f, outputs, theta, dL_dys[:len(outputs.t)], a) if times else 0.0
+        if times and is_exact:
+            moves = moving_ends(method, solver.get("step_size"))
+            a, b, dL_dt = gradient_until(stop, f, as_times(t), solution, theta, cotangents, moves, b, back)
+        else:
+            a, b = back(cotangents, b)
+            outputs = solution._replace(t=solution.t[:n], ys=solution.ys[:n])
+            dL_dt[:n] = gradient_in_times(f, outputs, theta, dL_dys[:n], a) if times else 0.0
         gradients = in_precision(Gradients(a + dL_dys[0], b, dL_dt if times else None), y0, theta)
     return value, finite(gradients, solution)
 

@@ -114,8 +114,8 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     TypeError (also if loss returns something else), SolverError. With `event`, an `Event` that may end the
     solve (chapter 28 adds this), it is loss(ys, t_event) -> (L, dL_dys, dL_dt_event), on discrete,
     checkpoint and backsolve. t_event is None if none came, and dL_dt_event then 0 or None. The gradients are
-    those with a moving t_event; dL/dt_i (N,) is by (17.5) and (17.6), and 0 for the times after it. SolverError
-    if the event grazes or is at t[0].
+    those with a moving t_event; dL/dt_i (N,) is 0 for the times behind the step that it is in. SolverError if the
+    event grazes or is at t[0].
 
     >>> from minode import Linear
     >>> A, t = np.array([[0.0, 1.0], [-4.0, 0.0]]), np.linspace(0.0, 1.0, 101)
