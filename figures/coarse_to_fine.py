@@ -56,7 +56,7 @@ def compute():
     data = {"t": t, "truth": truth, "size": np.sqrt(np.mean(truth[1:] ** 2))}
     for method in TRAINED:
         def objective(theta, batch):
-            value, gradients = value_and_gradients(loss, FIELD, y0, t, theta, method=method)
+            value, gradients = value_and_gradients(loss, FIELD, y0, t, theta, times=False, method=method)
             return value, gradients.theta
         found = fit(objective, np.zeros(4), n_steps=STEPS, progress=False,
                     learning_rate=lambda step: cosine(step, RATE, STEPS))

@@ -16,7 +16,7 @@ with 0.30 of them, and it is the shared θ that saves them, not the ODE. Its pri
 against 6. What it has over the others is to be a flow. With finer steps it gives all the same answers,
 where the residual network changes up to 7 of them and the network with one θ up to 45: what these
 learnt is their steps, not an equation. Right: the memory of a gradient. The ODE-Net takes only 2 steps, so
-there is little to save: checkpoint needs about a quarter less, and backsolve more.
+there is little to save: checkpoint needs about a quarter less, and backsolve about as much.
 """
 
 import tracemalloc

@@ -55,7 +55,7 @@ def loss(ys, ws=None):
 def value_and_gradient(u, years, solver):
     """L and dL/du of the first `years` counts: what moves by a factor has x dL/dx for a derivative."""
     x = np.exp(u)
-    value, gradients = value_and_gradients(loss, FIELD, x[4:], T[:years], x[:4], **solver)
+    value, gradients = value_and_gradients(loss, FIELD, x[4:], T[:years], x[:4], times=False, **solver)
     return value, x * np.concatenate([gradients.theta, gradients.y0])
 
 

@@ -109,7 +109,7 @@ def learn(field, theta, x0, rate, horizons, weight_decay=0.0, weights=slice(0)):
     u, losses = np.concatenate([theta, x0]), []
     for years, steps in horizons.items():
         def objective(u, batch):
-            value, gradients = value_and_gradients(loss, field, u[-2:], T[:years], u[:-2], **SOLVER)
+            value, gradients = value_and_gradients(loss, field, u[-2:], T[:years], u[:-2], times=False, **SOLVER)
             gradient = np.concatenate([gradients.theta, gradients.y0])
             penalty, share = decay(u[weights], weight_decay)
             gradient[weights] += share

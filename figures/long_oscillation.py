@@ -43,7 +43,7 @@ def pendulum(t, y):
 
 def pulled(loss, u, y0, t):
     """The loss of u = (θ, first states), and its gradient in both, through RK4 with a step for each interval."""
-    value, gradients = value_and_gradients(loss, FIELD, y0, t, u[:FIELD.n_params], method="rk4")
+    value, gradients = value_and_gradients(loss, FIELD, y0, t, u[:FIELD.n_params], times=False, method="rk4")
     return value, np.concatenate([gradients.theta, gradients.y0.ravel()])
 
 

@@ -49,7 +49,7 @@ class Fit:
         return value if ws is None else (*value, ws / UNIT**2)
 
     def gradient(self, pair):
-        gradients = value_and_gradients(self.loss, FIELD, Y0, T, full(pair), **SOLVER)[1]
+        gradients = value_and_gradients(self.loss, FIELD, Y0, T, full(pair), times=False, **SOLVER)[1]
         return gradients.theta[FREE]
 
     def hessian(self, pair):

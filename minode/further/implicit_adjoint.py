@@ -69,7 +69,8 @@ import numpy as np
 
 from ..fields.base import has_newest_jacobian, state_jacobian
 from ..gradients.discrete import PIECE, add_steps
-from ..gradients.memory import Checkpoints, end_of_steps, outputs_on
+from ..gradients.memory import Checkpoints, outputs_on
+from ..gradients.step_times import end_of_steps
 from ..gradients.tape import add_outputs, output_cotangents, stages
 from ..inputs import at_once
 from ..solvers.dense import dense_output

@@ -66,6 +66,7 @@ from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeu
 from ..solvers.solve import run
 from ..solvers.states import SolverError
 from .discrete import Tape, backward_pass, ends_of_steps, flat_vjp, is_small, reverse_step, run_on_tape
+from .step_times import end_of_steps
 
 LOST = 1e-3             # of y0, which the way back may miss
 
@@ -106,12 +107,6 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
             a, b = backward_pass(f, theta, tape, method, outputs, g, a, b, ends)
         return (a, b) if checkpoints.states else backward_pass(f, theta, [], method, times, cotangents, a, b, ends)
     return solution, back
-
-
-def end_of_steps(solver, times):
-    """Where the last step ends: at the last time, or behind it if an event (chapter 28) ended the solve inside a step."""
-    until = solver.get("until")
-    return until.t_new if until else times[-1]
 
 
 def outputs_on(times, grid, cotangents, ends=None):

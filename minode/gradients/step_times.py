@@ -28,6 +28,12 @@ def moving_ends(method, step_size):
     return "span" if method.is_explicit else "outputs"
 
 
+def end_of_steps(solver, times):
+    """Where the last step ends: at the last time, or behind it if an event (chapter 28) ended the solve inside a step."""
+    until = solver.get("until")
+    return until.t_new if until else times[-1]
+
+
 class StepEnds:
     """dL/dt_i (N,) of a solve, gathered while its steps are taken back.
 

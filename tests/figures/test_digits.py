@@ -43,9 +43,9 @@ def test_with_two_steps_there_is_little_to_save():
     memory, calls, products = (dict(zip(costs, column)) for column in zip(*costs.values()))
     discrete = memory["ODE-Net", "discrete"]
     assert discrete < 1.5 * memory["residual network", "discrete"]
-    assert says("digits", "checkpoint needs about a quarter less, and backsolve more")
+    assert says("digits", "checkpoint needs about a quarter less, and backsolve about as much")
     assert abs(memory["ODE-Net", "checkpoint"] / discrete - 0.75) < ABOUT
-    assert 1.0 < memory["ODE-Net", "backsolve"] / discrete < 1.5
+    assert abs(memory["ODE-Net", "backsolve"] / discrete - 1) < 0.3
     assert products["ODE-Net", "discrete"] == 12 == 2 * products["residual network", "discrete"]   # two steps
     assert calls["ODE-Net", "checkpoint"] == 28
 

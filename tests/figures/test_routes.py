@@ -100,7 +100,7 @@ def test_memory_grows_with_the_steps_with_their_root_or_not_at_all():
         per_step = np.diff(data[route]) / np.diff(memory.STEPS[:len(data[route])])
         assert (np.abs(per_step / (1000 * kilobytes) - 1) < 2 * PROPORTIONAL).all()
     assert abs(np.log(data["discrete"][-1] / data["discrete"][0]) / np.log(decades) - 1) <= PROPORTIONAL
-    assert says("memory", f"{data['discrete'][-1] / 1e6:.0f} MB in the end")
+    assert says("memory", "about 44 MB in the end") and abs(data["discrete"][-1] / 44e6 - 1) < 0.05
     assert says("memory", f"Checkpoint takes {data['checkpoint'][-1] / 1e6:.1f} MB then, less than ten times")
     assert data["checkpoint"][-1] <= np.sqrt(decades) * data["checkpoint"][0]
     backsolve, undone = data["backsolve"], data["reversible"]

@@ -361,30 +361,3 @@ def test_the_sensitivities_are_those_that_cvodes_prints():
     for i, expected in enumerate(printed):
         _, ws = pushforward(f, y0, t, theta, dtheta=theta * (np.arange(3) == i), method="kvaerno5", rtol=1e-8, atol=1e-12)
         assert abs(ws[-1, 1] / theta[i] / expected - 1) <= CVODES
-
-
-@pytest.mark.eq("18.7", "18.8")
-@pytest.mark.parametrize("route", ["discrete", "checkpoint"])
-@pytest.mark.parametrize("step_size", [None, 0.16])
-@pytest.mark.parametrize("method", NAMED, ids=lambda tableau: tableau.name)
-def test_the_gradient_in_the_times_is_that_of_the_steps_whose_ends_move_with_them(method, step_size, route):
-    f = MLP([3, 4, 2], ["tanh", "identity"])
-    theta, y0, t = 2 * f.init(np.random.default_rng(0)), np.array([0.5, -1.0]), np.array([0.0, 0.4, 0.8, 1.1])
-    options = {"method": method.name, "step_size": step_size}
-    weights, tape = np.random.default_rng(1).normal(size=(4, 2)), []
-
-    def loss(ys):
-        return np.vdot(weights, ys), weights
-    run(f, y0, t, theta, tape, exactly=True, **options)
-    ends = np.array([*(step[0] for step in tape), t[-1]])
-
-    def value(i, delta):
-        times, grid = t.copy(), ends.copy()
-        times[i] += delta
-        if step_size is None and method.b_hat is not None:
-            grid[ends == t[i]] = times[i]                    # the other accepted ends are held fixed
-            return loss(run(f, y0, times, theta, [], grid=grid, **options).solution.ys)[0]
-        return loss(odeint(f, y0, times, theta, **options))[0]
-    found, h = value_and_gradients(loss, f, y0, t, theta, gradient=route, **options)[1].t, 1e-3
-    expected = [(8 * (value(i, h) - value(i, -h)) - value(i, 2 * h) + value(i, -2 * h)) / (12 * h) for i in range(4)]
-    assert np.abs(found - expected).max() < 1e-8
