@@ -8,7 +8,7 @@ stage, checkpoint √n states and √n steps, backsolve and reversible a few sta
 the steps (9.4) need not be kept, except by checkpoint, which must take the same steps again.
 
 Caption. Peak memory for 100, 1,000 and 10,000 steps, interpolate up to 1,000. Interpolate takes
-about 10 kB a step and discrete 4.2, about 44 MB in the end. Checkpoint takes 1.0 MB then,
+about 10 kB a step and discrete 4.2, about 44 MB in the end. Checkpoint takes about 1.1 MB then,
 less than ten times as much as for 100 steps. Backsolve takes less than 0.2 MB and reversible
 less than 0.1 MB, as much for 100 steps as for 10,000, within 1 %.
 """

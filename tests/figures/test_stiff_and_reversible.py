@@ -71,16 +71,16 @@ def test_implicit_steps_follow_the_stiff_path_and_explicit_ones_keep_to_their_li
 def test_what_a_digit_of_a_stiff_problem_costs_is_what_the_caption_says():
     data = computed("stiff_work")
     assert (stiff_work.ASKED, stiff_work.WHERE) == (1e-5, "e5")
-    assert says("stiff_work", "it calls f about 300 times, kvaerno5 820 times and trbdf2 4,200 times")
+    assert says("stiff_work", "it calls f about 300 times and kvaerno5 820 times")
     assert says("stiff_work", "SciPy's Radau takes 380 calls, BDF 490")
-    for name, calls in (("radau5", 300), ("kvaerno5", 820), ("trbdf2", 4200), ("Radau", 380), ("BDF", 490)):
+    for name, calls in (("radau5", 300), ("kvaerno5", 820), ("Radau", 380), ("BDF", 490)):
         assert abs(data["calls for"][name] / calls - 1) < ABOUT
-    for what, low, high in (("calls", 0.7, 1.2), ("jacobians", 0.2, 2.4)):
+    for what, low, high in (("calls", 0.7, 1.2), ("jacobians", 0.4, 2.3)):
         pairs = [(data[name, "radau5"][what], data[name, "Radau"][what]) for name in stiff_work.PROBLEMS]
         ratios = np.concatenate([a[:min(len(a), len(b))] / b[:min(len(a), len(b))] for a, b in pairs])
-        assert low < ratios.min() < low + 0.1 and high - 0.3 < ratios.max() < high
+        assert abs(ratios.min() - low) < 0.15 and abs(ratios.max() - high) < 0.2
     assert says("stiff_work", "calls f 0.7 to 1.2 times as often")
-    assert says("stiff_work", "computes 0.2 to 2.4 times as many Jacobians")
+    assert says("stiff_work", "computes 0.4 to 2.3 times as many Jacobians")
 
 
 @pytest.mark.eq("14.1", "14.2", "14.3")
