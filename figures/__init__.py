@@ -48,13 +48,13 @@ def picture(name, fresh=False):
     The bytes carry no date and no version, so that drawing twice gives them twice.
     A warning is an error, save those about the future of other packages' names.
     """
-    module = importlib.import_module(f"{__name__}.{name}")
+    module, _kept.FRESH = importlib.import_module(f"{__name__}.{name}"), fresh
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for future in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", future)
-        png = render(module, _kept.computed(name, fresh))
+        png = render(module, _kept.computed(name))
     return png, time.perf_counter() - started
 
 

@@ -10,6 +10,8 @@ from minode import MLP, Classifier, Fit, Layered, fit
 from minode.learning.optimisers import cosine
 from minode.learning.records import Counted
 
+from ._kept import kept
+
 WIDTH, LAYERS, SEEDS = 32, 6, (0, 1, 2)
 STEPS, BATCH, RATE, DECAY = 500, 96, 0.02, 1e-4
 SHIFT, NOISE = 0.4, 0.1                    # of a pixel, and of the grey of one
@@ -97,7 +99,7 @@ def train(name, seed, training, rate) -> Fit:
                progress=False)
 
 
-@cache
+@kept
 def trained(name, seed) -> Fit:
     """A classifier of the figures, trained from this seed on the whole training part."""
     return train(name, seed, data()[0], RATE)

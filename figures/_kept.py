@@ -13,7 +13,7 @@ import os
 import pickle
 import platform
 import sys
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from pathlib import Path
 
@@ -24,29 +24,49 @@ from minode.learning.files import write_whole
 
 HERE = Path(__file__).parent
 KEPT = HERE / "kept"
-MOST = 4                                 # files of one figure: as many versions or machines may share a checkout
+MOST = 4                                 # files of one name: as many versions or machines may share a checkout
+FRESH = False                            # true while all is computed anew
 IS_AS_WRITTEN = True                     # false while a mistake is planted in the live book, which no key can see
 SETTINGS = "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"
 
 
-def computed(name, fresh=False):
+def computed(name):
     """compute() of the figure of this name, or what was kept of it. One on request is always computed."""
     module = import_module(f"{__package__}.{name}")
-    if getattr(module, "ON_REQUEST", False) or not IS_AS_WRITTEN:
+    if getattr(module, "ON_REQUEST", False):
         return module.compute()
-    path = KEPT / f"{name}-{key(name)}.pickle"
-    content = b"" if fresh or not path.exists() else path.read_bytes()
+    return kept_or(module.compute, name, name)
+
+
+def kept(function):
+    """A decorator: what two figures need and one of them has computed is kept, for each of its arguments."""
+    module = function.__module__.rpartition(".")[2]
+
+    @cache
+    @wraps(function)
+    def or_computed(*arguments):
+        of = hashlib.sha256(repr(arguments).encode()).hexdigest()[:8]
+        return kept_or(lambda: function(*arguments), f"{module}.{function.__name__}.{of}", module)
+    return or_computed
+
+
+def kept_or(compute, name, module):
+    """What is kept under this name for the code of this module as it is now; or compute(), which then is kept."""
+    if not IS_AS_WRITTEN:
+        return compute()
+    path = KEPT / f"{name}-{key(module)}.pickle"
+    content = b"" if FRESH or not path.exists() else path.read_bytes()
     digest, pickled = content[:32], content[32:]
     if digest and digest == hashlib.sha256(pickled).digest():              # a file cut short or changed is not used
         return pickle.loads(pickled)
-    data = module.compute()
+    data = compute()
     if os.access(HERE, os.W_OK):
         keep(name, path, pickle.dumps(data))
     return data
 
 
 def keep(name, path, pickled):
-    """Write a file, with its own hash in front, and remove the oldest of this figure."""
+    """Write a file, with its own hash in front, and remove the oldest of this name."""
     KEPT.mkdir(exist_ok=True)
     write_whole(path, lambda file: file.write(hashlib.sha256(pickled).digest() + pickled))
     for old in sorted(KEPT.glob(f"{name}-*.pickle"), key=os.path.getmtime)[:-MOST]:

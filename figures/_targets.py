@@ -5,12 +5,12 @@ wound up by a rotation whose angle depends on the radius alone, so that it chang
 of each density is known.
 """
 
-from functools import cache
-
 import numpy as np
 
 from minode import MLP, fit, negative_log_likelihood
 from minode.learning.optimisers import cosine
+
+from ._kept import kept
 
 CENTRES = 2 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=-1)
 SPREAD, BLUR = 0.2, 0.15                   # of a Gaussian of the eight, of a moon
@@ -86,7 +86,7 @@ MODEL = MLP([3, 32, 32, 2], ["tanh", "tanh", "identity"])
 TRAINING = {"method": "rk4", "step_size": 1 / 7}
 
 
-@cache
+@kept
 def trained(name, steps=STEPS):
     """The points of a target that a flow is fitted to, and its θ after so many steps of Adam."""
     rng = np.random.default_rng(1)

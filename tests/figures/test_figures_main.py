@@ -109,10 +109,11 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(_kept, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(_kept, "import_module", lambda name: types.SimpleNamespace(compute=compute))
 
-    def run(**fresh):
+    def run(fresh=False):
+        monkeypatch.setattr(_kept, "FRESH", fresh)
         _kept.code.cache_clear()
         _kept.machine.cache_clear()
-        return _kept.computed("plain", **fresh)["y"]
+        return _kept.computed("plain")["y"]
     yield source, run
     _kept.code.cache_clear()
     _kept.machine.cache_clear()
@@ -168,6 +169,20 @@ def test_minodes_own_code_is_in_the_key_and_its_words_are_not(tmp_path, monkeypa
     before, one = _kept.key("trajectory"), "another minode"
     monkeypatch.setattr(_kept, "code_of_minode", lambda: one)
     assert _kept.key("trajectory") != before
+
+
+def test_what_two_figures_need_is_kept_for_each_of_its_arguments(made, monkeypatch):
+    source, _ = made
+    monkeypatch.setattr(figures._kept, "IS_AS_WRITTEN", True)
+    calls = []
+
+    def trained(name, steps=3):
+        calls.append(name)
+        return name, steps
+    trained.__module__ = "figures.plain"
+    assert figures._kept.kept(trained)("a", 4) == figures._kept.kept(trained)("a", 4) == ("a", 4)
+    assert figures._kept.kept(trained)("a") == ("a", 3) and figures._kept.kept(trained)("b", 4) == ("b", 4)
+    assert calls == ["a", "a", "b"]
 
 
 def test_under_a_planted_mistake_nothing_kept_is_used(monkeypatch):
