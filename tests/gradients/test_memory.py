@@ -173,13 +173,13 @@ LOST = 0.02                             # of a memory in proportion to the steps
 
 
 def peak(steps, gradient, method, numbers=NUMBERS):
-    """The most memory in use during a pullback through so many steps, in states; with dL/dt if they are MANY."""
+    """The most memory in use during a pullback through so many steps, in states."""
     y0 = np.linspace(-1.0, 1.0, numbers)[:, None]
     theta, cotangent = np.array([0.1, -0.2, 0.3, 0.2, -0.5]), np.ones_like(y0)
     tracemalloc.start()
     try:
         pullback(Polynomial(), y0, [0.0, 1.0], theta, cotangent, gradient=gradient, method=method,
-                 step_size=1 / steps, times=steps == MANY and gradient != "checkpoint")
+                 step_size=1 / steps)
         return tracemalloc.get_traced_memory()[1] / y0.nbytes
     finally:
         tracemalloc.stop()
