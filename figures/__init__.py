@@ -2,8 +2,8 @@
 
 A module here that has a function `draw` is a figure. Its docstring begins with
 "Figure N. Title", says what it shows and by which equations, and ends with its
-caption, and perhaps a paragraph "Numbers." of what else is tested. `compute()` returns a dict of numbers and arrays, the same ones each time;
-`draw(fig, data)` puts them on a Matplotlib figure of SIZE inches, by default
+caption, and perhaps a paragraph "Numbers." of what else is tested. `compute()` returns a
+dict of numbers and arrays, the same ones each time; `draw(fig, data)` puts them on a Matplotlib figure of SIZE inches, by default
 `style.SIZE`, at DPI dots per inch. Every number of a caption is checked by the tests through `compute()`.
 SECONDS says about how long it takes; ON_REQUEST = True keeps a long one out of the
 default run.

@@ -10,7 +10,8 @@ size ε; the complex step has the ε² and subtracts nothing.
 Caption. The relative error of each, an exact zero drawn at 1e-17; the dashed line is ε = u^{1/3},
 where u = 2.2e-16 is the distance from 1 to the next number. Forward differences get no better than
 about u^{1/2} = 1.5e-8, central ones no better than about u^{2/3} = 3.7e-11; how near they come is up to
-rounding. The complex step is right to a few roundings for every ε ≤ 1e-8. On the way down the slopes are 1.00, 2.00 and 2.00.
+rounding. The complex step is right to a few roundings for every ε ≤ 1e-8. On the way down the
+slopes are 1.00, 2.00 and 2.00.
 """
 
 import numpy as np

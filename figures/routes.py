@@ -9,8 +9,8 @@ shows (20.1) on top of (18.1) to (18.4), (19.1), (19.4), (17.2) and (17.3).
 Caption. Left: dopri5 with tolerances from 1e-2 to 1e-10. For a relative error of 1e-8 discrete
 takes 116 calls, checkpoint 175, backsolve 284 and interpolate 251; the last two start anew at
 each output, and have the error of a in their norm. Right: RK4, 1 to 32 steps between two
-outputs, and for the reversible route reversible("rk4"). For 1e-8 they take 194, 291, 277 and 272, reversible 776. Discrete and checkpoint have the same
-error throughout; with equal steps no route's is more than 1.9 times another's.
+outputs, and for the reversible route reversible("rk4"). For 1e-8 they take
+194, 291, 277 and 272, reversible 776. Discrete and checkpoint have the same error throughout; with equal steps no route's is more than 1.9 times another's.
 """
 
 import numpy as np

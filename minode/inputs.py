@@ -1240,9 +1240,7 @@ def as_mixture(weights, means, deviations):
     w = as_real("weights", weights)
     if w.ndim != 1 or not (w > 0).all():
         raise ValueError(f"weights must be positive numbers, of shape (K,), not {weights!r}")
-    mu, s = as_real("means", means), as_real("deviations", deviations, w.shape)
+    mu, s = as_real("means", means), as_positive_array("deviations", deviations, w.shape)
     if mu.ndim != 2 or len(mu) != len(w):
         raise ValueError(f"means must have shape ({len(w)}, d), not {mu.shape}")
-    if not (s > 0).all():
-        raise ValueError(f"deviations must be positive, not {deviations!r}")
     return w, mu, s

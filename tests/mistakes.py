@@ -506,7 +506,8 @@ CONTROLS = {
     "30.7": [(MATCHING, "-y - self.s(", "-y - 0.5 * self.s(", "half the score"),
              (MATCHING, "return -y - value, product", "return -y + value, product", "a sign")],
     "30.8": [(MATCHING, "xs[-1] - xs[0] - f(t_i", "xs[-1] - f(t_i", "the start forgotten"),
-             (MATCHING, "+ off[:-1]) / 2", "+ off[1:]) / 2", "no trapezoid")],
+             (MATCHING, "np.trapezoid(np.mean(np.sum(np.square(off), axis=-1), axis=-1), t)",
+              "np.sum(np.mean(np.sum(np.square(off), axis=-1), axis=-1)[1:] * np.diff(t))", "no trapezoid")],
 }
 
 

@@ -1,8 +1,27 @@
-"""Subclasses of a network that write its methods anew: nothing that knows of networks may pass these by."""
+"""Fields by way of others. Subclasses of a network that write its methods anew: nothing that knows of networks may pass these by."""
 
 import numpy as np
 
-from minode import MLP
+from minode import MLP, VectorField
+
+
+class ProductsAlone(VectorField):
+    """Another field's value and products, and no matrix."""
+
+    def __init__(self, field):
+        self.field, self.dim, self.n_params = field, field.dim, field.n_params
+
+    def __call__(self, t, y, theta):
+        return self.field(t, y, theta)
+
+    def vjp(self, t, y, theta, a):
+        return self.field.vjp(t, y, theta, a)
+
+    def jvp(self, t, y, theta, w, dtheta):
+        return self.field.jvp(t, y, theta, w, dtheta)
+
+    def time_derivative(self, t, y, theta):
+        return self.field.time_derivative(t, y, theta)
 
 
 class MinusY(MLP):

@@ -58,7 +58,7 @@ Next: gradients through implicit steps (chapter 29).
 import numpy as np
 
 from ..gradients import pullback as chapter_20
-from ..gradients.pullback import IMPLICIT_ROUTES, ROUTES, Gradients, finite, gradient_in_times, in_precision
+from ..gradients.pullback import ROUTES, Gradients, finite, gradient_in_times, in_precision, route_through
 from ..gradients.step_times import moving_ends
 from ..inputs import (as_event, as_event_gradient, as_event_value, as_loss_at_event, as_options, as_point, as_real,
                       as_times, check_event_route, check_flag, check_loss, check_route, read_only, with_keywords_of)
@@ -224,7 +224,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, event=None, gradient="discrete
                            y0, as_times(t), theta)
     check_event_route(event, gradient, method, is_tableau)
     with np.errstate(all="ignore"):
-        route = (ROUTES if getattr(method, "is_explicit", True) else IMPLICIT_ROUTES)[gradient]
+        route = route_through(method, gradient)
         solution, back = route(f, y0, t, theta, method, solver | {"until": stop}, backward)
     if stop.t is not None and stop.t == solution.t[0] == as_times(t)[0]:
         raise SolverError(f"the event is at the first time, t = {stop.t}: its time has no derivative", stop.t, solution)

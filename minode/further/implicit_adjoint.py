@@ -74,7 +74,7 @@ from ..gradients.step_times import end_of_steps
 from ..gradients.tape import add_outputs, output_cotangents, stages
 from ..inputs import at_once
 from ..solvers.dense import dense_output
-from ..solvers.newton import blocks, newton_matrix
+from ..solvers.newton import as_columns, as_stages, blocks, newton_matrix
 from ..solvers.solve import run
 
 
@@ -99,10 +99,9 @@ def stage_cotangents(h, A, b, parts, last, f_y, a, q):
 
 def solve_transposed(h, A, f_y, r):
     """The k̄ (m, B, d) of the m stages of a block from r (m, B, d); f_y (m, B, d, d)."""
-    m, B, d = r.shape
-    columns = r.swapaxes(0, 1).reshape(B, m * d, 1)
-    k_bar = np.linalg.solve(newton_matrix(h, A, f_y).swapaxes(1, 2), columns)      # (29.2)
-    return k_bar.reshape(B, m, d).swapaxes(0, 1)
+    m, B, _ = r.shape
+    k_bar = np.linalg.solve(newton_matrix(h, A, f_y).swapaxes(1, 2), as_columns(r, B))  # (29.2)
+    return as_stages(k_bar, m).reshape(r.shape)
 
 
 def last_block(tableau, parts):
@@ -124,7 +123,7 @@ def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar, ends=Non
     """
     table, shape, rows, flat = dense_output(tableau), a.shape, (-1, f.dim), cotangents.reshape(len(cotangents), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
-    at_ends, inside = output_cotangents(t, h, table, times, flat) if tape else ({0: flat[1:].sum(axis=0)}, {})
+    at_ends, inside = output_cotangents(t, h, table, times, flat)
     a, k_bar = (a.ravel() + at_ends.get(len(tape), 0.0)).reshape(rows), k_bar.reshape(rows)
     s, N = len(table.P) if inside else tableau.stages, len(tape)
     piece = max(1, PIECE // max(1, s * a.size * (f.dim + f.n_params)))

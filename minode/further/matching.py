@@ -239,5 +239,5 @@ def straightness(f, x0, theta, n=32, **solver):
     """
     t = np.linspace(0.0, 1.0, as_count("n", n) + 1)
     xs = odeint(f, x0, t, theta, **solver)
-    off = [np.mean(np.sum((xs[-1] - xs[0] - f(t_i, x, theta)) ** 2, axis=-1)) for t_i, x in zip(t.tolist(), xs)]  # (30.8)
-    return float(np.sum((t[1:] - t[:-1]) * (np.array(off[1:]) + off[:-1]) / 2))    # (30.8)
+    off = [xs[-1] - xs[0] - f(t_i, x, theta) for t_i, x in zip(t.tolist(), xs)]    # (30.8)
+    return float(np.trapezoid(np.mean(np.sum(np.square(off), axis=-1), axis=-1), t))  # (30.8)

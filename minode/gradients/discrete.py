@@ -118,11 +118,12 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
     """
     table, shape, flat = dense_output(tableau), a.shape, cotangents.reshape(len(cotangents), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
-    at_ends, inside = output_cotangents(t, h, table, times, flat) if tape else ({0: flat[1:].sum(axis=0)}, {})
+    at_ends, inside = output_cotangents(t, h, table, times, flat)
     a = a.ravel() + at_ends.get(len(tape), 0.0)                                    # (18.5)
     if ends is not None:
         ends.begin(t, a)
-        gained = {n: add_outputs(ends, table, n, step_with_increments(f, theta, table, tape, n, shape), times, flat) for n in inside}
+        gained = {n: add_outputs(ends, table, n, step_with_increments(f, theta, table, tape, n, shape), times, flat)
+                  for n in inside}
     if not isinstance(tape, Tape):
         s = len(table.P) if inside else tableau.used
         return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, at_ends, inside, ends)

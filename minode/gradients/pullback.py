@@ -55,7 +55,8 @@ OF_THE_EQUATION = ("backsolve", "interpolate")
 class Gradients(NamedTuple):
     """The gradients (20.1) of a loss L: `y0` is dL/dy0 (..., d), `theta` dL/dθ (p,), `t` dL/dt_i (N,).
 
-    In units of L over those of y, θ and t, and in the precision of y0 and theta, t in float64. A tuple: `dL_dy0, dL_dtheta, dL_dt = pullback(...)`.
+    In units of L over those of y, θ and t, and in the precision of y0 and theta, t in float64. A tuple:
+    `dL_dy0, dL_dtheta, dL_dt = pullback(...)`.
 
     >>> from minode import Linear, pullback
     >>> pulled = pullback(Linear(1), [1.0], [0.0, 2.0], [0.5], [1.0], rtol=1e-9)       # L = y(2) = e
@@ -81,11 +82,11 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
     of backsolve and interpolate (norm, first_step and progress are not handed on to it). There rtol and atol
     like y hold for y and a, and b gets the smallest entry; in `backward` they may be tuples too, with one for each
     part of the state, (y, a, b) or, with interpolate, (a, b).
-    dL/dt_i is the derivative of the numbers computed on the exact routes (discrete, checkpoint, reversible), as dL/dy0
-    and dL/dθ are, and needs f_t; if f has no `time_derivative`, it is found by differences, to about ten digits. Of
-    equal times, what is found is the derivative with their order kept (of a reversible method, in their sum). On backsolve and interpolate dL/dt_i is that of
-    the solution, (17.5) and (17.6). `times=False` leaves it out; it is None then. ValueError or TypeError for unusable input,
-    SolverError if a solve fails. An adaptive method chooses its steps for y alone. If y rests, they are as long as
+    On the exact routes (discrete, checkpoint, reversible) dL/dt_i is the derivative of the numbers computed, as
+    dL/dy0 and dL/dθ are. It needs f_t; if f has no `time_derivative`, f_t is found by differences, to about ten
+    digits. Of equal times, what is found is the derivative with their order kept (of a reversible method, in their
+    sum). On backsolve and interpolate dL/dt_i is that of the solution, (17.5) and (17.6). `times=False` leaves it
+    out; it is None then. ValueError or TypeError for unusable input, SolverError if a solve fails. An adaptive method chooses its steps for y alone. If y rests, they are as long as
     the span, and the exact routes' derivative of such steps can be far from the solution's at every tolerance:
     give step_size then, or gradient="backsolve" (figure 20). Griewank and Walther (2008); Sanz-Serna (2016) for
     discrete; Chen, Rubanova, Bettencourt and Duvenaud (2018) for backsolve. Equation (20.1).
@@ -150,7 +151,7 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     method, (between_stops, solver) = find_method(solver.get("method", "dopri5")), stops_in(f, t, solver)
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
                            find_method, y0, as_times(t), theta)
-    route = (ROUTES if getattr(method, "is_explicit", True) else IMPLICIT_ROUTES)[gradient]
+    route = route_through(method, gradient)
     moves, jacobian = moving_ends(method, solver.get("step_size")), solver.get("jacobian")
 
     def solve_leg(leg, y, f):
@@ -179,6 +180,11 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
             a, b = way_back(g, b, dL_dt)
         return a, b
     return solution, back
+
+
+def route_through(method, gradient):
+    """The route of this name through the method: that of chapter 29 if it is implicit."""
+    return (ROUTES if getattr(method, "is_explicit", True) else IMPLICIT_ROUTES)[gradient]
 
 
 def stops_in(f, t, solver):

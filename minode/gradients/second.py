@@ -139,7 +139,7 @@ def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g, ends):
     """
     table, shape, p, flat = dense_output(tableau), g.shape[2:], len(theta), g.reshape(len(g), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
-    at_ends, inside = output_cotangents(t, h, table, times, flat) if tape else ({0: flat[1:].sum(axis=0)}, {})
+    at_ends, inside = output_cotangents(t, h, table, times, flat)
     a, b = np.zeros(flat.shape[1]) + at_ends.get(len(tape), 0.0), np.zeros(2 * p)
     ends.begin(t, swapped(a))
     for n in inside:

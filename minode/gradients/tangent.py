@@ -70,8 +70,8 @@ def pushforward(f, y0, t, theta, dy0=None, dtheta=None, **solver):
 
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,). dy0 has the shape of y0 and dtheta that of theta.
     Left out, they are zero. `solver` are the keywords of `solve`; a `norm` among them is that of the pair
-    (y, w), and rtol and atol like y0 hold for w too. ValueError or TypeError for unusable input, SolverError if the solve fails. Griewank and Walther
-    (2008).
+    (y, w), and rtol and atol like y0 hold for w too. ValueError or TypeError for unusable input, SolverError if
+    the solve fails. Griewank and Walther (2008).
 
     >>> from minode import Linear
     >>> t, A = np.linspace(0.0, 1.0, 101), np.array([[0.0, 1.0], [-4.0, 0.0]])

@@ -56,7 +56,12 @@ def flat_vjp(vjp, y, h=None):
 
 
 def output_cotangents(t, h, table, times, cotangents):
-    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n}; steps t, h (N,)."""
+    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n}; steps t, h (N,).
+
+    If there are no steps, all outputs are the first state again.
+    """
+    if not len(t):
+        return {0: cotangents[1:].sum(axis=0)}, {}                                 # (18.5)
     at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # outputs that the loss sees
     is_seen[0] = False
     times, cotangents = times[is_seen], cotangents[is_seen]

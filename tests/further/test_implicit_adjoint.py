@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from figures.robertson import Robertson
-from minode import (MLP, Linear, LotkaVolterra, Tableau, VanDerPol, VectorField, check_field, check_gradients,
+from minode import (Linear, LotkaVolterra, Tableau, VanDerPol, VectorField, check_field, check_gradients,
                     methods, odeint, pullback, pushforward, value_and_gradients)
 from minode.further import implicit_adjoint
 from minode.further.implicit_adjoint import steps_back, through_first_velocity
@@ -17,6 +17,7 @@ from minode.solvers.newton import FullNewton
 from tests.solvers.test_implicit import R as PADE
 from minode.solvers.solve import run
 from tests.gradients.problems import EXACT, NETWORK, NETWORK_THETA, PENDULUM, PENDULUM_THETA, Silent, relative_error
+from tests.subclasses import ProductsAlone
 from tests.gradients.test_exact import assert_exact, change_along, complex_step
 
 # Tables of the reader's own: an explicit stage between two implicit ones; one that begins with f(t, y) and does not
@@ -125,24 +126,6 @@ def test_and_with_outputs_inside_the_steps(method, numbers):
         assert abs(np.sum((a + cotangent[0]) * dy0) + b @ dtheta - change) <= EXACT * np.abs(cotangent).sum()
 
 
-class ByProducts(VectorField):
-    """The pendulum with its products alone, no matrix."""
-
-    dim, n_params = PENDULUM.dim, PENDULUM.n_params
-
-    def __call__(self, t, y, theta):
-        return PENDULUM(t, y, theta)
-
-    def vjp(self, t, y, theta, a):
-        return PENDULUM.vjp(t, y, theta, a)
-
-    def jvp(self, t, y, theta, w, dtheta):
-        return PENDULUM.jvp(t, y, theta, w, dtheta)
-
-    def time_derivative(self, t, y, theta):
-        return PENDULUM.time_derivative(t, y, theta)
-
-
 @pytest.mark.parametrize("method", NAMED, ids=lambda tableau: tableau.name)
 @pytest.mark.parametrize("gradient", ["discrete", "checkpoint"])
 def test_newtons_matrices_may_be_rough_and_the_field_may_have_none(method, gradient):
@@ -151,11 +134,11 @@ def test_newtons_matrices_may_be_rough_and_the_field_may_have_none(method, gradi
     def rough(t, y):
         return 0.9 * f.jacobian(t, y, theta)
     right = pullback(f, y0, t, theta, cotangent, method=method, step_size=step, gradient=gradient)
-    for field in (f, ByProducts()):
+    for field in (f, ProductsAlone(PENDULUM)):
         pulled = pullback(field, y0, t, theta, cotangent, method=method, step_size=step, jacobian=rough,
                           gradient=gradient)
         assert max(map(relative_error, pulled, right)) <= EXACT
-    ys, ws = pushforward(ByProducts(), y0, t, theta, y0, theta, method=method, step_size=step)
+    ys, ws = pushforward(ProductsAlone(PENDULUM), y0, t, theta, y0, theta, method=method, step_size=step)
     for got, expected in zip((ys, ws), pushforward(f, y0, t, theta, y0, theta, method=method, step_size=step)):
         assert relative_error(got, expected) <= EXACT
 

@@ -6,8 +6,7 @@ The oracle writes the steps out in plain loops over the table, with complex time
 import numpy as np
 import pytest
 
-from minode import (MLP, Linear, VectorField, hessian_vector_product, methods, negative_log_likelihood, odeint, pullback,
-                    reversible, value_and_gradients)
+from minode import Linear, VectorField, odeint, pullback, reversible
 from minode.gradients import discrete
 from minode.gradients.discrete import is_small
 from minode.gradients.step_times import AT_ONCE

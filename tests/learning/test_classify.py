@@ -10,7 +10,7 @@ from minode.gradients.checks import complex_step
 from minode.learning.classify import Affine, cross_entropy, log_sum_exp, residual_network
 from tests.gradients.problems import EXACT, ROUND_OFF, SLOPE, relative_error
 from tests.strategies import arrays, assert_agree, batches, clocks, complex_columns
-from tests.subclasses import Residual
+from tests.subclasses import ProductsAlone, Residual
 from tests.threads import assert_threads_agree
 
 BLOCK = MLP([3, 5, 3], ["tanh", "identity"])
@@ -101,28 +101,13 @@ def test_the_value_and_the_product_taken_together_are_the_same_as_each_alone(t, 
         assert np.array_equal(a_f_theta, table.ravel())
 
 
-class ProductsAlone(VectorField):
-    """A block of which there are the value and the products, and no matrix."""
-
-    dim, n_params = BLOCK.dim, BLOCK.n_params
-
-    def __call__(self, t, y, theta):
-        return BLOCK(t, y, theta)
-
-    def vjp(self, t, y, theta, a):
-        return BLOCK.vjp(t, y, theta, a)
-
-    def jvp(self, t, y, theta, w, dtheta):
-        return BLOCK.jvp(t, y, theta, w, dtheta)
-
-
 @pytest.mark.eq("18.4", "25.6")
 @pytest.mark.parametrize("rows", [6, 80])                    # all steps at once, and step by step
 def test_layers_of_a_block_with_the_products_alone_have_the_same_gradient(rows):
     rng = np.random.default_rng(4)
     theta, y0, a = Layered(BLOCK, 3).init(rng), *rng.normal(size=(2, rows, 3))
     network, products = (pullback(Layered(block, 3), y0, (0, 3), theta, a, method="heun", step_size=0.5, times=False)
-                         for block in (BLOCK, ProductsAlone()))
+                         for block in (BLOCK, ProductsAlone(BLOCK)))
     assert relative_error(products.y0, network.y0) <= EXACT
     assert relative_error(products.theta, network.theta) <= EXACT
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import Layered, Linear, SolverError, methods, odeint, pullback, pushforward, reversible, solve
+from minode import Layered, Linear, SolverError, odeint, pullback, pushforward, reversible, solve
 from minode.gradients.checks import complex_step
 from minode.solvers.legs import legs
 from minode.solvers.solve import run
