@@ -16,8 +16,7 @@ to (4.1), first layer first:
 
     dz_l = dx_{l−1} W_lᵀ + x_{l−1} dW_lᵀ + db_l,     dx_l = σ_l'(z_l) ⊙ dz_l.     (4.2)
 
-With dt = 0, dy = w and (dW_l, db_l) from Δθ, the last dx_m is f_y w + f_θ Δθ. With dt = 1 and
-nothing else it is f_t.
+With dt = 0 and dy = w, the last dx_m is f_y w + f_θ Δθ. With dt = 1 and nothing else it is f_t.
 
 Reverse mode, or backpropagation. Let g_l be the cotangent of x_l for the number a · f: a change
 dx_l changes a · f by g_l · dx_l. It begins with g_m = a. Insert (4.2) into g_l · dx_l, and
@@ -173,18 +172,20 @@ class MLP(VectorField):
     def jvp(self, t, y, theta, w, dtheta):
         value, saved = self.forward(t, y, theta)
         w, dtheta = as_factor("w", w, value.shape), as_factor("dtheta", dtheta, (self.n_params,))
-        return self.tangents(saved, theta, 0.0, w, dtheta)[-1][0].reshape(value.shape)
+        return self.tangents(saved, theta, w, dtheta)[-1][0].reshape(value.shape)
 
     def time_derivative(self, t, y, theta):
         if not self.sees_time and type(y) is np.ndarray and y.shape[-1:] == (self.dim,) and y.dtype.kind in "fc":
             return np.zeros(y.shape, np.result_type(y, self.stack(theta)[0][0]))
         value, saved = self.forward(t, y, theta)
-        rest = np.zeros_like(value), np.zeros(self.n_params, value.dtype)
-        return self.tangents(saved, theta, 1.0, *rest)[-1][0].reshape(value.shape)
+        dx = self.network_input(1.0, np.zeros_like(value))
+        for (x, z, x_next), (W, b, sigma) in zip(saved, self.stack(theta)):
+            dx = sigma.slope(z, x_next) * dx.dot(W.T)                              # (4.2)
+        return dx.reshape(value.shape)
 
-    def tangents(self, saved, theta, dt, dy, dtheta):
-        """(dx_{l−1}, dz_l) of each layer along (dt, dy, dθ), and in the end (dx_m, None)."""
-        dx, tangents = self.network_input(dt, dy), []
+    def tangents(self, saved, theta, dy, dtheta):
+        """(dx_{l−1}, dz_l) of each layer along (dy, dθ), and in the end (dx_m, None)."""
+        dx, tangents = self.network_input(0.0, dy), []
         for (x, z, x_next), (W, b, sigma), (dW, db) in zip(saved, self.stack(theta), self.layers(dtheta)):
             dz = dx.dot(W.T) + x.dot(dW.T) + db                                    # (4.2)
             tangents.append((dx, dz))
@@ -218,7 +219,7 @@ class MLP(VectorField):
         value, saved = self.forward(t, y, theta)
         a, w = as_factor("a", a, value.shape), as_factor("w", w, value.shape)
         dtheta = as_factor("dtheta", dtheta, (self.n_params,))
-        tangents = self.tangents(saved, theta, 0.0, w, dtheta)[:-1]
+        tangents = self.tangents(saved, theta, w, dtheta)[:-1]
         g, parts = a.reshape(-1, self.dim), []
         dg = np.zeros_like(g)
         layers = [*zip(as_batch(saved), as_batch(tangents), self.stack(theta), self.layers(dtheta))]
@@ -245,6 +246,4 @@ class MLP(VectorField):
 
 def as_batch(saved):
     """The arrays of each layer as rows: those of a single state become a batch of one."""
-    if saved[0][0].ndim > 1:
-        return saved
-    return [[array if array is None else array[None] for array in layer] for layer in saved]
+    return saved if saved[0][0].ndim > 1 else [[x if x is None else x[None] for x in layer] for layer in saved]

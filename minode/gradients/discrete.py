@@ -89,7 +89,7 @@ def reverse_step(table, h, vjps, a, b, inside=None, bars=None):
     """
     s, (k_bars, Y_bar) = len(vjps), np.empty((2, len(vjps), a.size)) if bars is None else bars
     for i in reversed(range(s)):
-        k_bar = h * (table.b[i] * a + table.A[i + 1:s, i] @ Y_bar[i + 1:])         # (18.1)
+        k_bar = h * (table.b[i] * a + table.A[i + 1:s, i].dot(Y_bar[i + 1:]))      # (18.1)
         if inside is not None:
             k_bar = k_bar + h * inside[i]                                          # (18.5)
         k_bars[i] = k_bar

@@ -148,9 +148,10 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
 
     An exact route's way back also adds dL/dt_i to an array (N,), if it is given one.
     """
-    method, (between_stops, solver) = find_method(solver.get("method", "dopri5")), stops_in(f, t, solver)
+    t, method = as_times(t), find_method(solver.get("method", "dopri5"))
+    between_stops, solver = stops_in(f, t, solver)
     backward = check_route(gradient, ROUTES, method, isinstance(method, Tableau), solver, backward, KEYWORDS,
-                           find_method, y0, as_times(t), theta)
+                           find_method, y0, t, theta)
     route = route_through(method, gradient)
     moves, jacobian = moving_ends(method, solver.get("step_size")), solver.get("jacobian")
 
@@ -168,8 +169,8 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
         return solution, back
     with np.errstate(all="ignore"):                          # also of the first calls of f's products
         if not between_stops:
-            return solve_leg(Leg(as_times(t), np.arange(len(as_times(t))), -np.inf, np.inf), y0, f)
-        solution, ways_back = chain(between_stops, as_times(t), y0,
+            return solve_leg(Leg(t, np.arange(len(t)), -np.inf, np.inf), y0, f)
+        solution, ways_back = chain(between_stops, t, y0,
                                     lambda leg, y: solve_leg(leg, y, OneSided(f, leg.least, leg.most)))
 
     def back(cotangents, b, dL_dt=None):
@@ -189,7 +190,7 @@ def route_through(method, gradient):
 
 def stops_in(f, t, solver):
     """The legs of a solve along t between the stops in its keywords and those of f, and the keywords without."""
-    return legs(as_times(t), as_stops(solver.get("tstops"), f)), {k: v for k, v in solver.items() if k != "tstops"}
+    return legs(t, as_stops(solver.get("tstops"), f)), {k: v for k, v in solver.items() if k != "tstops"}
 
 
 def gradient_in_times(f, solution, theta, dL_dys, a):

@@ -66,13 +66,13 @@ def output_cotangents(t, h, table, times, cotangents):
     is_seen[0] = False
     times, cotangents = times[is_seen], cotangents[is_seen]
     n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # as `is_in_step` says
-    for n, time, g in zip(n_of.tolist(), times, cotangents):
-        sigma = (time - t[n]) / h[n]
-        is_inside = n >= 0 and sigma != 1.0
-        end = n if is_inside else n + 1
+    sigma = (times - t[n_of]) / h[n_of]
+    is_inside = (n_of >= 0) & (sigma != 1.0)
+    for end, g in zip((n_of + ~is_inside).tolist(), cotangents):
         at_ends[end] = at_ends.get(end, 0.0) + g                                   # (18.5)
-        if is_inside:
-            inside[n] = inside.get(n, 0.0) + weights_at(table, sigma)[:, None] * g  # (18.5)
+    for n in set(n_of[is_inside].tolist()):
+        here = is_inside & (n_of == n)
+        inside[n] = weights_at(table, sigma[here]) @ cotangents[here]              # (18.5)
     return at_ends, inside
 
 

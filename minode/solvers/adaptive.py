@@ -131,7 +131,7 @@ class Tolerances(NamedTuple):
         if self.norm is not None:
             return size_by(self.norm, error, scale)
         r = error / scale
-        return math.sqrt(r.dot(r.conj()).real / len(r))                            # (10.3)
+        return math.sqrt(np.vdot(r, r).real / len(r))                              # (10.3)
 
 
 def error_size(tableau, hK, scale, measure, smooth=None):

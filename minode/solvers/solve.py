@@ -190,7 +190,7 @@ def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, co
     norm = options.norm and (lambda error, scale: options.norm(problem.unflatten(error), problem.unflatten(scale)))
     tolerances, smooth, stops = Tolerances(options.rtol, options.atol, norm), None, None
     if tableau.is_explicit:
-        step = partial(explicit_step, problem.f, tableau)
+        step = partial(explicit_step, problem.f_uncopied, tableau)
     else:
         jacobian = as_jacobian(options.jacobian, f, y0, theta, problem, tableau) or by_differences(problem, y0)
         newton = FullNewton(problem.f, jacobian, tableau.stages, chooses_steps(tableau, options.step_size))

@@ -18,7 +18,8 @@ and one single time is a solve of no steps.
 
 NumPy broadcasts. If f returns a number where the state is a vector, or (1, d) for (d,), NumPy would spread it over
 the state and give plausible nonsense. So each value of f must have the shape of the state, and must be real
-if the state is. It is copied too, because f may return the same array every time. And f may not write into y or
+if the state is. It is copied too, by `f` or where it is put,
+because f may return the same array every time. And f may not write into y or
 θ: it is given them read-only, and NumPy stops it where it tries.
 
 Next: the two methods of the source text, spelled out (chapter 6).
@@ -120,9 +121,13 @@ def is_finite(y):
 
 
 class Problem(NamedTuple):
-    """An initial value problem as the solvers see it: f on flat vectors, y (n,), sorted times."""
+    """An initial value problem as the solvers see it: f on flat vectors, y (n,), sorted times.
+
+    The value of `f_uncopied` may be overwritten by the next call of it or of f.
+    """
 
     f: Callable
+    f_uncopied: Callable
     y: np.ndarray
     t: np.ndarray
     unflatten: Callable       # flat (..., n) -> the caller's array, or tuple of arrays
@@ -160,10 +165,11 @@ def initial_value_problem(f, y0, t, theta=None):
 
     def flat_f(t, y, shape=shapes[0], is_flat=len(shapes[0]) == 1):
         stats.n_f += 1
-        y.setflags(write=False)
+        y.setflags(False)                                    # read-only
         value = velocity(t, y if is_flat else y.reshape(shape))
         if type(value) is not np.ndarray or value.shape != shape or value.dtype is not dtype:
             value = check_velocity((value,), shapes, dtype, is_tuple)[0].astype(dtype)
-        return value.flatten()                                                     # (5.1)
+        return value if is_flat else value.reshape(-1)                             # (5.1)
 
-    return Problem(flat_f_of_tuple if is_tuple else flat_f, y, as_times(t), unflatten, stats)
+    f_uncopied = flat_f_of_tuple if is_tuple else flat_f
+    return Problem(lambda t, y: f_uncopied(t, y).copy(), f_uncopied, y, as_times(t), unflatten, stats)
