@@ -93,7 +93,7 @@ def discrete_gradient(ys, t, theta, dL_dys):
     a, b = dL_dys[-1], np.zeros_like(theta)      # the cotangent of k_i has a term for each use of k_i
     for n in reversed(range(len(t) - 1)):
         y, t0, h = ys[n], t[n], t[n + 1] - t[n]
-        Y2 = y + h / 2 * f(t0, y, theta)                                       # the stages once more
+        Y2 = y + h / 2 * f(t0, y, theta)                                       # the states Y_i once more
         Y3 = y + h / 2 * f(t0 + h / 2, Y2, theta)
         Y4 = y + h * f(t0 + h / 2, Y3, theta)
         Y4_bar, add4 = vjp(t0 + h, Y4, theta, h / 6 * a)                       # k4: in the mean
@@ -105,7 +105,7 @@ def discrete_gradient(ys, t, theta, dL_dys):
     return a, b
 
 def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """One step of Adam: against the mean gradient m, each component over its usual size √v."""
+    """One step of Adam: move against the mean gradient m, each component divided by its usual size √v."""
     m, v, k = state or (0.0, 0.0, 0)
     m = beta1 * m + (1 - beta1) * gradient
     v = beta2 * v + (1 - beta2) * gradient**2

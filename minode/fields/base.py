@@ -97,7 +97,7 @@ class VectorField:
         raise NotImplementedError(f"{type(self).__name__} must define param_jacobian(t, y, theta)")
 
     def time_derivative(self, t, y, theta):
-        """f_t, of shape (..., d): zero for a field that does not look at the clock."""
+        """f_t, of shape (..., d): zero if f does not depend on t."""
         raise NotImplementedError(f"{type(self).__name__} must define time_derivative(t, y, theta)")
 
     def jvp(self, t, y, theta, w, dtheta):
@@ -150,7 +150,7 @@ def generation(cls, name):
 
 
 def has_newest_jacobian(f):
-    """Whether no subclass overrode `vjp` later than `jacobian`. If f wraps another field, that field counts."""
+    """Whether f has a `jacobian`, and no subclass overrode `vjp` later. If f wraps a field, that field counts."""
     field = getattr(getattr(f, "jacobian", None), "__self__", f)
     kind, own = type(field), VectorField.jacobian
     is_newest = generation(kind, "jacobian") <= generation(kind, "vjp")
@@ -158,7 +158,7 @@ def has_newest_jacobian(f):
 
 
 def state_jacobian(f, t, y, theta):
-    """f_y (..., d, d): by `jacobian`, or, if f has none as new as its vjp, row by row: row i is e_i f_y of (1.3)."""
+    """f_y (..., d, d) by the newest `jacobian`, or else row by row from `vjp`: row i is e_i f_y of (1.3)."""
     if has_newest_jacobian(f):
         return f.jacobian(t, y, theta)
     return np.stack([f.vjp(t, y, theta, e + np.zeros_like(y))[0] for e in np.eye(f.dim, dtype=y.dtype)], axis=-2)

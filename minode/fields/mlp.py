@@ -181,7 +181,7 @@ class MLP(VectorField):
         return self.tangents(saved, theta, 1.0, *rest)[-1][0].reshape(value.shape)
 
     def tangents(self, saved, theta, dt, dy, dtheta):
-        """(dx_{l−1}, dz_l) of each layer along (dt, dy, dθ), and in the end (dx_m, None)."""
+        """(dx_{l−1}, dz_l) of each layer along (dt, dy, dθ), followed by (dx_m, None)."""
         dx, tangents = self.network_input(dt, dy), []
         for (x, z, x_next), (W, b, sigma), (dW, db) in zip(saved, self.stack(theta), self.layers(dtheta)):
             dz = dx.dot(W.T) + x.dot(dW.T) + db                                    # (4.2)

@@ -18,7 +18,7 @@ SMALL = 2**16           # bytes: an array below this stays where it is
 
 
 class Workspace(threading.local):
-    """The block that is being filled, which only the arrays in it keep alive, and how many bytes of it are used.
+    """The block that is being filled, and how many bytes of it are in use. Only the arrays in a block keep it alive.
 
     >>> workspace = Workspace()
     >>> x = np.ones((100, 100))

@@ -59,8 +59,8 @@ is infinite or NaN, E counts as 1e10: the step is rejected and tried again with 
 its length. When a step would be shorter than ten spacings of floating-point numbers at t, the solve
 stops with a SolverError.
 
-Figures 13 and 14 show (10.1) to (10.4), figure 23 shows them at a kink, and figures 16, 20 and 24 what
-the norm (10.3) leaves out.
+Figures 13 and 14 show (10.1) to (10.4), figure 23 shows them at a kink, and figure 41 shows (10.7).
+Figures 16, 20 and 24 show what depends on the norm (10.3).
 Next: states between the ends of a step (chapter 11).
 """
 
@@ -113,7 +113,7 @@ SMALLEST_E_PREV = 1e-4                  # a smaller one was luck, or a step cut 
 
 
 class Tolerances(NamedTuple):
-    """rtol and atol, numbers or arrays like y, and None for (10.3) or another norm(error, scale)."""
+    """rtol and atol, numbers or arrays like y, and a norm(error, scale) to use for (10.3), or None."""
 
     rtol: object
     atol: object
@@ -124,7 +124,7 @@ class Tolerances(NamedTuple):
         return self.atol + self.rtol * np.maximum(np.abs(y), np.abs(y_new))        # (10.2)
 
     def of(self, ids):
-        """Those of some trajectories (chapter 12), flat; (B, d) if they are arrays."""
+        """The tolerances of the trajectories `ids` (chapter 12): (B, d) arrays are cut and made flat."""
         if isinstance(self.rtol, float) and isinstance(self.atol, float):
             return self
         rtol, atol = (x if isinstance(x, float) else x[ids].ravel() for x in (self.rtol, self.atol))

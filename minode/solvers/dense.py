@@ -156,7 +156,7 @@ class Interpolation:
     """interpolate(t), the state at any times in the span, from the steps (t, h, y, hK) on the tape and the outputs ys.
 
     Increments that only the dense output needs are computed when they are first used, and put on the tape. Before a
-    copy or a pickle all of them are. So the copy needs no f, which may be a function that cannot be pickled.
+    copy or a pickle all are computed. So the copy needs no f, which may be a function that cannot be pickled.
     """
 
     def __init__(self, problem, dense, tape, ys):

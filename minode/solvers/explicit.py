@@ -92,7 +92,7 @@ class Grid:
         return self.pairs(-1)
 
     def pairs(self, direction):
-        """The pairs, in the direction of the solve, 1, or against it, −1."""
+        """The pairs, in the direction of the solve (1) or against it (−1)."""
         for t_a, t_b in zip(map(float, self.t[:-1][::direction]), map(float, self.t[1:][::direction])):
             m = self.count(t_a, t_b)
             if m == 1:

@@ -40,10 +40,10 @@ from ..inputs import as_parts, as_times, as_velocity, check_dim, check_order, ch
 
 @dataclass
 class Stats:
-    """What a solve cost: calls of f (without those that only check it, chapter 12), steps tried, accepted and
-    rejected, Jacobians computed.
+    """What a solve cost: how often f was called (NFE; calls that only check f are not counted), how many steps were
+    tried, accepted and rejected, and how many Jacobians were computed.
 
-    Numbers, or arrays of shape (B,) if each trajectory took its own steps.
+    These are numbers, or arrays of shape (B,) if each trajectory took its own steps (chapter 12).
     """
 
     n_f: Any = 0
@@ -56,16 +56,17 @@ class Stats:
 class Solution(NamedTuple):
     """What `solve` returns: the states `ys` (N, ...) at the times `t` (N,), and what they cost, `stats`.
 
-    `interpolate(t)` is the state (...) at any time between the first and the last, and for
-    an array of times (M,) the states (M, ...), by (11.1); ValueError outside, SolverError if
-    that is infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and
-    n_rejected of them, n_jac calls of jacobian; each is an array (B,) under per_trajectory.
-    `t_steps` (M + 1,) and `y_steps` (M + 1, ...) are the times and states where the solver stepped, t[0], y0
-    and all ends of the M accepted steps: tuples of arrays like ys if the state is a tuple, and lists of B arrays,
-    (M_r + 1,) and (M_r + 1, d), under per_trajectory. They are computed from `steps` when they are read.
-    In a `SolverError` t and ys hold the times that were reached, t_steps and y_steps the steps until then (None
-    if `odeint` raised it, which keeps no steps), and there is no `interpolate`. All of it can be copied and
-    pickled, whatever f is. `t_event` is the time of the event that ended the solve, or None (chapter 28).
+    `interpolate(t)` is the state (...) at any time between the first and the last, and for an array of
+    times (M,) the states (M, ...), by (11.1). It raises a ValueError outside, and a SolverError if a state is
+    infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and n_rejected of them,
+    n_jac calls of jacobian. Each is an array (B,) under per_trajectory. `t_event` is the time of the event
+    that ended the solve, or None (chapter 28).
+    `t_steps` (M + 1,) and `y_steps` (M + 1, ...) are the times and states where the solver stepped: t[0], y0
+    and the ends of the M accepted steps. y_steps is a tuple of arrays if the state is a tuple. Under
+    per_trajectory both are lists of B arrays, (M_r + 1,) and (M_r + 1, d). They are computed when they are read.
+    The solution in a `SolverError` has the times and states that were reached and the steps until then (None
+    if `odeint` raised it, which keeps no steps), but no `interpolate`. A solution can be copied and pickled,
+    whatever f is.
 
     >>> from minode import solve
     >>> solution = solve(lambda t, y: -y, [1.0, 2.0], [0.0, 0.5, 1.0], method="rk4")

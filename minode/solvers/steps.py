@@ -52,7 +52,7 @@ class StepsOfTrajectories(Steps):
         return self.each(3)
 
     def each(self, part):
-        """This part of the passes, sorted by trajectory, and each one's end."""
+        """This part of the passes, one array for each trajectory, which closes with the trajectory's end."""
         ends = self.end[part // 2][:, None]
         ids = np.concatenate([np.empty(0, int), *(step[0] for step in self.tape)])
         starts = np.concatenate([ends[0, :0], *(step[part] for step in self.tape)])

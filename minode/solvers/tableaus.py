@@ -9,9 +9,9 @@ s × s numbers a_ij, s weights b_i and s nodes c_i. Butcher writes them as the t
        | b₁  … bₛ
 
 Each row of A, with its node, makes one stage: the velocity k_i. A method is explicit if a_ij = 0
-for j ≥ i, because each stage then uses only those before it. If not, it is implicit. (The
-weights are called b everywhere. In Part III the cotangent of θ is called b too. Chapter 18 uses
-both: b_i, with the number of a stage, is a weight, and b_n, with that of a step, the cotangent.)
+for j ≥ i: each stage then uses only those before it. Otherwise it is implicit. (The weights are
+called b everywhere. In Part III the cotangent of θ is called b too. Chapter 18 uses both: b_i,
+with the number of a stage, is a weight, and b_n, with that of a step, the cotangent.)
 
 Two conditions are so basic that a table that breaks them is a misprint. A constant velocity
 must be integrated exactly,
@@ -32,9 +32,9 @@ y_new = y + h k₂. With f, f_t and f_y at (t, y), Taylor's theorem gives
 
     k₂ = f + h/2 (f_t + f_y f) + O(h²),   so   y_new = y + h f + h²/2 (f_t + f_y f) + O(h³).
 
-The solution has y' = f and, by the chain rule, y'' = f_t + f_y f. Its expansion is therefore the
-same up to h²: the rule has order two. With another table, by (7.2), Σ_i b_i c_i stands in front
-of h² (f_t + f_y f). So a method has order two if Σ_i b_i c_i = 1/2.
+The solution has y' = f and, by the chain rule, y'' = f_t + f_y f. Its expansion, y + h y' + h²/2 y''
++ O(h³), is therefore the same up to h²: the rule has order two. With another table, by (7.2),
+Σ_i b_i c_i stands in front of h² (f_t + f_y f). So a method has order two if Σ_i b_i c_i = 1/2.
 
 Trees. For higher orders make time a component of y, so that y' = f(y). Write f' for f_y, and
 f''(u, v) for the second derivative of f in the directions u and v. By the chain rule
@@ -51,12 +51,14 @@ the direction of what stands on the branch. The two trees of y''' and their cond
                                                        │
                                                        i
 
-To read off a condition, write b_i for the root i and a_ij for each branch from i up to j. The
-sum over all indices must be 1/γ. For γ, count at each point how many points stand on it, itself
-included, and multiply these numbers: 3 · 1 · 1 on the left, 3 · 2 · 1 on the right. A method has
-order p if this holds for every rooted tree with at most p points (Butcher 1963). For p = 1 to 8
-these are 1, 2, 4, 8, 17, 37, 85 and 200 conditions. The tests generate the trees and check every
-method of the book. The tables hold fractions, so the check is exact wherever a method has them.
+They compare two coefficients, as above. That of h³ f''(f, f) is Σ_i b_i c_i²/2 in the step and 1/6 in
+the solution; that of h³ f' f' f is Σ_ij b_i a_ij c_j and 1/6. Butcher (1963) found the rule for all
+trees. Write b_i for the root i and a_ij for each branch from i up to j. The sum over all indices
+must be 1/γ. For γ, count at each point how many points stand on it, itself included, and multiply
+these numbers: 3 · 1 · 1 on the left, 3 · 2 · 1 on the right. A method has order p if this holds for
+every rooted tree with at most p points. For p = 1 to 8 these are 1, 2, 4, 8, 17, 37, 85 and 200
+conditions. The tests generate the trees and check every method of the book. The tables hold
+fractions, so the check is exact wherever a method has them.
 
 Some tables have a second row of weights b̂, of another order, for the same stages. The difference
 of the two results estimates the error (chapter 10). And some have weights for states inside a

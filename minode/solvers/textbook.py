@@ -34,8 +34,8 @@ at most C h² from the solution. Together,
 
     e_i ≤ (1 + hL) e_{i−1} + C h².
 
-Begin with e₀ = 0 and insert this n times. The sum is geometric, and (1 + hL)^n ≤ e^{hLn}. For
-n equal steps of length h = T/n we get
+Begin with e₀ = 0 and insert this n times, for n equal steps of length h = T/n. The sum is
+geometric, and 1 + x ≤ e^x, so
 
     e_n ≤ C h² (1 + (1 + hL) + … + (1 + hL)^{n−1}) = C h² ((1 + hL)^n − 1)/(hL) ≤ C h (e^{LT} − 1)/L.
 
@@ -46,7 +46,7 @@ error at the end is at most a constant times h^p. Euler's method has order one.
 
 The argument needs only two properties of a method. Its local error is at most C h^{p+1}; if
 p ≥ 1 the method is called consistent. And what it adds to y, divided by h, is Lipschitz in y.
-Then the method is convergent, of order p. So we only have to look at one step from now on.
+Then it is convergent: its error tends to 0 with h, like h^p. From now on we look at one step only.
 
 The classical method evaluates f four times. It combines the values so that the local error
 is of the size of h⁵, and has order four:
@@ -130,7 +130,7 @@ def one_step_per_interval(step, f, y0, t):
     times = problem.t.tolist()
     ys = np.empty((len(times), problem.y.size), problem.y.dtype)
     ys[0] = problem.y
-    with np.errstate(all="ignore"):                          # an overflow is a SolverError
+    with np.errstate(all="ignore"):                          # an overflow raises the SolverError below
         for i in range(1, len(times)):
             h = times[i] - times[i - 1]
             ys[i] = step(problem.f, times[i - 1], h, ys[i - 1]) if h else ys[i - 1]
