@@ -1,29 +1,31 @@
 """0. The whole idea on one page
 
-A layer of a residual network adds what it computes to the state: y ← y + f(y). Place the layers at
-times h apart, and let each add h f(t, y). The network is now Euler's method for dy/dt = f(t, y). As
-h shrinks, its states approach the solution. A neural ODE starts from the equation: f is a network
-with parameters θ, y₀ is the input, y(T) is the output, and any solver computes it.
+A layer of a residual network adds what it computes to the state: y ← y + f(y). Place the layers at times h
+apart, and let each add h f(t, y). The network is now Euler's method for dy/dt = f(t, y), and as h shrinks,
+its states approach the solution. A neural ODE starts from the equation: f is a network with parameters θ,
+the input is y₀, the output is y(T), and any solver computes it.
 
-Learning needs the derivatives of a loss L, a number computed from the states. Change y₀ by a small
-Δy₀ and θ by a small Δθ. The tangent w(t) is the first-order change of y(t). From dy/dt = f follows
+To learn, we need the derivatives of a loss L, a number computed from the states. Change y₀ by a small Δy₀
+and θ by a small Δθ. The tangent w(t) is the change of y(t) to first order. From the equation follows
 
-    dw/dt = f_y w + f_θ Δθ,   w(t₀) = Δy₀,   where f_y = ∂f/∂y and f_θ = ∂f/∂θ   (`tangent_rhs`).
+    dw/dt = f_y w + f_θ Δθ,   w(t₀) = Δy₀,   with f_y = ∂f/∂y and f_θ = ∂f/∂θ   (`tangent_rhs`).
 
-One solve answers one direction (Δy₀, Δθ). Cotangents answer all at once. They are derivatives of L:
-a(t) = ∂L/∂y(t) is what a change of y(t) does to L, b(t) what a change of θ after time t does. So L
-changes by a · w + b · Δθ: w holds what θ did before t. It is the same change of L at whatever t we
-stop, so its derivative in t is zero. w and Δθ may be any, so their factors are zero too:
+One solve of it gives the change of L for one direction (Δy₀, Δθ). Cotangents, the derivatives of L, give it
+for all: a(t) = ∂L/∂y(t), and b(t) is ∂L/∂θ if θ changes only after t. What Δθ did before t is already in w.
+So L changes by a · w + b · Δθ. This holds at every t, so the sum does not depend on t:
 
-    0 = da/dt · w + a · (f_y w + f_θ Δθ) + db/dt · Δθ,   so
-    da/dt = −a f_y   and   db/dt = −a f_θ   (`adjoint_rhs`).
+    0 = da/dt · w + a · (f_y w + f_θ Δθ) + db/dt · Δθ.
 
-Solve it backwards from T with y, from a = ∂L/∂y(T) and b = 0: at t₀, a is dL/dy₀ and b is dL/dθ. If L
-also reads the state at an earlier t_i, add ∂L/∂y(t_i) to a there. This gradient has a solver's
-errors. The chain rule through the steps themselves has none (`discrete_gradient`). We learn with it.
+w and Δθ are arbitrary, so both factors are zero: da/dt = −a f_y and db/dt = −a f_θ (`adjoint_rhs`). Solve
+these backwards from T with y, from a = ∂L/∂y(T) and b = 0. At t₀, a is dL/dy₀ and b is dL/dθ. If L also reads
+y(t_i), add ∂L/∂y(t_i) to a there. This gradient has a solver's errors. The chain rule through the steps has
+none (`discrete_gradient`); we learn with it. Vectors are rows here, one per member of a batch.
 
-States, tangents and cotangents are rows; a batch has one row for each of its members.
+Figure 1 shows layers that approach a solution, figure 32 a network that learns the spiral of this page.
 Next: the same in general, beginning with vector fields and their derivatives (chapter 1).
+
+Exercises. 1. Derive, as in `discrete_gradient`, the exact dL/dy₀ and dL/dθ for the states of `odeint_euler`.
+2. Predict, then run: let `compare` solve the adjoint system by `odeint_euler`. How does its error fall now?
 """
 import numpy as np
 
@@ -87,13 +89,11 @@ def adjoint_rhs(t, state, theta):
     return f(t, y, theta), -a_f_y, -a_f_theta
 
 def discrete_gradient(ys, t, theta, dL_dys):
-    """The exact dL/dy0 and dL/dθ for the states ys of `odeint_rk4` (in general: chapter 18).
-
-    The cotangent of k_i has a term for each use of k_i; vjp gives that of Y_i and what is added to b."""
-    a, b = dL_dys[-1], np.zeros_like(theta)
+    """The exact dL/dy0 and dL/dθ for the states ys of `odeint_rk4` (in general: chapter 18)."""
+    a, b = dL_dys[-1], np.zeros_like(theta)      # the cotangent of k_i has a term for each use of k_i
     for n in reversed(range(len(t) - 1)):
         y, t0, h = ys[n], t[n], t[n + 1] - t[n]
-        Y2 = y + h / 2 * f(t0, y, theta)                                       # the stages once more
+        Y2 = y + h / 2 * f(t0, y, theta)                                       # the states Y_i once more
         Y3 = y + h / 2 * f(t0 + h / 2, Y2, theta)
         Y4 = y + h * f(t0 + h / 2, Y3, theta)
         Y4_bar, add4 = vjp(t0 + h, Y4, theta, h / 6 * a)                       # k4: in the mean
@@ -105,7 +105,7 @@ def discrete_gradient(ys, t, theta, dL_dys):
     return a, b
 
 def adam(theta, gradient, state, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """One step of Adam: against the mean gradient m, each component over its usual size √v."""
+    """One step of Adam: move against the mean gradient m, each component divided by its usual size √v."""
     m, v, k = state or (0.0, 0.0, 0)
     m = beta1 * m + (1 - beta1) * gradient
     v = beta2 * v + (1 - beta2) * gradient**2
@@ -129,7 +129,7 @@ def learn(n_steps=1000):
     return theta
 
 def compare(theta):
-    """The derivative of the computed L = |y_N|²/2, three ways; RK4's tangent solve is RK4's tangent."""
+    """The derivative of L = |y_N|²/2 as RK4 computes L: by a complex step, and by three ways of this page."""
     y0, dy0, dtheta = np.array([2.0, 0.0]), np.array([0.6, -0.8]), np.cos(np.arange(len(theta)))
     def forwards(t, s): return np.concatenate(tangent_rhs(t, (s[:2], s[2:]), theta, dtheta))
     def backwards(t, s): return np.concatenate(adjoint_rhs(t, (s[:2], s[2:4], s[4:]), theta))

@@ -107,6 +107,16 @@ def test_a_chapter_refers_to_chapters_that_exist_and_hands_on_to_the_next(chapte
             f"{chapter.name} should end in 'Next: … (chapter {chapter.chapter + 1})'"
 
 
+def test_every_figure_that_the_book_names_exists():
+    """"Figure 23", "figures 16, 20 and 24": a docstring that names a figure is about one that is drawn."""
+    drawn = {int(found[1]) for source in sources("figures") if (found := re.match(r"Figure (\d+)\. ", source.docstring))}
+    unknown = {source.name: sorted(named - drawn) for source in BOOK if (named := {
+        int(n) for text in source.docstrings()
+        for some in re.findall(r"[Ff]igures?\s(\d+(?:(?:,\s|\sand\s|,\sand\s|–|\sto\s)\d+)*)", text)
+        for n in re.findall(r"\d+", some)}) - drawn}
+    assert len(drawn) >= 40 and not unknown, f"no such figures: {unknown}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_chapter_imports_only_what_comes_before_it(page):
     place = {source.name.removesuffix(".py").removesuffix("/__init__"): source.place for source in BOOK}

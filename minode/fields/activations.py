@@ -10,9 +10,9 @@ Second derivatives (4.8) also need σ'', the curvature. By the mean value theore
     |σ(u) − σ(v)| ≤ L_σ |u − v|   with   L_σ = sup |σ'|.                 (3.2)
 
 A function with such a bound is called Lipschitz. Chapter 4 turns these constants into a
-bound for the whole network, and existence and uniqueness of solutions rest on that bound.
-The slopes of tanh, sigmoid, softplus and swish reuse the value that was just computed, so
-a slope is a function of both z and x = σ(z):
+bound for the whole network, and chapter 6 needs that bound: with it there is exactly one
+solution. The slopes of tanh, sigmoid, softplus and swish reuse the value x = σ(z) that was
+just computed, so a slope is a function of both z and x:
 
     name         x = σ(z)                σ'(z)                     largest at   L_σ
     identity     z                       1                         any z        1
@@ -27,22 +27,24 @@ a slope is a function of both z and x = σ(z):
 The slope of softplus approaches 1 and never reaches it. That of swish is largest where its
 own derivative is zero, that is, where z tanh(z/2) = 2.
 
-Kinks. relu and leaky_relu have no derivative at z = 0. Our slope there is the one from the
-left, 0 or 1/100, as in PyTorch. That is a choice, and no gradient is right at that point.
-Away from it they are smooth, but a trajectory that crosses it sees f_y jump. Then f is
-still Lipschitz and solutions exist, but a step of length h across the kink makes an error
-of the size of h², however accurate the method is elsewhere. A step that ends on the kink
-loses nothing. A finite difference across the kink mixes two different slopes, so it is no
-check of either.
+Kinks. relu and leaky_relu have no derivative at z = 0. We use the slope on the left there,
+0 or 1/100, as PyTorch does. This is a choice: no slope is right at that point. Everywhere
+else they are smooth. If a trajectory crosses z = 0, f_y jumps. f is still Lipschitz, so the
+solution exists, but a step of length h across the kink makes an error of the size of h²,
+however accurate the method is elsewhere. A step that ends on the kink loses nothing. And
+do not check a derivative with a finite difference across a kink: it mixes two slopes.
 
-Floating point. In float64 e⁻ᶻ overflows for z below −709, so sigmoid takes −708 in the place of a smaller
-z, and softplus is computed as max(z, 0) + ln(1 + e^{−|z|}). Both then have all their digits on either
-side. So have the curvatures of softplus and swish. The slopes of tanh and sigmoid are computed from x, which
-near 1 does not tell how near it is: they have the absolute error of numbers near 1, about 1e-16, and for z above 40
-they are 0. The true slope there is below 1e-17. And |z|, max and comparisons are not analytic. For the complex z
-of complex-step differentiation (chapter 22) each formula decides by the real part alone.
+Floating point. In float64 e⁻ᶻ overflows for z below −709. So sigmoid replaces a smaller z by
+−708, and softplus is computed as max(z, 0) + ln(1 + e^{−|z|}). Their values then have all their
+digits, however small they are, and so have the curvatures of softplus and swish. The slopes of
+tanh and sigmoid have not if x is near 1, because they are computed from the rounded x. Their
+absolute error there is about 1e-16. For z above 40 they are 0; the true slopes are below 1e-17.
 
-Next: layers of them (chapter 4).
+For complex-step differentiation (chapter 22) z is complex. |z|, max and comparisons are not
+analytic, so every formula here decides by the real part of z alone.
+
+Figure 23 shows what a kink costs.
+Next: layers of these functions (chapter 4).
 """
 
 from typing import Callable, NamedTuple
@@ -57,11 +59,11 @@ class Activation(NamedTuple):
     slope: Callable
     curvature: Callable
     steepest: float                         # a z at which the slope is largest
-    slope_reads_z: bool = False             # or x alone tells it, and z need not be saved (chapter 4)
+    slope_reads_z: bool = False             # if not, x is enough, and chapter 4 does not save z
 
     @property
     def lipschitz(self):
-        """L_σ: no slope of the table is steeper downwards than upwards, so the largest is sup |σ'|."""
+        """L_σ = sup |σ'|. Here it is the largest slope, since no slope is more negative than that is positive."""
         z = np.array(self.steepest)
         return float(self.slope(z, self.value(z)))                                 # (3.2)
 
@@ -164,7 +166,7 @@ def leaky_relu_slope(z, x):
 
 
 def larger(z, left):
-    """The larger of z and its line from the left of the kink; for complex z the real part decides."""
+    """The larger of z and `left`, the line on the left of the kink. If z is complex, its real part decides."""
     return np.maximum(z, left) if z.dtype.kind != "c" else np.where(z.real > 0.0, z, left)
 
 

@@ -4,25 +4,25 @@ A neural ODE is a differential equation whose right-hand side has parameters,
 
     dy/dt = f(t, y, θ),   y(t₀) = y₀.                                    (1.1)
 
-The field f takes a time, a state y with d components and one flat vector θ with p
-components. It returns the d components of the velocity. θ is an argument like the
-others: nothing is hidden inside an object, so we ask for a derivative in θ in the same
-way as for one in y.
+The field f takes a time t, a state y with d components and one flat vector θ with p
+components. It returns the velocity, which has d components too. θ is an argument like the
+others and not hidden inside an object. So we ask for a derivative with respect to θ in the
+same way as for one with respect to y.
 
-The first derivatives of a solve are built from three partial derivatives of f,
+The first derivatives of a solution are built from three partial derivatives of f,
 
-    f_y = ∂f/∂y  (d × d),   f_θ = ∂f/∂θ  (d × p),   f_t = ∂f/∂t  (d),
+    f_y = ∂f/∂y  (d × d),   f_θ = ∂f/∂θ  (d × p),   f_t = ∂f/∂t  (d).
 
-and mostly not from these matrices but from two products with them. The first one tells
-how f moves if y and θ move. A small displacement (w, Δθ) of (y, θ) is called a tangent.
-To first order it moves f by the Jacobian-vector product
+Mostly we do not need the matrices f_y and f_θ themselves, but two products with them. The
+first tells how f moves if y and θ move. A small displacement (w, Δθ) of (y, θ) is called a
+tangent. To first order it moves f by the Jacobian-vector product
 
     f_y w + f_θ Δθ.                                                      (1.2)
 
-The second one goes the other way. Suppose that a number L depends on y and θ only through
-f. The row a = ∂L/∂f is called the cotangent of f: if f changes by df, then L changes by
-a · df. Insert (1.2) for df. The cotangents of y and θ, that is, ∂L/∂y and ∂L/∂θ, are then
-the two parts of the vector-Jacobian product
+The second product goes the other way. Suppose that a number L depends on y and θ only
+through f. The row a = ∂L/∂f is called the cotangent of f: if f changes by df, then L
+changes by a · df. Insert (1.2) for df. The cotangents of y and θ, that is, ∂L/∂y and
+∂L/∂θ, are then the two parts of the vector-Jacobian product
 
     ( a f_y ,  Σ a f_θ ).                                                (1.3)
 
@@ -31,16 +31,25 @@ indices stands for a trajectory of its own, and all trajectories share one θ. S
 cotangent per trajectory, and θ gets the sum over all of them: what is broadcast on the way
 forward is summed on the way back.
 
-Three conventions hold from here on. States, tangents and cotangents are rows: y is
-(..., d). The product f_y w is returned as a row too, with the entries Σ_j (f_y)_ij w_j. For
-d = 2 and w = (1, 0) it holds the first column of f_y. A time t is a number, or an array with
-the shape of the batch if each trajectory has its own clock. And f must accept complex y and
-θ, because one of the ways to check a derivative is a step into the complex plane (chapter 22).
+Three conventions hold from here on.
+1. States, tangents and cotangents are rows: y is (..., d). The product f_y w is returned as
+   a row too, with the entries Σ_j (f_y)_ij w_j. For d = 2 and w = (1, 0) these are the first
+   column of f_y.
+2. A time t is a number, or an array with the shape of the batch if each trajectory has its
+   own clock.
+3. f must accept complex y and θ, because one of the ways to check a derivative is a step
+   into the complex plane (chapter 22).
 
-Second derivatives of f come in where a first one already stands in what is differentiated: in
-Hessians (chapter 21), in the divergence that changes a density (26), and in the score (27).
+Second derivatives of f are needed wherever we differentiate a quantity that already contains
+a first one: the gradient for a Hessian (chapter 21), the divergence that changes a density
+(26), and the score (27).
 
+Figure 5 shows a tangent along a trajectory, and figure 6 a cotangent.
 Next: four fields simple enough to differentiate by hand (chapter 2).
+
+Exercises. 1. Derive f_y, f_θ and f_t of the driven oscillator y = (x, v) with x' = v and
+v' = θ₁ x − θ₂ x³ + cos t. Write it as a `VectorField`. `minode.check_field` decides.
+2. Break this line: in `vjp` compute f_y a instead of a f_y. For which fields is that right?
 """
 
 import math
@@ -88,7 +97,7 @@ class VectorField:
         raise NotImplementedError(f"{type(self).__name__} must define param_jacobian(t, y, theta)")
 
     def time_derivative(self, t, y, theta):
-        """f_t, of shape (..., d): zero for a field that does not look at the clock."""
+        """f_t, of shape (..., d): zero if f does not depend on t."""
         raise NotImplementedError(f"{type(self).__name__} must define time_derivative(t, y, theta)")
 
     def jvp(self, t, y, theta, w, dtheta):
@@ -110,10 +119,10 @@ class VectorField:
         return a_f_y, a_f_theta
 
     def value_and_vjp(self, t, y, theta):
-        """The velocity at this point, and the function a -> (a f_y, Σ a f_θ) that `vjp` is there.
+        """The velocity at this point, and the function a -> (a f_y, Σ a f_θ) that does what `vjp` does there.
 
-        A field that computes both faster together overrides it (chapter 4). Do not write to y, theta or
-        the velocity as long as the function is in use.
+        A field that can save work by computing both together overrides it (chapter 4). Do not write to
+        y, theta or the velocity as long as the function is in use.
         """
         dy_dt = self(t, y, theta)                                                  # (1.1)
         return dy_dt, lambda a: self.vjp(t, y, theta, a)
@@ -128,7 +137,7 @@ class VectorField:
                                   "vjp_derivative(t, y, theta, a, w, dtheta) for second derivatives")
 
     def __init_subclass__(cls, **keywords):
-        """If a class writes f or vjp anew, a value_and_vjp made for the old ones is not inherited."""
+        """A class that overrides f or vjp does not inherit the value_and_vjp that was written for the old ones."""
         super().__init_subclass__(**keywords)
         fast = generation(cls, "value_and_vjp")
         if generation(cls, "__call__") < fast or generation(cls, "vjp") < fast:
@@ -136,12 +145,12 @@ class VectorField:
 
 
 def generation(cls, name):
-    """How many classes up from cls its method of this name is written: 0 in cls itself."""
+    """How many classes above cls the one stands that defines this method: 0 if cls itself does."""
     return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
 
 
 def has_newest_jacobian(f):
-    """Whether f has a `jacobian` that is as new as its `vjp`; if f wraps another field, the inner one counts."""
+    """Whether f has a `jacobian`, and no subclass overrode `vjp` later. If f wraps a field, that field counts."""
     field = getattr(getattr(f, "jacobian", None), "__self__", f)
     kind, own = type(field), VectorField.jacobian
     is_newest = generation(kind, "jacobian") <= generation(kind, "vjp")
@@ -149,19 +158,19 @@ def has_newest_jacobian(f):
 
 
 def state_jacobian(f, t, y, theta):
-    """f_y (..., d, d): by `jacobian`, or, if f has none as new as its vjp, row by row: row i is e_i f_y of (1.3)."""
+    """f_y (..., d, d) by the newest `jacobian`, or else row by row from `vjp`: row i is e_i f_y of (1.3)."""
     if has_newest_jacobian(f):
         return f.jacobian(t, y, theta)
     return np.stack([f.vjp(t, y, theta, e + np.zeros_like(y))[0] for e in np.eye(f.dim, dtype=y.dtype)], axis=-2)
 
 
 def are_alike(x, z):
-    """Whether both are plain floating arrays of one shape, as in every solve."""
+    """Whether both are plain arrays of floating-point numbers and of one shape, as in every solve."""
     return type(x) is type(z) is np.ndarray and x.shape == z.shape and x.dtype.kind in "fc" and z.dtype.kind in "fc"
 
 
 def array_like(name, x, shape):
-    """x as an array of numbers of this shape; ValueError or TypeError if it is none."""
+    """x as an array of numbers of this shape; ValueError or TypeError if it is not one."""
     given, x = x, np.asarray(x)
     if x.dtype.kind not in "biufc" or isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise TypeError(f"{name} must be an array of numbers, not {given!r}")
@@ -171,5 +180,5 @@ def array_like(name, x, shape):
 
 
 def rows(x):
-    """The rows of x, all leading axes as one: a sum over the batch runs over them."""
+    """x (..., n) as a matrix (N, n) of all its rows: a sum over the batch is a sum over its axis 0."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])       # not −1: there may be no parameters

@@ -1,61 +1,61 @@
 """4. The multilayer perceptron
 
-The field of a neural ODE is a network. It reads x₀ = [t, y], or x₀ = y if the equation is
-autonomous, that is, if f does not depend on t. It passes x₀ through m layers,
+The field of a neural ODE is a network. Its input is x₀ = [t, y], or x₀ = y if the field is
+autonomous (chapter 2). It passes x₀ through m layers,
 
     z_l = x_{l−1} W_lᵀ + b_l,     x_l = σ_l(z_l),     f = x_m.           (4.1)
 
-θ is W₁, b₁, W₂, b₂, …, each W row by row. ⊙ is the product of two arrays entry by entry,
-and I is the identity matrix. For each state of the batch, layer l turns n_{l−1} numbers into n_l:
+θ holds W₁, b₁, W₂, b₂, …, each W row by row. For each state of the batch, layer l turns n_{l−1}
+numbers into n_l. ⊙ is the product of two arrays entry by entry, and I the identity matrix:
 
     x_l, z_l, dx_l, dz_l, g_l, δ_l   (..., n_l)        W_l   (n_l, n_{l−1}), as in PyTorch
     G_l, D_l                         (d, ..., n_l)     b_l   (n_l,)
 
-Forward mode. Move y along dy, t along dt and θ along (dW_l, db_l). Apply the product rule
-to (4.1), first layer first:
+Forward mode. Move y by dy, t by dt and θ by (dW_l, db_l). Layer by layer, the product rule gives
 
     dz_l = dx_{l−1} W_lᵀ + x_{l−1} dW_lᵀ + db_l,     dx_l = σ_l'(z_l) ⊙ dz_l.     (4.2)
 
-With dt = 0 and dy = w, the last dx_m is f_y w + f_θ Δθ. With dt = 1 and nothing else it is f_t.
+If dt = 0, dy = w and (dW_l, db_l) is Δθ, then dx_m is f_y w + f_θ Δθ. If only dt = 1, it is f_t.
 
-Reverse mode, or backpropagation. Let g_l be the cotangent of x_l for the number a · f: a change
-dx_l changes a · f by g_l · dx_l. It begins with g_m = a. Insert (4.2) into g_l · dx_l, and
-collect what multiplies dx_{l−1}, dW_l and db_l, last layer first:
+Reverse mode, or backpropagation. Let g_l be the cotangent of x_l for the number a · f: a change dx_l
+changes a · f by g_l · dx_l. At the output f = x_m, so g_m = a. From the last layer to the first,
+insert (4.2) into g_l · dx_l and collect what multiplies dx_{l−1}, dW_l and db_l:
 
     δ_l = g_l ⊙ σ_l'(z_l),     g_{l−1} = δ_l W_l,                        (4.3)
     cotangent of W_l:  Σ δ_lᵀ x_{l−1},     of b_l:  Σ δ_l.               (4.4)
 
 The sums run over the batch. g₀ is [a · f_t, a f_y]. Neither mode ever forms f_y or f_θ. Each
-costs about as much as two to four evaluations of f in all, whatever d and p are.
+costs as much as two to four evaluations of f, its own included, whatever d and p are.
 
-The matrices themselves are needed for implicit methods and for small systems (chapters 13
-and 18). They are (4.3) started from the d rows of I at once, instead of from a:
+Implicit methods and small systems (chapters 13 and 18) need the matrices themselves. For these,
+start (4.3) from the d rows of I at once, instead of from a:
 
     G_m = I,     D_l = G_l ⊙ σ_l'(z_l),     G_{l−1} = D_l W_l.           (4.5)
 
-Each row is multiplied by the slopes entry by entry, and G₀ = [f_t, f_y]. For one state, and
-the i-th row of I as a, δ_l is the i-th row of D_l. So (4.4) gives the i-th row of f_θ:
+Each row of G_l is multiplied by the slopes entry by entry, and G₀ = [f_t, f_y]. For one state,
+and the i-th row of I as a, δ_l is the i-th row of D_l. So (4.4) gives the i-th row of f_θ:
 
     ∂f_i/∂(W_l)_jk = (D_l)_ij (x_{l−1})_k,     ∂f_i/∂(b_l)_j = (D_l)_ij.     (4.6)
 
-Lipschitz. W_l stretches no vector by more than its largest singular value ‖W_l‖₂. So, by (3.2), a
-change of x_{l−1} changes x_l by at most L_σl ‖W_l‖₂ times its length. Layer after layer, for all u and v,
+A Lipschitz bound. W_l stretches no vector by more than its largest singular value ‖W_l‖₂. So, by
+(3.2), x_l changes at most L_σl ‖W_l‖₂ times as much as x_{l−1}. For all layers and all u and v,
 
     |f(t, u) − f(t, v)| ≤ Π_l L_σl ‖W_l‖₂ · |u − v|,                     (4.7)
 
-and of W₁ only the columns that multiply y are taken. A network with Lipschitz activations is
-therefore Lipschitz in y everywhere. Its solutions exist for all time and are unique
-(chapter 6 shows what can happen otherwise).
+and of W₁ only the columns that multiply y count. So a network with Lipschitz activations is Lipschitz
+in y everywhere. Its solutions exist for all time and are unique (chapter 6 shows what else can happen).
 
-Second derivatives. Move y and θ and hold a fixed; dg_l is the change of g_l. By the product rule, the
-quantities of (4.3) and (4.4) move by
+Second derivatives. Move y and θ, and hold a fixed. Let dg_l be the change of g_l, with dg_m = 0, and
+take dz_l and dx_l from (4.2). By the product rule, the quantities of (4.3) and (4.4) change by
 
     dδ_l = dg_l ⊙ σ_l' + g_l ⊙ σ_l'' ⊙ dz_l,     dg_{l−1} = dδ_l W_l + δ_l dW_l,
-    cotangent of W_l:  Σ (dδ_lᵀ x_{l−1} + δ_lᵀ dx_{l−1}),     of b_l:  Σ dδ_l,     (4.8)
+    cotangent of W_l:  Σ (dδ_lᵀ x_{l−1} + δ_lᵀ dx_{l−1}),     of b_l:  Σ dδ_l.     (4.8)
 
-with dg_m = 0 and dz_l, dx_l from (4.2).
-
+Figures 4, 23, 31, 32, 33 and 34 show (4.1) at work, and figure 11 shows the bound (4.7).
 Next: how any state becomes the vector that a solver works on (chapter 5).
+
+Exercises. 1. Derive from (4.2) and (4.3) that a · dx_m is g₀ · dx₀ plus each cotangent of (4.4) times
+its dW_l or db_l. 2. Break this line: in `lipschitz` keep all columns of W₁. Is (4.7) still true?
 """
 
 import numpy as np
@@ -69,11 +69,10 @@ from .workspace import keep
 class MLP(VectorField):
     """A multilayer perceptron (4.1) as a vector field, its derivatives by hand.
 
-    `widths` lists the layers' sizes from input to output and `activations` one
-    name per layer: tanh softplus sigmoid relu leaky_relu swish sin identity.
-    `widths[0] == widths[-1] + 1` puts t in front of y; `widths[0] == widths[-1]` is
-    autonomous; anything else is a ValueError. Called as f(t, y, theta) with y (..., d)
-    and theta (p,). Rumelhart, Hinton and Williams (1986) for (4.3).
+    `widths` lists the layers' sizes from input to output, `activations` one name per layer: tanh softplus
+    sigmoid relu leaky_relu swish sin identity. `widths[0] == widths[-1] + 1` puts t in front of y;
+    `widths[0] == widths[-1]` is autonomous; anything else is a ValueError. Called as f(t, y, theta) with
+    y (..., d) and theta (p,). Rumelhart, Hinton and Williams (1986) for (4.3).
 
     >>> f = MLP([4, 5, 3], ["leaky_relu", "tanh"])         # reads [t, y₁, y₂, y₃]
     >>> f.dim, f.n_params
@@ -161,7 +160,7 @@ class MLP(VectorField):
         return self.backward(saved, theta, as_factor("a", a, value.shape))
 
     def value_and_vjp(self, t, y, theta):
-        """f, and its vjp at this point. What the way back reads is kept: of each layer x_l, and z_l if σ_l' reads it."""
+        """f, and its vjp at this point. For the way back x_l of each layer is saved, and z_l if σ_l' reads z_l."""
         value, layers = self.forward(t, y, theta)
         x, saved = keep(layers[0][0]), []
         for (_, z, x_next), sigma in zip(layers, self.sigmas):
@@ -184,7 +183,7 @@ class MLP(VectorField):
         return dx.reshape(value.shape)
 
     def tangents(self, saved, theta, dy, dtheta):
-        """(dx_{l−1}, dz_l) of each layer along (dy, dθ), and in the end (dx_m, None)."""
+        """(dx_{l−1}, dz_l) of each layer along (dy, dθ), and followed by (dx_m, None)."""
         dx, tangents = self.network_input(0.0, dy), []
         for (x, z, x_next), (W, b, sigma), (dW, db) in zip(saved, self.stack(theta), self.layers(dtheta)):
             dz = dx.dot(W.T) + x.dot(dW.T) + db                                    # (4.2)

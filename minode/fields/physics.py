@@ -1,10 +1,10 @@
 """2. Four fields to differentiate by hand
 
 Before the first network, here are four fields whose derivatives fit on a line. They are the
-test problems of the book. One has its solution in closed form, one is fitted to real data,
-one can be made stiff, and one is a popular first exercise. In general none of their
-Jacobians is symmetric, so a missing transpose in a later chapter cannot go unnoticed.
-None of the four depends on t, so f_t = 0. We write y' for dy/dt.
+test problems of the book. One has a solution in closed form, one is fitted to real data, one
+can be made stiff, and one is a popular first exercise. None of their Jacobians is symmetric in
+general, so a missing transpose in a later chapter cannot go unnoticed. None of the four depends
+on t. Such a field is called autonomous, and its f_t is 0. We write y' for dy/dt.
 
 Linear. θ holds the entries of a d × d matrix A, row by row:
 
@@ -20,10 +20,10 @@ Lotka and Volterra. y₁ counts the prey and y₂ the predators, in any units; �
     f_y = ( α − β y₂     −β y₁   )     f_θ = ( y₁  −y₁ y₂    0     0    )
           (   δ y₂     δ y₁ − γ  ),          (  0     0    −y₂   y₁ y₂  ).
 
-The quantity δ y₁ − γ ln y₁ + β y₂ − α ln y₂ does not change along a solution: differentiate
-it and insert (2.2). For positive rates and populations it is convex, and it tends to infinity
-as a population tends to 0 or to infinity. Its level lines are therefore closed curves round
-its minimum, y = (γ/δ, α/β), and each solution runs round one of them for ever.
+The quantity δ y₁ − γ ln y₁ + β y₂ − α ln y₂ does not change along a solution: differentiate it and
+insert (2.2). For positive rates and populations it is convex, and it tends to infinity as either
+population tends to 0 or to infinity. So its level lines are closed curves round its minimum,
+y = (γ/δ, α/β), and each solution runs round one of them for ever.
 
 Van der Pol. This is an oscillator with one parameter, θ = (μ,):
 
@@ -34,21 +34,20 @@ Van der Pol. This is an oscillator with one parameter, θ = (μ,):
 The term with μ drives the motion for |y₁| < 1 and brakes it outside. For large μ the solution
 creeps for a long time, then jumps, and creeps again. While it creeps, neighbouring solutions
 approach it much faster than it moves. Such a problem is called stiff: an explicit method
-must take steps as short as that approach, or its numbers explode (chapter 13).
+(chapter 7) must take steps as short as that approach, or its numbers explode (chapter 13).
 
 The cubic spiral. Two components; θ holds the entries of a 2 × 2 matrix A, row by row:
 
     y' = A y³     (the cube of each component),                          (2.4)
     f_y = A diag(3 y²),     (f_θ)_{i,jk} = δ_ij y_k³.
 
-For A = (−0.1, 2; −2, −0.1) it winds inwards, clockwise. It is the demonstration problem of
-torchdiffeq (Chen, Rubanova, Bettencourt and Duvenaud, 2018), which computes y³ A, the row y³
-times A. We compute A y³, so with the same A the spiral turns the other way here.
+For A = (−0.1, 2; −2, −0.1) it winds inwards, clockwise. It is the demonstration of torchdiffeq (Chen,
+Rubanova, Bettencourt and Duvenaud, 2018), except that y³ A is computed there, with the row y³ on the
+left. With the same A that spiral turns the other way.
 
-(2.1) and (2.4) are both f = A g(y), with g(y) = y or g(y) = y³ for each component. Of the
-d³ entries of f_θ only d² are not zero, and the products of chapter 1 need neither f_θ nor
-f_y as a matrix. Write ⊙ for the product entry by entry. For a row a, aᵀ g(y), a column
-times a row, is a d × d matrix whose entry jk belongs to A_jk:
+(2.1) and (2.4) are both f = A g(y), with g(y) = y or g(y) = y³ for each component. The products of
+chapter 1 then need neither f_y nor f_θ as a matrix. Write ⊙ for the product entry by entry. aᵀ g(y),
+a column times a row, is a d × d matrix whose entry jk belongs to A_jk:
 
     f_y w + f_θ Δθ = A (g'(y) ⊙ w) + ΔA g(y),                            (2.5)
     a f_y = (a A) ⊙ g'(y),     Σ a f_θ = Σ aᵀ g(y).                      (2.6)
@@ -70,6 +69,7 @@ Van der Pol: from a f_y = (−a₂ (2 μ y₁ y₂ + 1), a₁ + a₂ μ (1 − y
     d₁ = −2 a₂ (Δμ y₁ y₂ + μ (w₁ y₂ + y₁ w₂)),     d₂ = a₂ (Δμ (1 − y₁²) − 2 μ y₁ w₁),
     d(a f_θ) = a₂ ((1 − y₁²) w₂ − 2 y₁ w₁ y₂).                           (2.9)
 
+Figures 30 and 31 show (2.2), figure 32 shows (2.4), figure 35 (2.1), and figure 18 solves (2.3).
 Next: the nonlinearities of a network (chapter 3).
 """
 

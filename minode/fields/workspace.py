@@ -1,11 +1,11 @@
 """Appendix to chapter 4. Where the saved activations lie
 
-A gradient saves the layers of every stage of every step, and frees them on its way back. For a wide batch these are
-hundreds of arrays of some megabytes. Memory that the operating system hands out anew must be mapped page by page
-when it is first touched, which can take longer than the arithmetic that fills it. One large block is mapped
-in larger pages, at a fraction of the cost. So `keep(x)` copies a large array into a block of
-64 MB, one behind the other. A block lives as long as anything in it: after the gradient it is gone. Each
-thread has blocks of its own.
+A gradient saves the layers of every evaluation of f, and frees them on its way back. For a wide
+batch these are hundreds of arrays of some megabytes. When memory is new, the operating
+system maps it page by page as it is first touched, and this can take longer than the arithmetic
+that fills it. One large block is mapped in larger pages, at a fraction of the cost. So `keep(x)`
+copies each large array into a block of 64 MB, one array behind the other. A block lives as long as
+any array in it, so it is gone after the gradient. Each thread has blocks of its own.
 """
 
 import threading
@@ -18,7 +18,7 @@ SMALL = 2**16           # bytes: an array below this stays where it is
 
 
 class Workspace(threading.local):
-    """The block that is being filled, which only the arrays in it keep alive, and how many bytes of it are used.
+    """The block that is being filled, and how many bytes of it are in use. Only the arrays in a block keep it alive.
 
     >>> workspace = Workspace()
     >>> x = np.ones((100, 100))

@@ -1,62 +1,66 @@
 """10. A method that chooses its own steps
 
-Two results from the same stages, of orders p and p̂, differ by about the error of the
-worse one. That difference is the estimate,
+A table with b and b̂ gives two results from the same stages, of orders p and p̂. They differ by
+about the error of the less accurate one. This difference is the error estimate,
 
-    e = Σ_i (b_i − b̂_i) h k_i,                                           (10.1)
+    e = Σ_i (b_i − b̂_i) h k_i.                                           (10.1)
 
-and it is measured against what the reader tolerates. Each component has an absolute and a
-relative tolerance, which may be its own,
+It is compared with what the caller tolerates. Each component has an absolute and a relative
+tolerance, which may differ from those of the others:
 
     sc_i = atol_i + rtol_i · max(|y_i|, |y_new,i|),                      (10.2)
-    E = ‖e / sc‖ = ( 1/n Σ (e_i / sc_i)² )^{1/2},                        (10.3)
+    E = ‖e / sc‖ = ( 1/n Σ (e_i / sc_i)² )^{1/2}.                        (10.3)
 
-so that a step is good enough when E < 1. If p > p̂, the result that is kept is the better
-one, and its error is usually smaller than the estimate. The tolerance is for the error
-in one step, not for the error at the end. DOP853 has two estimates of orders 5 and 3 and
-combines them as E = E₅² / (E₅² + E₃²/100)^{1/2}, which is of order h⁸ (Hairer, Nørsett
-and Wanner, section II.10).
+A step is accepted if E < 1. If p > p̂, the result that is kept is the more accurate one, and its
+error is usually smaller than the estimate. The tolerance is for the error of one step, not for
+the error at the end. DOP853 has two estimates, of orders 5 and 3, and combines them as
+E = E₅² / (E₅² + E₃²/100)^{1/2}, which is of order h⁸ (Hairer, Nørsett and Wanner, section II.10).
 
-The next step. E behaves like C h^q with q = 1 + min(p, p̂), for DOP853 8, so the
-largest step with E = 1 is h E^{−1/q}. Used alone, this rule reacts to a growing error
-only afterwards. We therefore also use how E has changed since the last accepted step,
-which makes it a proportional-integral controller (Gustafsson 1991):
+The next step. E behaves like C h^q with q = 1 + min(p, p̂), and q = 8 for DOP853. If C stays as it
+is, the step with E = 1 is h E^{−1/q}. Used alone, this rule reacts to a growing error only
+afterwards. We therefore also use how E has changed since the last accepted step, which makes it a
+proportional-integral controller (Gustafsson 1991; many codes lower the exponent 1/q as well):
 
     h_new = h · safety · E^{−1/q} (E_prev / E)^{β/q}.                    (10.4)
 
-The constants have reasons. safety is 0.9: a rejected step wastes all its work, and a step
-shorter by a tenth costs only a tenth more. β is 0.05, which is small, because the estimate
-is noisy and a larger β follows the noise. Except for the last one, no step is less than 0.2
-times the step before, since an estimate so far from its asymptotic size is no guide, and
-none is more than 10 times as long. After a rejection we ignore E_prev, because the error
-model has just failed, and we do not let the step after the next success grow. With β = 0 it
-is the controller of SciPy, and dopri5 and bosh3 then reproduce SciPy's accepted times.
+safety is 0.9, because a rejected step wastes all its work, while a step shorter by a tenth costs
+only a tenth more. β is 0.05 and no larger, because E is noisy and a larger β would follow the
+noise. h_new / h is kept between 0.2 and 10, because an E far from 1 tells little about the right
+step. Only the last step may be shorter, to end at the last time. After a rejection we ignore E_prev,
+because the error model has just failed, and the step that follows the next accepted one is no
+longer than it. With β = 0 this is the controller of SciPy: dopri5 and bosh3 then reproduce its times.
 
-The first step (Hairer, section II.4) can use only y₀ and f. We try one by Euler's method that
-would move y by a hundredth of its size. The change of f along it tells the size of y'':
+The first step (Hairer, section II.4) can use only y₀ and f. We try an Euler step that would move
+y by a hundredth of its size. The change of f along it tells the size of y'':
 
     h₀ = 0.01 ‖y₀/sc‖ / ‖f₀/sc‖,
     d₂ = ‖(f(t₀ + h₀, y₀ + h₀ f₀) − f₀)/sc‖ / h₀,                        (10.5)
     h₁ = ( 0.01 / max(‖f₀/sc‖, d₂) )^{1/q},   first step = min(100 h₀, h₁).   (10.6)
 
-If ‖y₀/sc‖ or ‖f₀/sc‖ is below 1e-5, h₀ is 1e-6. If f₀ and d₂ are zero, h₁ is 1e-6 too. If f
-is not finite at the trial state, d₂ is left out. No step is longer than the span, or than the max_step
-of the reader, who may know of something that happens faster than the error estimate can notice.
+If ‖y₀/sc‖ or ‖f₀/sc‖ is below 1e-5, h₀ is 1e-6. If f₀ and d₂ are zero, h₁ is 1e-6 too. If f is not
+finite at the trial state, d₂ is left out. No step is longer than the span, from the first time to
+the last, nor longer than max_step. Give max_step if something happens so fast that a long step
+could pass over it unnoticed.
 
-An implicit method (chapter 13) takes few steps and pays dearly for one that is rejected. In E = C h^q the number C
-may grow a hundredfold from one step to the next if the problem is stiff. Its controller expects C to grow by the
-same factor once more, to C² / C_prev, and takes the h with E = 1 for that, if it is the shorter (Gustafsson 1994):
+An implicit method (chapter 13) takes few steps, and a rejected one is expensive. If the problem is
+stiff, the number C in E = C h^q may grow a hundredfold from one step to the next. Its controller
+assumes that C will grow by the same factor once more, to C² / C_prev. If the h with E = 1 for that
+is the shorter one, it is taken (Gustafsson 1994):
 
     h_new = h · safety · E^{−1/q} min(1, h / h_prev · (E_prev / E)^{1/q}).   (10.7)
 
-If Newton's method took n of at most m iterations, safety is multiplied by (2m + 1) / (2m + n), and if it did not
-converge, h is halved. A growth of less than a fifth is not worth a new matrix (Hairer and Wanner, section IV.8).
+If Newton's method took n of at most m iterations, safety is multiplied by (2m + 1) / (2m + n). If it
+did not converge, h is halved. A growth of less than a fifth is not worth a new matrix, so h then
+stays as it is (Hairer and Wanner, section IV.8).
 
-A step never passes the end of the span, except by the rounding of t + c_i h, and the last one
-meets it exactly. An implicit method meets every output time so (chapter 13). If y_new or E is infinite
-or NaN, E counts as 1e10, so the step is rejected and tried again with a fifth of its length, or half. When a step
-shrinks to ten spacings of floating-point numbers at t, the solve stops with a SolverError.
+A step never passes the end of the span (t + c_i h may, by its rounding), and the last one ends on it
+exactly. An implicit method ends a step on every output time in this way (chapter 13). If y_new or E
+is infinite or NaN, E counts as 1e10: the step is rejected and tried again with a fifth or a half of
+its length. When a step would be shorter than ten spacings of floating-point numbers at t, the solve
+stops with a SolverError.
 
+Figures 13 and 14 show (10.1) to (10.4), figure 23 shows them at a kink, and figure 41 shows (10.7).
+Figures 16, 20 and 24 show what depends on the norm (10.3).
 Next: states between the ends of a step (chapter 11).
 """
 
@@ -109,7 +113,7 @@ SMALLEST_E_PREV = 1e-4                  # a smaller one was luck, or a step cut 
 
 
 class Tolerances(NamedTuple):
-    """rtol and atol, numbers or arrays like y, and a norm(error, scale) of flat vectors in place of (10.3), or None."""
+    """rtol and atol, numbers or arrays like y, and a norm(error, scale) to use for (10.3), or None."""
 
     rtol: object
     atol: object
@@ -120,7 +124,7 @@ class Tolerances(NamedTuple):
         return self.atol + self.rtol * np.maximum(np.abs(y), np.abs(y_new))        # (10.2)
 
     def of(self, ids):
-        """Those of some trajectories (chapter 12), flat; (B, d) if they are arrays."""
+        """The tolerances of the trajectories `ids` (chapter 12): (B, d) arrays are cut and made flat."""
         if isinstance(self.rtol, float) and isinstance(self.atol, float):
             return self
         rtol, atol = (x if isinstance(x, float) else x[ids].ravel() for x in (self.rtol, self.atol))
@@ -167,10 +171,10 @@ def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), 
                    smooth=None, stops=None, max_step=math.inf):
     """The accepted steps (t, h, y, t_new, y_new, hK) of a method with b̂, from the first time to the last.
 
-    step(t, h, y, k) is that of chapter 9 or 13, `h` the size of the first step to try, (10.6) if it is
-    None, and `max_step` the largest size. `stops` are the times that a step must end at, if there are more than the
-    last. A step cut short there does not shorten those behind it. Raises SolverError on step size underflow, and
-    after max_steps attempts.
+    step(t, h, y, k) is that of chapter 9 or 13. `h` is the size of the first step to try, by (10.6) if it is None,
+    and `max_step` is the largest size. `stops` are the times at which a step must end, the last one by default. A
+    step that is cut short there does not shorten the steps after it. Raises SolverError if the step size
+    underflows, and after max_steps attempts.
     """
     f, y, stats, (t, end) = problem.f, problem.y, problem.stats, problem.t[[0, -1]].tolist()
     sign, q = math.copysign(1.0, end - t), tableau.error_order
@@ -226,7 +230,7 @@ def check_step(t, h, smallest, is_retry, n_steps, max_steps, tableau):
 
 
 def underflow(t, smallest, tableau):
-    """What is said when the step size is used up at t."""
+    """The message if the step size underflows at t."""
     suspect = "the problem stiff" if tableau.is_explicit else "Newton does not converge"
     return (f"step size underflow at t = {t}: no step longer than {smallest:.1e} meets the tolerance. "
             f"The solution may blow up there, f may be NaN, or {suspect}")

@@ -1,38 +1,41 @@
 """11. Between the steps
 
-A step knows y at both its ends and s velocities inside. A polynomial through them that gives the
-state anywhere in the step, at t + σh with 0 ≤ σ ≤ 1, is called a dense output. Like the step itself it
-is a weighted sum of the increments, and the weights depend on σ:
+A step knows y at both its ends and s velocities inside. Dense output means that they are combined
+into a polynomial that gives the state at any time t + σh inside the step, with 0 ≤ σ ≤ 1. Like the
+step itself it is a weighted sum of the increments, and the weights depend on σ:
 
     y(t + σh) ≈ y + Σ_j b_j(σ) h k_j,     b_j(σ) = Σ_m P_jm σᵐ.          (11.1)
 
-At σ = 1 the weights are those of the method, b_j(1) = b_j. A dense output is of order q if it meets the
-order conditions of chapter 7, for all trees with up to q nodes, with b_j(σ) in the place of b_j: the sum
-that belongs to a tree of n nodes must then be its old value times σⁿ. dopri5 has such weights
-of order 4 (Shampine 1986), and so has tsit5. dop853 has weights of order 7, at the price of
-three more velocities, which are computed only if a state inside the step is needed.
+At σ = 1 the weights are those of the method, b_j(1) = b_j. A dense output has order q if it meets
+the conditions of chapter 7 for all trees with at most q points, with b_j(σ) in the place of b_j.
+The solution now goes only as far as σh, and its term for a tree with n points has the factor
+(σh)ⁿ. So the sum for that tree must be σⁿ/γ instead of 1/γ. dopri5 has such weights of order 4
+(Shampine 1986), and so has tsit5. dop853 has weights of order 7. They need three more velocities,
+which are computed only if a state inside the step is needed.
 
-Any other method gets the cubic that has the right values and slopes at both ends (Hermite). With
-Δy = Σ b_j h k_j, with h k at the left end and h k' at the right, it is
+Any other method gets Hermite's cubic: the one with the right values and slopes at both ends. With
+Δy = Σ b_j h k_j, and k and k' for the velocities at the start and at the end, it is
 
-    y + (3σ² − 2σ³) Δy + (σ − 2σ² + σ³) h k + (σ³ − σ²) h k',            (11.2)
+    y + (3σ² − 2σ³) Δy + (σ − 2σ² + σ³) h k + (σ³ − σ²) h k'.            (11.2)
 
-which is right through σ³ and wrong by a multiple of h⁴. Methods of order at most 4 keep their order between
-the steps, though the error there may be many times that at the steps (fehlberg45). Methods of higher
-order lose theirs: cash_karp, gauss6 and reversible("dopri5"). The step-size control does
-not see this error. The cubic needs f at both ends. An explicit method has the first; the second is the first
-stage of the next step, or one more call.
+It is right through h³, and its error is a multiple of h⁴. Methods of order at most 4 keep their
+order between the steps, though the error there may be many times that at the steps (fehlberg45).
+Methods of higher order lose theirs: cash_karp, gauss6 and reversible("dopri5"). The step-size
+control does not see this error. The cubic needs f at both ends. An explicit method has evaluated f
+at the first end. The second one is the first stage of the next step, or costs one more call.
 
-If the problem is stiff, h k is large wherever y is a little off its slow path, and at σ = ½ the cubic
-multiplies it by 1/8: implicit Euler's step of y' = −10⁶ y from 1 would pass through −10⁵ on its way to 10⁻⁶.
-So L-stable methods (chapter 13) have weights of their own, and for y' = λy the state between exceeds that at
-the start by no more than a fiftieth. The price is some order: implicit_euler 1, trbdf2 and radau3 2,
-radau5 3, kvaerno5 4. And their steps may be so long that no polynomial follows the solution in them.
+If the problem is stiff, h k is large wherever y is a little off the slow solution, and at σ = ½ the
+cubic multiplies h k by 1/8. Implicit Euler's step of y' = −10⁶ y with h = 1 leads from 1 to 10⁻⁶, but
+halfway the cubic would be near −10⁵. So L-stable methods (chapter 13) have weights of their own.
+On y' = λy their state between is never larger than that at the start by more than a fiftieth. The
+price is some order: implicit_euler has 1, trbdf2 and radau3 2, radau5 3, kvaerno5 4. And the steps
+of a stiff problem may be so long that no polynomial follows the solution inside them.
 
-The output times do not change the steps of an adaptive explicit method: a solve for a hundred times and a solve
-for two take the same steps, and the other 98 states come from here. Implicit methods, and methods of fixed steps
-(chapter 9), end a step at each of them.
+The output times do not change the steps of an adaptive explicit method. A solve for a hundred
+times and a solve for two take the same steps, and the other 98 states come from here. Implicit
+methods, and methods of fixed steps (chapter 9), end a step at each output time.
 
+Figure 15 shows (11.1) and (11.2).
 Next: a step size for each trajectory (chapter 12).
 """
 
@@ -69,9 +72,9 @@ def _dense_output(tableau):
     A, b, _ = tableau.arrays()
     s, at_end, at_start = tableau.stages, [], []
     if not tableau.is_fsal:
-        at_end = [b]                                         # a stage more, f at the new state
+        at_end = [b]                                         # one more stage: f at the new state
     if tableau.dense is None and not tableau.starts_with_velocity:
-        at_start = [np.zeros(s)]                             # and one, f at the old state
+        at_start = [np.zeros(s)]                             # and one: f at the old state
     more = [*at_end, *at_start, *(np.array(row, float) for row in tableau.dense_A)]
     r = s + len(more)
     A_all, b_all = np.zeros((r, r)), np.zeros(r)
@@ -92,7 +95,7 @@ def all_increments(f, dense, t, h, y, hK):
     """hK (s, n) with the rows that only the dense output needs, (r, n)."""
     rows = list(hK)
     for i in range(len(hK), len(dense.P)):
-        Y = y + dense.A[i, :i] @ np.array(rows)              # a step of chapter 9 goes on
+        Y = y + dense.A[i, :i] @ np.array(rows)              # as in a step of chapter 9
         rows.append(h * f(t + dense.c[i] * h, Y.astype(y.dtype)))
     return np.array(rows)
 
@@ -116,10 +119,10 @@ def state_inside(dense, sigma, y, hK):
 
 
 def is_in_step(times, t, t_new):
-    """Which outputs belong to the step from t to t_new: those after its start, up to its end. One rule, for all.
+    """Which outputs belong to the step from t to t_new: those after its start, up to and including its end.
 
-    `times` are compared with the ends themselves, never with t + h, and not by σ: both are rounded, and an output
-    close to the end of a step could be counted in two steps, or in none.
+    `times` are compared with the ends themselves. t + h and σ are rounded, so with these an output close to the
+    end of a step could be counted in two steps, or in none.
     """
     sign = np.sign(t_new - t)
     return (sign * times > sign * t) & (sign * times <= sign * t_new)
@@ -138,10 +141,10 @@ def require_finite(ys, t, ids=None):
 
 
 def known_states(flat, times, t, ys):
-    """Put the states ys that the solve returned for t into `flat`, the states at `times`, at the times that are in t.
+    """Put the states ys, which the solve returned for t, into `flat` (states at `times`) at each time that is in t.
 
-    So they agree to the last digit, and at the end of the last step with what the step computed. At the other
-    steps' ends they do anyway, because the next step starts there with σ = 0. t must increase.
+    So both agree to the last digit, also at the end of the last step. At the end of any other step they agree
+    anyway, because the next step starts there with σ = 0. t must increase.
     """
     i = t.searchsorted(times)
     is_known = t[i] == times
@@ -152,8 +155,8 @@ def known_states(flat, times, t, ys):
 class Interpolation:
     """interpolate(t), the state at any times in the span, from the steps (t, h, y, hK) on the tape and the outputs ys.
 
-    Increments that only the dense output needs are computed when they are first used, and put on the tape; when this
-    is copied or pickled, all are. The copy therefore needs no f, which might be no function that can be pickled.
+    Increments that only the dense output needs are computed when they are first used, and put on the tape. Before a
+    copy or a pickle all are computed. So the copy needs no f, which may be a function that cannot be pickled.
     """
 
     def __init__(self, problem, dense, tape, ys):

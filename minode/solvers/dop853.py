@@ -1,12 +1,11 @@
 """Appendix to chapter 8. The numbers of DOP853
 
-The pair of order 8 with embedded orders 5 and 3 of Hairer, Nørsett and Wanner (Solving
-Ordinary Differential Equations I, second edition 1993, section II.10), in the decimals
-that their Fortran code dop853.f prints. They were found numerically and have no
-fractions. A has the first twelve stages of that code. The thirteenth is the velocity at
-the new state, which comes after the stages of any method that is not first same as
-last; and the three behind it, the rows of DENSE_A, are stages for the dense output
-alone.
+The pair of order 8 with embedded orders 5 and 3 is by Hairer, Nørsett and Wanner (Solving
+Ordinary Differential Equations I, second edition 1993, section II.10). The decimals are those
+that their Fortran code dop853.f prints. They were found numerically and have no fractions.
+A holds the first twelve stages of that code. Its thirteenth stage is the velocity at the new
+state. Every method whose last stage is not already this velocity gets it as one more stage, so
+it is not written here. The three stages after it, the rows of DENSE_A, serve the dense output alone.
 """
 
 from fractions import Fraction
@@ -87,10 +86,10 @@ B_HAT_5 = tuple(x - e for x, e in zip(_fractions(b), _fractions(ERROR_5)))
 
 
 def _dense():
-    """The weights b_j(θ) as rows of coefficients of θ, θ², …, θ⁷, for all 16 stages.
+    """The weights b_j(σ) of (11.1) as rows of coefficients of σ, σ², …, σ⁷, for all 16 stages.
 
-    Hairer writes y(θ) = y + Σ_m φ_m(θ) F_m with φ_m the products θ, θ(1 − θ), θ²(1 − θ),
-    θ²(1 − θ)², …, and F₀ = Σ b_j h k_j, F₁ = h k₁ − F₀, F₂ = 2F₀ − h k₁ − h k₁₃, F₃₊ᵢ = Σ D_ij h k_j.
+    Hairer writes y(σ) = y + Σ_m φ_m(σ) F_m. The φ_m are the products σ, σ(1 − σ), σ²(1 − σ),
+    σ²(1 − σ)², …, and F₀ = Σ b_j h k_j, F₁ = h k₁ − F₀, F₂ = 2F₀ − h k₁ − h k₁₃, F₃₊ᵢ = Σ D_ij h k_j.
     """
     phi, product = [], [Fraction(1)]
     for m in range(7):

@@ -1,34 +1,35 @@
 """8. The methods
 
-Each method is its table, printed as its author printed it; everything that is done
-with a method is done by chapters that see only a table. To add one, write its
-table down.
+Each method is its table, printed as its author printed it. Whatever is done with a method is
+done in other chapters, which see only a table. To add a method, write down its table.
 
-Without b̂, a table makes a method of fixed steps. Euler's is the crudest there is.
-The midpoint rule (Runge 1895) and Heun's (1900) reach order two with two stages, the
-first through the middle of the step, the second through its end. Kutta (1901) found
-both methods of order four: the classical one, and the 3/8 rule, whose error is a
-little smaller and which evaluates f at four times instead of three. (torchdiffeq calls
-the 3/8 rule rk4.)
+A table without b̂ is a method for steps of given sizes. Euler's is the simplest. The midpoint
+rule (Runge 1895) and Heun's method (1900) reach order two with two stages: the midpoint rule
+takes its second velocity in the middle of the step, Heun's at the end. Kutta (1901) found both
+methods of order four: the classical one, and the 3/8 rule. The 3/8 rule has a slightly smaller
+error, and evaluates f at four different times instead of three. (In torchdiffeq, rk4 is the 3/8
+rule.)
 
-With b̂, the difference of two results of the same stages estimates the error:
+A table with b̂ is called an embedded pair. The difference of its two results estimates the error,
+so it can choose its steps (chapter 10):
 
     heun_euler   2(1)   Euler inside Heun: the smallest pair, to learn from
     bosh3        3(2)   Bogacki and Shampine 1989; SciPy's RK23; loose tolerances
-    fehlberg45   4(5)   Fehlberg 1969, the first famous pair; it advances the lower order
+    fehlberg45   4(5)   Fehlberg 1969, the first famous pair; it keeps the result of lower order
     cash_karp    5(4)   Cash and Karp 1990
     dopri5       5(4)   Dormand and Prince 1980; SciPy's RK45; the default here
     tsit5        5(4)   Tsitouras 2011: a little more accurate at the same cost
     dop853       8(5,3) Hairer, Nørsett and Wanner 1993: tight tolerances
 
-The first number is the order of the result that is kept, the one in brackets of the
-estimate. dopri5, bosh3 and tsit5 put b in the last row of A: their last stage is the
-first of the next step, and costs nothing. `dense` gives the weights of the state between
-the ends of a step (chapter 11). tsit5 and dop853 were found numerically and have
-decimals where the others have fractions.
+The first number is the order of the result that is kept, the one in brackets the order of the
+result it is compared with. In dopri5, bosh3 and tsit5 the last row of A is b. So their last
+stage is the velocity at the new state. The next step begins with it, and it costs nothing.
+`dense` gives the weights of the state between the ends of a step (chapter 11). tsit5 and dop853
+were found numerically, so they have decimals where the others have fractions.
 
-Next: the step that reads these tables (chapter 9). The implicit tables are in
-chapter 13, with the equations that they ask to be solved.
+Figure 14 shows what accuracy costs with each adaptive method.
+Next: the step that reads these tables (chapter 9). The implicit tables are in chapter 13, with
+the equations that their stages have to solve.
 """
 
 from . import dop853
@@ -44,11 +45,11 @@ class Methods(dict):
     implicit, stiff   radau5 trbdf2 kvaerno5, adaptive
     reversible        asynchronous_leapfrog reversible_heun; `reversible(method)` makes more
 
-    kvaerno5 evaluates f up to 0.23 h after the end of a step: where f ends with the span, take trbdf2 or radau5.
-    bosh3's error estimate is 0 on y' = −y/τ if h = τ, and the first step (10.6) may be that: if a solution
-    starts with a decay and time is in small units, give first_step, or take dopri5.
-    A reversible method amplifies, on y' = −y/τ, the difference of its two copies by e^{h/τ} a step (chapter 14):
-    for a solution that decays by far take a method of fixed steps, such as rk4, or a smaller coupling.
+    kvaerno5 evaluates f up to 0.23 h after the end of a step. If f is not defined there, take trbdf2 or radau5.
+    bosh3's error estimate is 0 on y' = −y/τ if h = τ, and (10.6) may choose this h for the first step. If a
+    solution starts with a decay and time is in small units, give first_step, or take dopri5.
+    A reversible method amplifies, on y' = −y/τ, the difference of its two copies by e^{h/τ} a step (chapter 14).
+    If a solution decays by far, take a method of fixed steps, such as rk4, or a smaller coupling.
 
     A Runge–Kutta method is its `Tableau`: A (s × s), b and c (s). KeyError for another name, a
     ValueError in `odeint`, with the list. Sources in chapters 8, 13 and 14.

@@ -1,28 +1,30 @@
 """5. How a tuple becomes a vector
 
-A solver works on one flat vector y of n numbers. A reader has a batch of rows, or the triple
-[y, a, b] of chapter 17. This chapter lays one into the other:
+A solver works on one flat vector y of n numbers. The caller may have a batch of rows, or the
+triple (y, a, b) of chapter 17. This chapter lays the arrays of such a tuple one behind the other:
 
     y = [ vec y⁽¹⁾, …, vec y⁽ᵐ⁾ ],     f(t, y) = [ vec f⁽¹⁾, …, vec f⁽ᵐ⁾ ].   (5.1)
 
-vec reads an array row by row, and an array is the case m = 1. Every explicit step is a recipe of sums of
-states and velocities times numbers. Such a recipe does not care how the numbers are arranged: a
-Runge–Kutta step of the tuple is the tuple of the steps. Two kinds of solve do care, and take one
-array: implicit methods (chapter 13), which need the matrices f_y of its rows, and steps of its own
-for each trajectory (chapter 12).
+vec reads an array row by row, and a single array is the case m = 1. The methods of chapters 6
+to 11 only add states and velocities and multiply them by numbers. They do the same to every
+component, so the order of the components does not matter: a step of the tuple is the tuple of
+the steps. Two kinds of solve do treat components differently, and take one array only.
+Implicit methods (chapter 13) need the matrices f_y of its rows. Per-trajectory solves
+(chapter 12) take different steps for different rows.
 
-Precision. A state may be float64, float32 or complex. Integers and lists become float64, and the
-parts of a tuple get one dtype in common. Times are always float64: in float32 the sum t + h of a small
-step is lost near t = 1e7 h. They must be sorted, up or down. A repeated time repeats the state,
-and one single time is a solve of no steps.
+Precision. A state may be float64, float32 or complex. Integers and lists become float64, and
+the parts of a tuple get one dtype in common. Times are always float64: in float32 the sum t + h
+is t itself if h is below 3e-8 t. Times must be sorted, up or down. A repeated time
+repeats the state, and a single time is a solve without steps.
 
-NumPy broadcasts. If f returns a number where the state is a vector, or (1, d) for (d,), NumPy would spread it over
-the state and give plausible nonsense. So each value of f must have the shape of the state, and must be real
-if the state is. It is copied too, by `f` or where it is put,
-because f may return the same array every time. And f may not write into y or
-θ: it is given them read-only, and NumPy stops it where it tries.
+Values of f. If f returned a number in place of a vector, or (1, d) in place of (d,), NumPy would
+broadcast it and the solve would go on with wrong numbers. So we check that each value of f has
+the shape of the state, and that it is real if the state is. We copy it before the next call, because f may return
+the same array every time. And f receives y and θ read-only: if it tries to write into them,
+NumPy raises an error.
 
-Next: the two methods of the source text, spelled out (chapter 6).
+Figure 11 shows a solution that ends early, and where the `SolverError` below is raised.
+Next: the first two methods, spelled out (chapter 6).
 """
 
 import cmath
@@ -38,10 +40,10 @@ from ..inputs import as_parts, as_times, as_velocity, check_dim, check_order, ch
 
 @dataclass
 class Stats:
-    """What a solve cost: calls of f (without those that only check it, chapter 12), steps tried, accepted and
-    rejected, Jacobians computed.
+    """What a solve cost: how often f was called (NFE; calls that only check f are not counted), how many steps were
+    tried, accepted and rejected, and how many Jacobians were computed.
 
-    Numbers, or arrays of shape (B,) if each trajectory took its own steps.
+    These are numbers, or arrays of shape (B,) if each trajectory took its own steps (chapter 12).
     """
 
     n_f: Any = 0
@@ -54,16 +56,17 @@ class Stats:
 class Solution(NamedTuple):
     """What `solve` returns: the states `ys` (N, ...) at the times `t` (N,), and what they cost, `stats`.
 
-    `interpolate(t)` is the state (...) at any time between the first and the last, and for
-    an array of times (M,) the states (M, ...), by (11.1); ValueError outside, SolverError if
-    that is infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and
-    n_rejected of them, n_jac calls of jacobian; each is an array (B,) under per_trajectory.
-    `t_steps` (M + 1,) and `y_steps` (M + 1, ...) are the times and states where the solver stepped, t[0], y0
-    and all ends of the M accepted steps: tuples of arrays like ys if the state is a tuple, and lists of B arrays,
-    (M_r + 1,) and (M_r + 1, d), under per_trajectory. They are made of `steps` when they are read.
-    In a `SolverError` t and ys hold the times that were reached, t_steps and y_steps the steps until then (None
-    if `odeint` raised it, which keeps no steps), and there is no `interpolate`. All of it can be copied and
-    pickled, whatever f is. `t_event` is the time of the event that ended the solve, or None (chapter 28).
+    `interpolate(t)` is the state (...) at any time between the first and the last, and for an array of
+    times (M,) the states (M, ...), by (11.1). It raises a ValueError outside, and a SolverError if a state is
+    infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and n_rejected of them,
+    n_jac calls of jacobian. Each is an array (B,) under per_trajectory. `t_event` is the time of the event
+    that ended the solve, or None (chapter 28).
+    `t_steps` (M + 1,) and `y_steps` (M + 1, ...) are the times and states where the solver stepped: t[0], y0
+    and the ends of the M accepted steps. y_steps is a tuple of arrays if the state is a tuple. Under
+    per_trajectory both are lists of B arrays, (M_r + 1,) and (M_r + 1, d). They are computed when they are read.
+    The solution in a `SolverError` has the times and states that were reached and the steps until then (None
+    if `odeint` raised it, which keeps no steps), but no `interpolate`. A solution can be copied and pickled,
+    whatever f is.
 
     >>> from minode import solve
     >>> solution = solve(lambda t, y: -y, [1.0, 2.0], [0.0, 0.5, 1.0], method="rk4")
@@ -92,10 +95,10 @@ class Solution(NamedTuple):
 
 
 class SolverError(RuntimeError):
-    """The integration could not go on. `.t` is where; `.solution` what was computed until then.
+    """The integration could not go on beyond the time `.t`; `.solution` holds what was computed until then.
 
-    A RuntimeError whose message says where and why: a step size that underflows, max_steps, values of f
-    that are not finite, Newton's method not converging. `.t` is a number; `.solution` a `Solution` with
+    It is a RuntimeError whose message says where and why: the step size underflows, max_steps is reached,
+    f is not finite, or Newton's method does not converge. `.t` is a number. `.solution` is a `Solution` with
     the times (n,) that were reached and their states (n, ...). Chapter 5.
 
     >>> from minode import odeint
@@ -111,12 +114,12 @@ class SolverError(RuntimeError):
         self.t, self.solution = t, solution
 
     def __reduce__(self):
-        """To be copied, and sent from one process to another, with t and the solution."""
+        """So that a copy or a pickle keeps t and the solution."""
         return type(self), (*self.args, self.t, self.solution)
 
 
 def is_finite(y):
-    """Whether all of y (n,) is finite: y · y is quick to compute, and only if it is not finite we look at each."""
+    """Whether all of y (n,) is finite. y · y is quick to compute; only if it is not finite, each entry is tested."""
     return cmath.isfinite(y.dot(y)) or bool(np.isfinite(y).all())
 
 
@@ -135,7 +138,7 @@ class Problem(NamedTuple):
 
 
 def in_parts(cuts, shapes, is_tuple, flat):
-    """The array, or the tuple of arrays, that was laid out as `flat` (..., n)."""
+    """The array, or the tuple of arrays, whose numbers stand in `flat` (..., n)."""
     arrays = [flat[..., i:j].reshape(flat.shape[:-1] + shape) for i, j, shape in zip(cuts, cuts[1:], shapes)]
     return tuple(arrays) if is_tuple else arrays[0]
 

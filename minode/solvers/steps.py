@@ -1,13 +1,14 @@
 """Appendix to chapter 11. Where the solver stepped
 
-The steps that a method chose say where a solution is hard to follow. They are on the tape of every `solve`,
-because its polynomials need them, and a step's end is the next one's start. So the times and states at which the
-solver stepped are those at which the steps on the tape begin, and in the end the last one's end:
+The steps that a method chose tell where a solution is hard to follow (figure 13). Every `solve` keeps
+a list of them, its tape, because the polynomials of chapter 11 need them. Each step begins where the
+one before it ended. So the times and states at which the solver stepped are the starts of the steps on
+the tape, followed by the end of the last one:
 
     t₀, t₁, …, t_M     and     y₀, y₁, …, y_M.
 
-They become arrays when somebody reads them. Across the stops of a solve in legs (chapter 15) the rule is the same:
-the first step behind a stop begins with the state at the stop, which therefore stands there once.
+They are put into arrays when they are first read. The rule is the same for a solve that stops and goes
+on (in legs, chapter 15): the first step after a stop begins at the stop, which is therefore listed once.
 """
 
 from functools import cached_property
@@ -18,7 +19,7 @@ import numpy as np
 class Steps:
     """The times t (M + 1,) and states y (M + 1, ...) where a solve stepped, from its tape and its end.
 
-    A copy, or a pickle, holds these two alone. unflatten takes flat states (M + 1, n).
+    A copy or a pickle holds only these two. `unflatten` takes flat states (M + 1, n).
     """
 
     def __init__(self, tape, t, y, unflatten):
@@ -51,7 +52,7 @@ class StepsOfTrajectories(Steps):
         return self.each(3)
 
     def each(self, part):
-        """This part of the passes, sorted by trajectory, and each one's end."""
+        """This part of the passes, one array for each trajectory, which closes with the trajectory's end."""
         ends = self.end[part // 2][:, None]
         ids = np.concatenate([np.empty(0, int), *(step[0] for step in self.tape)])
         starts = np.concatenate([ends[0, :0], *(step[part] for step in self.tape)])
@@ -60,14 +61,14 @@ class StepsOfTrajectories(Steps):
 
 
 def steps_on(tape, t, y, unflatten=None):
-    """The `Steps` on a tape that ends at t, if it is a plain list; of trajectories if nothing unflattens them."""
+    """The `Steps` of a tape that ends at (t, y), without `unflatten` those of trajectories; None if it is no list."""
     if type(tape) is list:
         return Steps(tape, t, y, unflatten) if unflatten else StepsOfTrajectories(tape, t, y, None)
     return None
 
 
 def one_after_another(steps):
-    """The steps of a whole solve from those of its legs; None if a leg kept none."""
+    """The steps of a whole solve, put together from those of its legs; None if a leg kept none."""
     if any(part is None for part in steps):
         return None
     last = steps[-1]

@@ -1,40 +1,70 @@
 """7. A Runge–Kutta method is a table of numbers
 
-Euler and the classical method are two of a family. A method with s stages is
-given by s × s numbers a_ij, s weights b_i and s nodes c_i, written by Butcher as
+Euler's method and the classical one belong to one family. A method with s stages is given by
+s × s numbers a_ij, s weights b_i and s nodes c_i. Butcher writes them as the table
 
     c₁ | a₁₁ … a₁ₛ
     ⋮  |  ⋮      ⋮          k_i = f(t + c_i h, y + h Σ_j a_ij k_j)
     cₛ | aₛ₁ … aₛₛ          y(t + h) ≈ y + h Σ_i b_i k_i
        | b₁  … bₛ
 
-The weights are called `b` here as everywhere; in Part III the letter b is also
-the cotangent of θ. Chapter 18 uses both: b_i, with the number of a stage, is a
-weight there, and b_n, with the number of a step, the cotangent.
+Each row of A, with its node, makes one stage: the velocity k_i. A method is explicit if a_ij = 0
+for j ≥ i: each stage then uses only those before it. Otherwise it is implicit. (The weights are
+called b everywhere. In Part III the cotangent of θ is called b too. Chapter 18 uses both: b_i,
+with the number of a stage, is a weight, and b_n, with that of a step, the cotangent.)
 
-A method is explicit if a_ij = 0 for j ≥ i: each stage uses those before it.
-
-Two conditions are so basic that a table which breaks them is a misprint. A
-constant velocity must be integrated exactly,
+Two conditions are so basic that a table that breaks them is a misprint. A constant velocity
+must be integrated exactly,
 
     Σ_i b_i = 1,                                                         (7.1)
 
-and a stage must sit at the time to which its own increments carry it,
+and each stage must belong to the time that its state has reached. On y' = 1 the state moves as
+the clock does. The state of stage i has then moved by h Σ_j a_ij, so
 
     c_i = Σ_j a_ij.                                                      (7.2)
 
-With (7.2) it makes no difference whether time is an argument of f or one more
-component of y with y' = 1, so a method has one order, not two. Both are checked
-when a table is made. A method has order p if one step agrees with the solution up to and
-including h^p. This requires one equation in A and b for every rooted tree with at most
-p nodes: Σ b_i = 1, Σ b_i c_i = 1/2, Σ b_i c_i² = 1/3, Σ b_i a_ij c_j = 1/6
-and so on, 1, 2, 4, 8, 17, 37, 85, 200 of them up to order 8 (Butcher 1963). The
-tests generate the trees and check every method of the book, in exact arithmetic
-where its numbers are fractions; which is why the tables hold fractions.
+With (7.2) it makes no difference whether time is an argument of f or one more component of y
+with the velocity 1. Both conditions are checked when a table is made.
 
-Some tables bring a second row of weights b̂ of another order for the same stages.
-The difference of the two results estimates the error (chapter 10).
+Order. By chapter 6 a method has order p if one step, begun on the solution, agrees with it up
+to and including h^p. Take the midpoint rule: k₁ = f(t, y), k₂ = f(t + h/2, y + h/2 k₁), and
+y_new = y + h k₂. With f, f_t and f_y at (t, y), Taylor's theorem gives
 
+    k₂ = f + h/2 (f_t + f_y f) + O(h²),   so   y_new = y + h f + h²/2 (f_t + f_y f) + O(h³).
+
+The solution has y' = f and, by the chain rule, y'' = f_t + f_y f. Its expansion, y + h y' + h²/2 y''
++ O(h³), is therefore the same up to h²: the rule has order two. With another table, by (7.2),
+Σ_i b_i c_i stands in front of h² (f_t + f_y f). So a method has order two if Σ_i b_i c_i = 1/2.
+
+Trees. For higher orders make time a component of y, so that y' = f(y). Write f' for f_y, and
+f''(u, v) for the second derivative of f in the directions u and v. By the chain rule
+
+    y'' = f' f,     y''' = f''(f, f) + f' f' f,     and so on.
+
+Each term is a rooted tree: points joined by branches without a loop, with one of them, the root,
+at the bottom. A point is an f. Each branch that goes up from it is a derivative of that f, in
+the direction of what stands on the branch. The two trees of y''' and their conditions are
+
+    j   k     f''(f, f)                                k     f' f' f
+     ╲ ╱      Σ_ijk b_i a_ij a_ik                      │     Σ_ijk b_i a_ij a_jk
+      i           = Σ_i b_i c_i² = 1/3                 j         = Σ_ij b_i a_ij c_j = 1/6
+                                                       │
+                                                       i
+
+They compare two coefficients, as above. That of h³ f''(f, f) is Σ_i b_i c_i²/2 in the step and 1/6 in
+the solution; that of h³ f' f' f is Σ_ij b_i a_ij c_j and 1/6. Butcher (1963) found the rule for all
+trees. Write b_i for the root i and a_ij for each branch from i up to j. The sum over all indices
+must be 1/γ. For γ, count at each point how many points stand on it, itself included, and multiply
+these numbers: 3 · 1 · 1 on the left, 3 · 2 · 1 on the right. A method has order p if this holds for
+every rooted tree with at most p points. For p = 1 to 8 these are 1, 2, 4, 8, 17, 37, 85 and 200
+conditions. The tests generate the trees and check every method of the book. The tables hold
+fractions, so the check is exact wherever a method has them.
+
+Some tables have a second row of weights b̂, of another order, for the same stages. The difference
+of the two results estimates the error (chapter 10). And some have weights for states inside a
+step, which is called dense output (chapter 11).
+
+Figure 12 shows the order of every method, measured.
 Next: the methods (chapter 8), and the one function that steps them (chapter 9).
 """
 
@@ -51,15 +81,14 @@ from ..inputs import as_rows
 class Tableau:
     """A Runge–Kutta method: A (s × s), weights b (s), nodes c (s), and its order.
 
-    Numbers are given as a reader sees them printed: a row is a string like
-    "3/40 9/40" or a sequence of fractions, integers or floats. Rows of A may
-    leave out the zeros on and right of the diagonal, and c may be left out, for
-    (7.2) gives it. `b_hat` with `embedded_order` makes the method adaptive, `b_hat_0` is the weight in it of
-    f(t, y) if that is no stage of the method (radau5), and `b_hat_3` is a second estimate, of order 3. `dense` is one
-    row for each stage with the coefficients of σ, σ², … in its weight (chapter 11); the stages are those of A,
-    the velocity at the new state unless b is already the last row of A, and those
-    of the rows `dense_A`. ValueError if shapes do not fit, an order is no positive integer,
-    (7.1) or (7.2) is broken, or the dense output does not end where the step does. Butcher (1963).
+    Give the numbers as they are printed: a row is a string like "3/40 9/40", or a sequence of fractions,
+    integers or floats. A row of A may leave out its zeros from the diagonal on. c may be left out, because
+    (7.2) gives it. `b_hat` with `embedded_order` makes the method adaptive, and `b_hat_3` is a second
+    estimate, of order 3. `b_hat_0` is the weight of f(t, y) in b_hat if no stage is f(t, y) (radau5).
+    `dense` has one row for each stage, with the coefficients of σ, σ², … in its weight (chapter 11). The
+    stages are those of A, then the velocity at the new state (unless b is already the last row of A), then
+    those of the rows `dense_A`. ValueError if shapes do not fit, an order is not a positive integer, (7.1) or
+    (7.2) is broken, or the dense output does not end where the step does. Butcher (1963).
 
     >>> ralston = Tableau("ralston", order=2, A=["", "2/3"], b="1/4 3/4")
     >>> ralston.c, ralston.is_explicit
@@ -169,7 +198,7 @@ def check_tableau(tableau):
 
 
 def check_dense(tableau):
-    """ValueError if the dense output (chapter 11) does not have a row a stage, or does not end in b."""
+    """ValueError if the dense output (chapter 11) does not have one row for each stage, or does not end in b."""
     dense, rows = tableau.dense, tableau.stages + (0 if tableau.is_fsal else 1) + len(tableau.dense_A)
     require(tableau, len(dense) == rows, f"dense has {len(dense)} rows for {rows} stages")
     require(tableau, len({len(row) for row in dense}) == 1, "the rows of dense must be of one length")
@@ -184,5 +213,5 @@ def require(tableau, condition, message):
 
 
 def near(x, y):
-    """Equal to the rounding of a sum of a few printed decimals."""
+    """Whether x and y are equal up to the rounding of a sum of a few printed decimals."""
     return abs(float(x - y)) < 1e-12

@@ -1,31 +1,55 @@
 """6. Euler's method and the classical Runge–Kutta method
 
 A residual network adds to its state, layer after layer, what each layer computes:
-y_i = y_{i−1} + f_{i−1}(y_{i−1}). Give the layers times t_i and let the residual
-shrink with their distance, and it reads
+y_i = y_{i−1} + f_{i−1}(y_{i−1}). Give the layers times t_i, and multiply what a layer adds by
+the time h since the layer before it:
 
     y_i = y_{i−1} + h f(t_{i−1}, y_{i−1}),     h = t_i − t_{i−1}.        (6.1)
 
-That is Euler's method for y' = f(t, y), and as the grid is refined the layers
-close in on the solution,
+This is Euler's method for y' = f(t, y). As the grid is refined, the states of the layers
+approach the solution
 
     y(t) = y₀ + ∫ f(τ, y(τ)) dτ   from t₀ to t.
 
-"Let the residual shrink" is not decoration. More layers alone, with residuals
-as large as before, do not tend to any differential equation.
+The factor h is essential. If we only add more layers, and each adds as much as before, the
+states do not approach the solution of any differential equation.
 
-When is there one solution to tend to? If f is continuous in t and Lipschitz in y,
-exactly one, near t₀ (Picard and Lindelöf). Neither "Lipschitz" nor "near" may be
-dropped: y' = √|y| from y = 0 is continuous, not Lipschitz, and is solved both by
-staying at 0 and by t²/4; y' = y² is Lipschitz near each point but not globally,
-and its solution from y₀ > 0 at t = 0, which is 1/(1/y₀ − t), is gone at t = 1/y₀. A
-network with Lipschitz activations is Lipschitz everywhere (4.7) and has its solution
-for all time.
+Existence. When is there exactly one solution to approach? If f is continuous in t and
+Lipschitz in y (chapter 3), there is exactly one, near t₀ (Picard and Lindelöf). Neither
+"Lipschitz" nor "near" may be left out. The field y' = √|y| is continuous but not Lipschitz
+at 0. From y = 0 it is solved both by staying at 0 and by t²/4. The field y' = y² is Lipschitz
+near each point, but its slope 2y has no bound. Its solution from y₀ > 0 at t = 0 is
+1/(1/y₀ − t), which tends to infinity as t tends to 1/y₀. A network with Lipschitz activations
+is Lipschitz everywhere (4.7), so its solution exists for all time.
 
-Euler's step follows the tangent at the left end. Expand the solution at t_{i−1}:
-y(t_i) = y + h y' + h²/2 y'' + …, so each step is wrong by h²/2 y'', and T/h steps
-by a multiple of h: order one. The classical method evaluates f four times and weights
-the values so that the expansion agrees through h⁴: order four.
+The error of one step. Expand the solution at t_{i−1}: y(t_i) = y + h y' + h²/2 y'' + …. Euler's
+step keeps the first two terms. If it starts on the solution, it therefore ends at most C h²
+away from it, with C = max |y''|/2. This is called the local error.
+
+The error of all steps. Only the first step starts on the solution. Let e_i be the distance
+of y_i from y(t_i), and let L be the Lipschitz constant of f. Compare the Euler step from
+y_{i−1} with the Euler step from y(t_{i−1}). They start e_{i−1} apart, and their velocities
+differ by at most L e_{i−1}, so they end at most (1 + hL) e_{i−1} apart. The second one ends
+at most C h² from the solution. Together,
+
+    e_i ≤ (1 + hL) e_{i−1} + C h².
+
+Begin with e₀ = 0 and insert this n times, for n equal steps of length h = T/n. The sum is
+geometric, and 1 + x ≤ e^x, so
+
+    e_n ≤ C h² (1 + (1 + hL) + … + (1 + hL)^{n−1}) = C h² ((1 + hL)^n − 1)/(hL) ≤ C h (e^{LT} − 1)/L.
+
+This is Gronwall's inequality for steps. It says two things. There are T/h local errors, so
+one power of h is lost when they add up. And on its way to the end each of them can grow by a
+factor of at most e^{LT}, because nearby solutions may move apart. A method has order p if its
+error at the end is at most a constant times h^p. Euler's method has order one.
+
+The argument needs only two properties of a method. Its local error is at most C h^{p+1}; if
+p ≥ 1 the method is called consistent. And what it adds to y, divided by h, is Lipschitz in y.
+Then it is convergent: its error tends to 0 with h, like h^p. From now on we look at one step only.
+
+The classical method evaluates f four times. It combines the values so that the local error
+is of the size of h⁵, and has order four:
 
     k₁ = f(t_{i−1},       y_{i−1})                                       (6.2)
     k₂ = f(t_{i−1} + h/2, y_{i−1} + h/2 k₁)                              (6.3)
@@ -33,21 +57,29 @@ the values so that the expansion agrees through h⁴: order four.
     k₄ = f(t_{i−1} + h,   y_{i−1} + h k₃)                                (6.5)
     y_i = y_{i−1} + h/6 (k₁ + 2k₂ + 2k₃ + k₄)                            (6.6)
 
-For f = f(t) alone (6.6) is Simpson's rule. (Kutta 1901; Hairer, Nørsett and
-Wanner, Solving Ordinary Differential Equations I, section II.1.)
+Chapter 7 says how its order is proved. If f depends on t alone, y is an integral, and (6.6) is
+Simpson's rule for it. (Kutta 1901; Hairer, Nørsett and Wanner, Solving Ordinary Differential
+Equations I, sections II.1 and II.3.)
 
-The worked example y' = y, y(0) = 2, 100 steps to t = 10, where h = 0.1. One
-Euler step multiplies by 1 + h, so y₁₀₀ = 2 · 1.1¹⁰⁰ = 27561.22, against 2e¹⁰ =
-44052.93. That is 37.4 % too little, about what (1 + h)^{T/h} ≈ e^{T − hT/2} predicts:
-e^{−1/2} − 1 = −39 %. One Runge–Kutta step multiplies by 1 + h + h²/2 + h³/6 + h⁴/24,
-and the result, 44052.594, is wrong by eight parts in a million.
+A worked example: y' = y, y(0) = 2, 100 steps to t = 10, so h = 0.1. An Euler step multiplies
+y by 1 + h, so y₁₀₀ = 2 · 1.1¹⁰⁰ = 27561.22. The solution is 2e¹⁰ = 44052.93, and Euler's method
+is 37.4 % below it. We could have predicted this: ln(1 + h) ≈ h − h²/2, so (1 + h)^{T/h} ≈
+e^{T − hT/2}, and e^{−1/2} − 1 = −39 %. A Runge–Kutta step multiplies y by 1 + h + h²/2 + h³/6
++ h⁴/24. Its result, 44052.594, is wrong by eight parts in a million.
 
-The trap: k₄ belongs at t_{i−1} + h. Let `t` in a closure already be the new time,
-write `t + h`, and k₄ lands one whole step too late. On y' = y nothing shows, for
-f does not look at t; on y' = y cos t the order drops from four to one. That is
-why the tests measure the order of a method on problems that do look at t.
+A mistake to know: k₄ belongs at t_{i−1} + h. Suppose that `t` in the code is already the new
+time. Then `t + h` puts k₄ one whole step too late. On y' = y nothing shows, because f does
+not depend on t; on y' = y cos t the order drops from four to one. That is why the tests
+measure the order of a method on problems that depend on t.
 
+Figure 1 shows (6.1), figure 2 shows (6.1) and (6.6) on the worked example, and figure 3 the
+late k₄. Figure 4 shows (6.6) on a network, figure 11 the two fields above, and figure 35 what
+the error of (6.1) does to a field that is learnt with it.
 Next: both methods, and all others, as tables of numbers (chapter 7).
+
+Exercises. 1. Predict, then run: solve y' = 5t⁴ from y(0) = 0 to t = 1 by `odeint_rk4` in n
+steps. What exactly is the error? 2. Break this line: give the four k in (6.6) equal weights
+h/4. Which order is left?
 """
 
 import numpy as np
@@ -93,12 +125,12 @@ def odeint_rk4(f, y0, t):
 
 
 def one_step_per_interval(step, f, y0, t):
-    """The states at t, each from the one before by step(f, t, h, y)."""
+    """The states at t, each computed from the one before by step(f, t, h, y)."""
     problem = initial_value_problem(f, y0, t)
     times = problem.t.tolist()
     ys = np.empty((len(times), problem.y.size), problem.y.dtype)
     ys[0] = problem.y
-    with np.errstate(all="ignore"):                          # an overflow is a SolverError
+    with np.errstate(all="ignore"):                          # an overflow raises the SolverError below
         for i in range(1, len(times)):
             h = times[i] - times[i - 1]
             ys[i] = step(problem.f, times[i - 1], h, ys[i - 1]) if h else ys[i - 1]

@@ -173,6 +173,24 @@ def test_the_error_falls_at_the_order_on_a_nonlinear_problem_that_depends_on_tim
     assert abs(np.log2(coarse / fine) - order) <= SLOPE
 
 
+GRONWALL = [                                   # f, L, C = max |y''|/2 on the solution, y0, T
+    (growth, 1.0, np.exp(2.0), 2.0, 2.0),                                  # y'' = y ≤ 2 e²
+    (lambda t, y: np.cos(y) + t, 1.0, 2.0, 0.3, 2.0),                      # y'' = 1 − sin y · y', |y'| ≤ 3
+    (lambda t, y: -3.0 * y, 3.0, 9.0, 2.0, 2.0)]                           # y'' = 9 y ≤ 18
+
+
+@pytest.mark.eq("6.1")
+@pytest.mark.parametrize("f, L, C, y0, T", GRONWALL, ids=["growth", "cosine", "decay"])
+@pytest.mark.parametrize("n", [10, 100])
+def test_the_errors_of_euler_add_up_and_grow_as_gronwalls_inequality_says(f, L, C, y0, T, n):
+    t, h = np.linspace(0.0, T, n + 1), T / n
+    exact = solve_ivp(f, (0.0, T), [y0], "DOP853", t_eval=t, rtol=1e-13, atol=1e-14).y[0]
+    e = np.abs(odeint_euler(f, y0, t) - exact)
+    assert np.all(e[1:] <= (1 + h * L) * e[:-1] + C * h**2)                # one step more
+    assert e[-1] <= C * h * np.expm1(L * T) / L                            # all of them
+    assert_agree(odeint_euler(lambda t, y: 2 * t, 0.0, t)[-1], T**2 - h * T, ROUND_OFF)    # L = 0, C = 1: C h T
+
+
 # -- existence and uniqueness -----------------------------------------------------------------
 
 @pytest.mark.eq("6.1")
