@@ -65,8 +65,8 @@ from ..solvers.explicit import Grid
 from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
 from ..solvers.solve import run
 from ..solvers.states import SolverError
-from .discrete import Tape, backward_pass, ends_of_steps, flat_vjp, is_small, reverse_step, run_on_tape
-from .step_times import end_of_steps
+from .discrete import Tape, backward_pass, flat_vjp, is_small, reverse_step, run_on_tape
+from .step_times import end_of_steps, ends_of_steps
 
 LOST = 1e-3             # of y0, which the way back may miss
 

@@ -44,9 +44,9 @@ from ..inputs import as_loss_value, as_point, as_real, as_twice, check_loss, che
 from ..solvers.dense import dense_output
 from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
-from .discrete import add_outputs, add_steps, output_cotangents, reverse_step
+from .discrete import output_cotangents, reverse_step
 from .pullback import Gradients, finite, in_precision
-from .step_times import StepEnds, moving_ends
+from .step_times import StepEnds, add_outputs, add_steps, moving_ends
 from .tangent import tangent_rhs
 
 TINY = 1e-30            # of a complex step, which subtracts nothing
