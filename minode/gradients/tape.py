@@ -10,7 +10,7 @@ from collections import deque
 import numpy as np
 
 from ..inputs import read_only
-from ..solvers.dense import dense_output, weights_at
+from ..solvers.dense import dense_output, is_in_step, weights_at
 from ..solvers.solve import run
 
 
@@ -74,6 +74,21 @@ def output_cotangents(t, h, table, times, cotangents):
         if is_inside:
             inside[n] = inside.get(n, 0.0) + weights_at(table, sigma)[:, None] * g  # (18.5)
     return at_ends, inside
+
+
+def outputs_on(times, grid, cotangents, ends=None):
+    """The outputs on a stretch of steps and their cotangents. In front stand the start of the stretch, and 0.
+
+    `ends`, if given, are the `StepEnds`, which are told of the stretch.
+    """
+    is_here = is_in_step(times, grid[0], grid[-1])
+    if grid[0] == times[0]:
+        is_here |= times == times[0]
+        is_here[0] = False                                   # the first output is y0, and not on the way
+    if ends is not None:
+        ends.end, ends.at = grid[-1], np.append(0, np.flatnonzero(is_here))
+    outputs = np.concatenate([grid[:1], times[is_here]])
+    return outputs, np.concatenate([np.zeros((1, *cotangents.shape[1:])), cotangents[is_here]])
 
 
 def step_with_increments(f, theta, table, tape, n, shape):
