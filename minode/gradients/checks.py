@@ -43,8 +43,8 @@ For (22.1), q = 2. If g ends or jumps at x, only one side is left. There q = 1, 
     D(ε) = ( g(x + εv) − g(x) ) / ε.                                     (22.7)
 
 How far is (22.6) off? The change from D(ε) to D(ε/r) is nearly the whole error of D(ε), and far more than
-that of (22.6). But it may be small by chance. Rounding helps here: if it moves g by η, it moves each D(ε') by
-η/ε', so the smaller steps show η.
+that of (22.6). But it may be small by chance. And rounding adds to both. If it moves g by η, it moves each
+D(ε') by η/ε', so the smaller steps show η. Therefore
 
     e(ε) = ( max_{ε' ≤ ε} ε' |D(ε') − D(ε'/r)| + u S ) / ε               (22.8)
 
@@ -88,7 +88,7 @@ from .solves import balanced, first_solve, gradients_both_ways, terms_in_time, t
 
 U = np.finfo(np.float64).eps
 EPSILON = U ** (1 / 3)                                                             # (22.2)
-TRUST, ROUNDINGS, LAST = 10.0, 100.0, 2     # c, n, and the steps at the end of a ladder that show rounding
+TRUST, ROUNDINGS, LAST = 10.0, 100.0, 2     # c, n, and how many last steps of a ladder show rounding
 DUALITY_TOLERANCE = 1e4 * U                 # times the size of the terms: a few thousand roundings
 
 

@@ -9,37 +9,40 @@ The loss that was printed is a function of these numbers, and we want its deriva
 network (chapter 4) we go through the step from its last line to its first, and give each quantity
 its cotangent: the derivative of L in it, through everything that was computed from it. Write k̄_i
 for the cotangent of k_i and Ȳ_i for that of Y_i, and suppose that a_{n+1}, that of y_{n+1}, is
-known. For each quantity, look where it is used:
+known. For each quantity, look at where it is used:
 
-    k_i in y_{n+1}, with the factor h b_i, and in each later stage Y_j, with the factor h a_ji;
-    Y_i in k_i alone;     y_n in y_{n+1} and in every Y_i;     θ in every k_i.
+    k_i is used in y_{n+1}, with the factor h b_i, and in each later stage Y_j, with the factor h a_ji,
+    Y_i is used in k_i alone,
+    y_n is used in y_{n+1} and in every Y_i,
+    θ is used in every k_i.
 
-Each place gives one term. (a_ij and b_i, of stages, are the table; a_n and b_n, of steps, are
-cotangents.)
+Each place gives one term: the cotangent of what is computed there, times the factor. (a_ij and b_i,
+with the numbers of stages, are the table; a_n and b_n, with the numbers of steps, are cotangents.)
 
     k̄_i = h ( b_i a_{n+1} + Σ_{j>i} a_ji Ȳ_j ),                          (18.1)
     Ȳ_i = k̄_i f_y(t_n + c_i h, Y_i),                                     (18.2)
     a_n = a_{n+1} + Σ_i Ȳ_i,                                             (18.3)
     b_n = b_{n+1} + Σ_i k̄_i f_θ(t_n + c_i h, Y_i).                       (18.4)
 
-Visit the stages from the last to the first: k̄_i needs the Ȳ_j of later stages only. (18.1) reads
-A by columns, so it is a product with the transpose of A. (18.2) and the term of (18.4) are the
-two parts of one vector-Jacobian product.
+Visit the stages from the last to the first: k̄_i needs the Ȳ_j of later stages only. (18.1) reads A
+by columns, so it is a product with the transpose of A. (18.2) and the term of (18.4) are the two
+parts of one vector-Jacobian product.
 
-By hand, once: Euler's method on y' = θy. Then y_N = (1 + hθ)^N y_0, and k̄_1 = h a_{n+1}, a_n = (1
-+ hθ) a_{n+1} and b_n = b_{n+1} + h a_{n+1} y_n. For L = y_N this gives a_n = (1 + hθ)^{N−n}, and
-every step adds the same to b, so that a_0 = (1 + hθ)^N and b_0 = N h (1 + hθ)^{N−1} y_0. These
-are the derivatives of y_N in y_0 and in θ, exactly. Chapter 17 has e^{θ(T−t₀)} and (T − t₀) y(T)
-in their place, to which they tend with h.
+By hand, once: Euler's method on y' = θy, and L = y_N. Here f_y = θ and f_θ = y, so k̄_1 = h a_{n+1},
+Ȳ_1 = hθ a_{n+1}, a_n = (1 + hθ) a_{n+1} and b_n = b_{n+1} + h a_{n+1} y_n. From a_N = 1 we get
+a_n = (1 + hθ)^{N−n}. With y_n = (1 + hθ)^n y_0 each step adds h (1 + hθ)^{N−1} y_0 to b. So
+a_0 = (1 + hθ)^N and b_0 = N h (1 + hθ)^{N−1} y_0, which are exactly the derivatives of
+y_N = (1 + hθ)^N y_0 in y_0 and in θ. Chapter 17 has e^{θ(T−t₀)} and (T − t₀) y(T) in their place.
+The two agree in the limit h → 0.
 
-No limit was taken: at any step size this is the derivative of the numbers computed, up to
-rounding. It is called discretise-then-optimise, and chapter 17 optimise-then-discretise. If the
-method chooses its steps, the derivative is that with the accepted t_n and h held fixed. At a
-loose tolerance the steps themselves change with y₀ and θ. The derivative of the number that an
-adaptive solve prints can then be quite different.
+No limit was taken: at any step size this is the derivative of the numbers computed, up to rounding.
+It is called discretise-then-optimise, and chapter 17 optimise-then-discretise. If the method
+chooses its steps, the derivative is that with the accepted t_n and h held fixed. At a loose
+tolerance the steps themselves change with y₀ and θ. The derivative of the number that an adaptive
+solve prints can then be quite different.
 
-Outputs. One at the end of a step joins a_{n+1}. One inside, y_n + Σ_j b_j(σ) h k_j by (11.1),
-with cotangent g, adds
+Outputs. One at the end of a step joins a_{n+1}. One inside, y_n + Σ_j b_j(σ) h k_j by (11.1), with
+cotangent g, adds
 
     h b_j(σ) g  to k̄_j   and   g  to a_n.                                (18.5)
 
@@ -47,38 +50,38 @@ If a dense output has stages of its own, they are stages like the others, with b
 
 Compared with chapter 17. If no b_i is 0, put k̄_i = h b_i Λ_i. Then (18.1) to (18.3) become
 
-    Λ_i = a_{n+1} + h Σ_j (b_j a_ji / b_i) Λ_j f_y,     a_n = a_{n+1} + h Σ_j b_j Λ_j f_y,
+    Λ_i = a_{n+1} + h Σ_j (b_j a_ji / b_i) Λ_j f_y(Y_j),     a_n = a_{n+1} + h Σ_j b_j Λ_j f_y(Y_j).
 
-a Runge–Kutta step of (17.2) with −h, by the table b_j a_ji / b_i. With this table a · w + b · Δθ
-of (17.1) stays exactly the same from step to step (Sanz-Serna, SIAM Review 58, 2016). The
-backward solve of chapter 17 uses the method's own table and computes y again, so it conserves
-(17.1) only up to its error. The two gradients differ by O(h^p), and neither is always nearer to
-that of the true solution. But a minimiser that is given one function and the gradient of another
-may find no step downhill.
+This is a Runge–Kutta step of (17.2) with −h, by the table b_j a_ji / b_i. With this table
+a · w + b · Δθ of (17.1) stays exactly the same from step to step (Sanz-Serna, SIAM Review 58,
+2016). The backward solve of chapter 17 uses the method's own table and computes y again, so it
+conserves (17.1) only up to its error. The two gradients differ by O(h^p), and neither is always
+nearer to that of the true solution. But a minimiser that is given one function and the gradient of
+another may find no step downhill.
 
 All steps at once. In a small system a call of f costs more than its arithmetic, so we want few
-calls. (18.1) to (18.3) are linear in a_{n+1}. Applied to the rows of I in its place, they give
-the matrix ∂y_{n+1}/∂y_n. For all steps together this takes one call, for the Jacobians of all
-stages. Only a short recursion is left to do step by step,
+calls. One call gives the Jacobians f_y of all stages of all steps. (18.1) to (18.3) are linear in
+a_{n+1}. With the rows of I in the place of a_{n+1} they give the matrix ∂y_{n+1}/∂y_n of each step.
+Only a product with this matrix is left to do step by step:
 
     a_n = a_{n+1} ∂y_{n+1}/∂y_n + what the outputs add.                  (18.6)
 
-Then every k̄_i is known, and (18.4) for all stages is one call too. A wide system is taken back
-step by step. That takes more memory: a network saves the states of its layers for every stage
-(chapter 4).
+Then every k̄_i is known, and (18.4) for all stages takes one call of the vector-Jacobian product. A
+wide system is taken back step by step. That takes more memory: a network saves the states of its
+layers for every stage (chapter 4).
 
-The times t_i move the steps too. The appendix step_times.py derives dL/dt_i.
+If the times t_i are moved, the steps move with them. The appendix step_times.py derives dL/dt_i.
 
 Figure 9 shows this gradient beside those of chapter 17, figure 10 the number (17.1) at each step,
-figure 20 what is lost if a method chose its steps for y alone, and figure 90 the time all this
-takes.
+figure 20 what is lost if a method chooses its steps for y alone, and figure 90 what all this costs
+in time.
 
 Next: the same numbers in less memory (chapter 19).
 
-Exercises. 1. Derive (18.1) to (18.4) for the midpoint rule, and from them a_n for y' = θy. 2.
-Break the line of (18.1) in `reverse_step`: write table.A[i, i + 1:s] for table.A[i + 1:s, i]. For
-which method is the gradient still right, and how wrong is it for the others as h tends to 0?
-Predict, then run `python -m pytest --eq 18.1`.
+Exercises. 1. Derive: what are (18.1) to (18.4) for the midpoint rule, and what is a_n for y' = θy?
+2. Break this line: in `reverse_step` write table.A[i, i + 1:s] for table.A[i + 1:s, i]. For which
+method is the gradient still right, and how wrong is it for the others as h tends to 0? Then run
+`python -m pytest --eq 18.1`.
 """
 
 import numpy as np

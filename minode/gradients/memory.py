@@ -18,11 +18,11 @@ each step is computed twice. The times of all steps are stored, 8 bytes each, be
 again must be the same step. (With several levels of checkpoints, as in Griewank's revolve, memory grows
 like log n, but more must be computed again.)
 
-Reversal. A reversible method (chapter 14) needs no tape. We store its state at the last time, both copies,
-and undo each step before we differentiate it. So we need the derivative of one step: from the cotangents of
-all that comes out of it to those of all that goes in, last line first as always. A bar marks a cotangent,
-the subscript "new" what comes out of the step, and ← a cotangent that gains a term. Asynchronous leapfrog
-(14.1):
+Reversal. A reversible method (chapter 14) needs no tape. We store its whole state at the last time, and
+undo each step before we differentiate it. For this we need the derivative of one step: from the cotangents
+of all that comes out of it to those of all that goes in, last line first as always. A bar marks a
+cotangent, the subscript "new" what comes out of the step, and ← a cotangent that gains a term. Asynchronous
+leapfrog (14.1):
 
     v̄_new ← v̄_new + h/2 ȳ_new,     u = 2 v̄_new f_y(t + h/2, y½),
     ȳ = ȳ_new + u,     v̄ = h/2 ȳ − v̄_new.                                (19.2)

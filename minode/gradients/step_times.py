@@ -1,41 +1,38 @@
 """Appendix to chapter 18. How the loss moves with the times
 
-Chapter 18 holds the times of the steps fixed. Here they move, and the k̄_i and Ȳ_i of the reverse
-step say what L gains.
+Chapter 18 holds the times of the steps fixed. Here they move, and the k̄_i and Ȳ_i of the reverse step say
+what L gains.
 
-A step uses t_n in the times t_n + c_i h of its stages, and nowhere else. If t_n moves by δ while
-h stays, each k_i moves by f_t δ:
+A step uses t_n in the times t_n + c_i h of its stages, and nowhere else. If t_n moves by δ while h stays,
+each k_i moves by f_t δ:
 
     dL/dt_n = Σ_i k̄_i · f_t(t_n + c_i h, Y_i),   with h held fixed.      (18.7)
 
-h is used in these times too, and as the factor of every k_i. L sees k_i only in the product h
-k_i. As k̄_i is the derivative of L in k_i, its derivative in h k_i is k̄_i / h. If h moves by δ,
-the product moves by δ k_i:
+h is used in these times too, and as the factor of every k_i. L sees k_i only in the product h k_i. As k̄_i
+is the derivative of L in k_i, its derivative in h k_i is k̄_i / h. If h moves by δ, the product moves by
+δ k_i:
 
     dL/dh = Σ_i k̄_i · k_i / h + Σ_i c_i k̄_i · f_t(t_n + c_i h, Y_i).     (18.8)
 
-The step ends at t_{n+1} = t_n + h. If its end moves, only h does, and L gains (18.8). If its
-start moves, h shrinks by as much, and L gains (18.7) less (18.8). By hand, once: one step of
-Euler's method on y' = θy from 0 to h and L = y_1. Then k̄_1 = h and f_t = 0, so dL/dh = k_1 = θ
-y_0, which is the derivative of y_1 = (1 + hθ) y_0. (17.5), which speaks of the solution, would
-have θ y_1.
+The step ends at t_{n+1} = t_n + h. If its end moves, only h does, and L gains (18.8). If its start moves, h
+shrinks by as much, and L gains (18.7) less (18.8). By hand, once: one step of Euler's method on y' = θy
+from 0 to h and L = y_1. Then k̄_1 = h and f_t = 0, so dL/dh = k_1 = θ y_0, which is the derivative of
+y_1 = (1 + hθ) y_0. (17.5), which speaks of the solution, would have θ y_1.
 
-An output at t_i inside the step lies at the fraction σ = (t_i − t_n)/h. If t_i moves by δ, σ
-moves by δ/h, and the output along the polynomial (11.1). With g the cotangent of the output,
+An output at t_i inside the step lies at the fraction σ = (t_i − t_n)/h. If t_i moves by δ, σ moves by δ/h,
+and the output along the polynomial (11.1). With g the cotangent of the output,
 
     dL/dt_i = g · Σ_j b_j'(σ) k_j,     b_j'(σ) = Σ_m m P_jm σ^{m−1}.      (18.9)
 
-σ also moves if an end of the step does. If the start and the end of a step and t_i all move
-together, σ stays. So of what t_i gains the start of the step loses the part 1 − σ, and its end
-the part σ.
+σ also moves if an end of the step does. If the start and the end of a step and t_i all move together, σ
+stays. So of what t_i gains the start of the step loses the part 1 − σ, and its end the part σ.
 
-A wide system keeps the Y_i and not the k_i, and (18.8) needs only the sum of the k̄_i · k_i.
-Insert (18.1), with the terms of (18.5), and gather what stands beside each a_{n+1}, Ȳ_j and g:
+A wide system keeps the Y_i and not the k_i, and (18.8) needs only the sum of the k̄_i · k_i. Insert (18.1),
+with the terms of (18.5), and gather what stands beside each a_{n+1}, Ȳ_j and g:
 
     Σ_i k̄_i · k_i = a_{n+1} · (y_{n+1} − y_n) + Σ_j Ȳ_j · (Y_j − y_n) + Σ g · (y(t_i) − y_n).   (18.10)
 
-The last sum is over the outputs inside. The differences lose the digits that y has in common with
-y_n.
+The last sum is over the outputs inside. The differences lose the digits that y has in common with y_n.
 
 Which ends move with the times that were handed in? That depends on how the steps were found:
 
@@ -43,14 +40,14 @@ Which ends move with the times that were handed in? That depends on how the step
     outputs    an implicit method that chooses its steps: those that end at an output time, with it
     span       an explicit method that chooses its steps: the start of the first, the end of the last
 
-All other ends were chosen by the method, and are held fixed. An explicit method that chooses its
-steps does not step from output to output. There the output alone moves, on the polynomial, which
-has the slope f at a step's end.
+All other ends were chosen by the method, and are held fixed. An explicit method that chooses its steps does
+not step from output to output. There the output alone moves, on the polynomial, which has the slope f at a
+step's end.
 
-Between two equal times lies a step of length 0. If the second of them moves on, this step moves y
-by f, so the second gains a · f and the first loses as much. A reversible method has no such step,
-since one of length 0 would reflect its second state. So of equal times only the sum of what they
-gain is the derivative of its numbers.
+Between two equal times lies a step of length 0. If the second of them moves on, this step moves y by f, so
+the second gains a · f and the first loses as much. A reversible method has no such step, since one of
+length 0 would reflect its second state. So of equal times only the sum of what they gain is the derivative
+of its numbers.
 """
 
 import numpy as np
@@ -58,7 +55,7 @@ import numpy as np
 from ..inputs import at_once, chooses_steps
 from ..solvers.dense import is_in_step, slopes_at, weights_at
 
-NEAR = np.finfo(np.float64).eps ** (1 / 3)   # of a step: how far apart f is evaluated if it does not have f_t itself
+NEAR = np.finfo(np.float64).eps ** (1 / 3)   # of a step: how far apart f is evaluated for f_t by differences
 AT_ONCE = 16                                 # steps that are gathered before their ends are handed on
 FEW = 2**12                                  # numbers in the stages whose f_t are computed at once, if f is wide
 
@@ -117,7 +114,7 @@ class StepEnds:
 
     def share(self, t, a):
         """Move the ends of the steps of length 0 between the equal times at t."""
-        if t != self.t[0] and t in self.t_old[:1]:           # the end of the piece before, and seen there
+        if t != self.t[0] and t in self.t_old[:1]:           # the end of the piece before: shared there
             return
         here = np.flatnonzero(self.t == t)
         velocity = self.f(t, self.ys[here[0]], self.theta).ravel()
@@ -191,7 +188,7 @@ class StepEnds:
             try:
                 if self.has_f_t:
                     return at_once("time_derivative", self.f.time_derivative, clock(c), Y, self.theta, Y.shape[2:])
-            except NotImplementedError:                      # nobody wrote it
+            except NotImplementedError:                      # the reader did not write it
                 self.has_f_t = False
             at_once("f", self.f, clock(c), Y, self.theta, Y.shape[2:])
         near = np.clip(4 * np.spacing(np.abs(t) + np.abs(h)) / np.abs(h), NEAR, 0.5)
@@ -239,7 +236,7 @@ class WideSteps:
         Y, (k_bar, Y_bar) = np.array(Y), bars
         k_bar_k = a_next @ (self.y_next - Y[0]) + np.vdot(Y_bar, Y - Y[0]) + self.gained.get(n, 0.0)  # (18.10)
         if self.waiting and len(self.waiting[-1][1]) != len(Y):
-            self.hand_on()                                   # those have other stages
+            self.hand_on()                                   # those have another number of stages
         self.y_next = Y[0]
         self.waiting.append((n, Y.reshape(len(Y), *self.shape), k_bar, k_bar_k))
         if len(self.waiting) * Y.size > FEW:

@@ -1,17 +1,17 @@
 """16. The tangent system
 
 Move the initial state by a small Δy₀ and the parameters by Δθ. How does y(t) move? To first order
-it moves by w(t), the tangent. Differentiate y' = f(t, y, θ) in the direction of the move,
-exchange the two derivatives, and use the chain rule:
+it moves by w(t), the tangent. Differentiate y' = f(t, y, θ) in the direction of the move, exchange
+the two derivatives, and use the chain rule:
 
     dy/dt = f(t, y, θ),                                                  (16.1)
     dw/dt = f_y w + f_θ Δθ,     w(t₀) = Δy₀.                             (16.2)
 
-This is the tangent system: the field itself, and beside it the Jacobian-vector product of chapter
-1 along the solution. It runs forwards with y, and nothing need be stored. One solve answers one
-direction (Δy₀, Δθ). To differentiate along all d + p directions takes d + p solves, while one
-loss along all of them takes one solve of the adjoint system (chapter 17). The map (Δy₀, Δθ) ↦
-w(T) is called the pushforward: it pushes tangents at the start forward to tangents at the end.
+This is the tangent system: the field itself, and beside it the Jacobian-vector product of chapter 1
+along the solution. It runs forwards with y, and nothing need be stored. One solve answers one
+direction (Δy₀, Δθ). To differentiate along all d + p directions takes d + p solves, while one loss
+along all of them takes one solve of the adjoint system (chapter 17). The map (Δy₀, Δθ) ↦ w(T) is
+called the pushforward: it pushes tangents at the start forward to tangents at the end.
 
 By hand, once: for y' = θ y we have f_y = θ and f_θ = y, so the tangent system is w' = θ w + y Δθ
 with w(t₀) = Δy₀. Its solution is
@@ -21,31 +21,30 @@ with w(t₀) = Δy₀. Its solution is
 Differentiate y(t) = e^{θ(t−t₀)} y₀ along (Δy₀, Δθ), and the same comes out.
 
 Solved with fixed steps, w is exact in a second sense. Apply a Runge–Kutta method to (16.1, 16.2).
-Its stages are k_i = f(Y_i) for y, and for w they are k̇_i = f_y(Y_i) W_i + f_θ(Y_i) Δθ with W_i =
-w + h Σ_j a_ij k̇_j. These are exactly the derivatives of (9.1), (9.2) and (9.3) along (Δy₀, Δθ).
-So the computed w is the derivative of the computed y, to round-off and at every step size. For
+Its stages are k_i = f(Y_i) for y, and for w they are k̇_i = f_y(Y_i) W_i + f_θ(Y_i) Δθ with
+W_i = w + h Σ_j a_ij k̇_j. These are exactly the derivatives of (9.1), (9.2) and (9.3) along (Δy₀,
+Δθ). So the computed w is the derivative of the computed y, to round-off and at every step size. For
 tangents, "first differentiate, then discretise" and "first discretise, then differentiate" agree.
 For adjoints they do not (chapter 18).
 
-An adaptive method needs care. Steps that keep y accurate may be far too long for w, which can
-grow while y rests. Here the pair (y, w) is one state of the solver, so that w is inside its error
-norm.
+An adaptive method needs care. Steps that keep y accurate may be far too long for w, which can grow
+while y rests. Here the pair (y, w) is one state of the solver, so that w is inside its error norm.
 
-An implicit method (chapter 13) solves an equation for the pair, and needs its Jacobian. We give
-it f_y for y and f_y for w, as if they were two trajectories of one batch. This leaves out how f_y
-w changes with y. Newton's method needs the missing part no longer once y is known, so it takes
-one iteration more. The w that it finds solves the derivative of (13.1). Newton's method goes on
-to round-off here in all steps.
+An implicit method (chapter 13) solves an equation for the pair, and needs its Jacobian. We give it
+f_y for y and f_y for w, as if they were two trajectories of one batch. This leaves out how f_y w
+changes with y. Once y is known, the missing part plays no role, so Newton's method takes only one
+iteration more. The w that it finds solves the derivative of (13.1). Here Newton's method goes on to
+round-off in all steps, those of an adaptive method too.
 
 Figure 5 shows w along a trajectory, and figure 20 a state at rest whose tangent is not.
 
 Next: the same derivatives backwards (chapter 17).
 
-Exercises. 1. Take (16.2) for y' = θ y by n steps of Euler's method, and show that w_n is the
-derivative of (1 + hθ)^n y₀. 2. x' = x − y, y' = y − x rests at (1, 1). Along Δy₀ = (1, 0), what
-is w(t)? Will dopri5 take more steps to t = 5 for the pair (y, w) than for y alone? Predict, then
-run `solve` and `pushforward` with the field Linear(2) and θ = (1, −1, −1, 1), and count the calls
-of f.
+Exercises. 1. Derive: take (16.2) for y' = θ y by n steps of Euler's method, and show that w_n is
+the derivative of (1 + hθ)^n y₀. 2. Predict, then run: x' = x − y, y' = y − x rests at (1, 1). What
+is w(t) along Δy₀ = (1, 0)? Will dopri5 take more steps to t = 5 for the pair (y, w) than for y
+alone? (Run `solve` and `pushforward` with the field Linear(2) and θ = (1, −1, −1, 1), and count the
+calls of f.)
 """
 
 import numpy as np

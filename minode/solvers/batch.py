@@ -74,7 +74,7 @@ def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=No
     """
     (B, d), stats, end, f = problem.y.shape, problem.stats, float(problem.t[-1]), as_rows_velocity(problem.f)
     measure, q = row_norms(tolerances, d), tableau.error_order
-    sign, no_further = (1.0, np.minimum) if end >= problem.t[0] else (-1.0, np.maximum)
+    sign, no_further = (1.0, np.minimum) if end >= problem.t[0] else (-1.0, np.maximum)  # stop at the end
     ids, t, y = np.arange(B), np.full(B, float(problem.t[0])), problem.y
     check_rows_velocity(f, t, y, end)
     k = f(t, y)

@@ -95,9 +95,9 @@ import numpy as np
 
 from .newton import apply, blocks, newton_matrix
 
-MOST_ITERATIONS = 10    # of the simplified method; a step that needs more is better shorter
+MOST_ITERATIONS = 10    # of the simplified method: a step that needs more is better made shorter
 SLOW = 0.03             # a rate (13.5) at which a new Jacobian is worth its price
-NEWTON_SHARE = 0.03     # of the error tolerance: what Newton may leave in a chosen step
+NEWTON_SHARE = 0.03     # of the error tolerance: what Newton may leave in an adaptive step
 SAME_H = 1e-6           # how far h may be, relatively, from that of the inverse that is kept
 FAR = 10.0              # a step so many times as long as the last one does not start from its polynomial
 EPS = np.finfo(float).eps
