@@ -17,8 +17,9 @@ STATES, TEXTBOOK, TABLEAUS, EXPLICIT, ADAPTIVE, DENSE, BATCH, IMPLICIT, REVERSIB
     f"solvers/{name}.py" for name in
     ("states", "textbook", "tableaus", "explicit", "adaptive", "dense", "batch", "implicit", "reversible"))
 NEWTON, TABLES = "solvers/newton.py", "solvers/implicit_tables.py"
-TANGENT, ADJOINT, DISCRETE, TAPE, MEMORY, PULLBACK, SECOND, CHECKS = (
-    f"gradients/{name}.py" for name in ("tangent", "adjoint", "discrete", "tape", "memory", "pullback", "second", "checks"))
+TANGENT, ADJOINT, DISCRETE, STEP_TIMES, TAPE, MEMORY, PULLBACK, SECOND, CHECKS = (
+    f"gradients/{name}.py" for name in
+    ("tangent", "adjoint", "discrete", "step_times", "tape", "memory", "pullback", "second", "checks"))
 OPTIMISERS, FIT, CLASSIFY, LAYERS = (f"learning/{name}.py" for name in ("optimisers", "fit", "classify", "layers"))
 FLOWS, DIFFUSION = (f"learning/{name}.py" for name in ("flows", "diffusion"))
 EVENTS = "further/events.py"
@@ -268,20 +269,20 @@ CONTROLS = {
     "18.6": [(DISCRETE, " + added[n]", "", "what the outputs add forgotten"),
              (DISCRETE, "@ dy_next_dy[n]", "@ dy_next_dy[0]", "the derivative of the first step for each"),
              (DISCRETE, "@ dy_next_dy[n]", "@ dy_next_dy[n].swapaxes(-1, -2)", "the transpose of the derivative of a step")],
-    "18.7": [(DISCRETE, "each.sum(axis=0)", "each[0]", "the first stage alone"),
-             (DISCRETE, "each.sum(axis=0)", "0 * each[0]", "f_t forgotten"),
-             (DISCRETE, "each.sum(axis=0)", "each.mean(axis=0)", "the mean over the stages for the sum")],
-    "18.8": [(DISCRETE, " + c @ each", "", "the times of the stages forgotten"),
-             (DISCRETE, "k_bar_k / h", "k_bar_k", "k̄_i for the cotangent of h k_i"),
-             (DISCRETE, "c @ each", "c @ each[::-1]", "the stages in the wrong order")],
-    "18.9": [(TAPE, "g @ (slopes_at(table, sigma) @ hK) / h", "g @ hK[0] / h",
+    "18.7": [(STEP_TIMES, "each.sum(axis=0)", "each[0]", "the first stage alone"),
+             (STEP_TIMES, "each.sum(axis=0)", "0 * each[0]", "f_t forgotten"),
+             (STEP_TIMES, "each.sum(axis=0)", "each.mean(axis=0)", "the mean over the stages for the sum")],
+    "18.8": [(STEP_TIMES, " + c @ each", "", "the times of the stages forgotten"),
+             (STEP_TIMES, "k_bar_k / h", "k_bar_k", "k̄_i for the cotangent of h k_i"),
+             (STEP_TIMES, "c @ each", "c @ each[::-1]", "the stages in the wrong order")],
+    "18.9": [(STEP_TIMES, "g @ (slopes_at(table, sigma) @ hK) / h", "g @ hK[0] / h",
               "the slope at the start of the step"),
-             (TAPE, "@ hK) / h", "@ hK)", "h k_j for k_j"),
+             (STEP_TIMES, "@ hK) / h", "@ hK)", "h k_j for k_j"),
              (DISCRETE, ".sum(axis=-1) / h[inside]", ".sum(axis=-1)", "h k_j for k_j in a batch")],
-    "18.10": [(DISCRETE, "a_next @", "a @", "a_n for a_{n+1}"),
-              (DISCRETE, " + np.vdot(bars[1], Y - Y[0])", "", "the stages forgotten"),
-              (DISCRETE, " + gained.get(n, 0.0)", "", "the outputs inside forgotten"),
-              (TAPE, "weights_at(table, sigma)", "slopes_at(table, sigma)", "b_j' for b_j")],
+    "18.10": [(STEP_TIMES, "a_next @", "(a_next + Y_bar.sum(axis=0)) @", "a_n for a_{n+1}"),
+              (STEP_TIMES, " + np.vdot(Y_bar, Y - Y[0])", "", "the stages forgotten"),
+              (STEP_TIMES, " + self.gained.get(n, 0.0)", "", "the outputs inside forgotten"),
+              (STEP_TIMES, "weights_at(table, sigma)", "slopes_at(table, sigma)", "b_j' for b_j")],
     "19.1": [(MEMORY, "self.states[::2]", "self.states[1::2]", "the wrong half dropped"),
              (MEMORY, "2 * self.spacing, self.states[", "3 * self.spacing, self.states[",
               "a spacing that is not theirs"),

@@ -42,8 +42,8 @@ def test_every_module_is_a_chapter_with_a_number_of_its_own_or_an_appendix_to_on
     twice = [n for n, times in chapters.items() if times > 1]
     assert sorted(chapters) == list(range(len(chapters))), f"the chapters are {sorted(chapters)}, with gaps"
     assert not twice, f"more than one chapter has the number {twice}"
-    unprinted = [page.name for page in PAGES if page.chapter is None and page.defines]
-    assert not unprinted, f"equations belong into chapters, not into {unprinted}"
+    unprinted = [page.name for page in PAGES if page.belongs_to is None and page.defines]
+    assert not unprinted, f"equations belong into chapters and their appendices, not into {unprinted}"
 
 
 def test_every_equation_is_defined_once():
@@ -52,15 +52,18 @@ def test_every_equation_is_defined_once():
 
 
 @one_chapter
-def test_the_equations_of_a_chapter_carry_its_number_and_count_from_one(chapter):
-    expected = [f"{chapter.chapter}.{k}" for k in range(1, len(chapter.defines) + 1)]
-    assert chapter.defines == expected, f"{chapter.name} prints {chapter.defines}, expected {expected}"
+def test_the_equations_of_a_chapter_carry_its_number_and_count_from_one_on_into_its_appendices(chapter):
+    appendices = [page for page in PAGES if page.chapter is None and page.belongs_to == chapter.chapter and page.defines]
+    assert len(appendices) <= 1, f"in which order are {[page.name for page in appendices]} to be read?"
+    printed = chapter.defines + [number for page in appendices for number in page.defines]
+    expected = [f"{chapter.chapter}.{k}" for k in range(1, len(printed) + 1)]
+    assert printed == expected, f"{chapter.name} and its appendices print {printed}, expected {expected}"
 
 
-@one_chapter
-def test_every_equation_is_executed_in_the_chapter_that_prints_it(chapter):
-    orphans = set(chapter.defines) - {number for _, number in chapter.code_numbers()}
-    assert not orphans, f"no line of code in {chapter.name} ends in the number of {in_order(orphans)}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_equation_is_executed_in_the_page_that_prints_it(page):
+    orphans = set(page.defines) - {number for _, number in page.code_numbers()}
+    assert not orphans, f"no line of code in {page.name} ends in the number of {in_order(orphans)}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

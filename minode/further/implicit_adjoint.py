@@ -68,10 +68,10 @@ from functools import partial
 import numpy as np
 
 from ..fields.base import has_newest_jacobian, state_jacobian
-from ..gradients.discrete import PIECE, add_steps
-from ..gradients.memory import Checkpoints, outputs_on
-from ..gradients.step_times import end_of_steps
-from ..gradients.tape import add_outputs, output_cotangents, stages
+from ..gradients.discrete import PIECE
+from ..gradients.memory import Checkpoints
+from ..gradients.step_times import add_outputs, add_steps, end_of_steps
+from ..gradients.tape import output_cotangents, outputs_on, stages
 from ..inputs import at_once
 from ..solvers.dense import dense_output
 from ..solvers.newton import as_columns, as_stages, blocks, newton_matrix

@@ -1,7 +1,7 @@
 """22. Is it right?
 
-A derivative written by hand should count as wrong until something independent agrees with it. One such thing
-is a central difference. For a function g of x along v,
+A derivative written by hand should count as wrong until something independent agrees with it. A central
+difference is one such thing. For a function g of x along v,
 
     g'(x) v ≈ ( g(x + εv) − g(x − εv) ) / 2ε.                            (22.1)
 
@@ -10,14 +10,15 @@ with u = 2.2e-16. The sum is least at ε = (3u |g| / |g'''|)^{1/3}. If g and g''
 
     ε = u^{1/3},                                                         (22.2)
 
-and the error is a multiple of u^{2/3} = 3.7e-11. If g varies faster, ε must be smaller: near x = 0, ε = 6e-6
-gives the derivative of sin(10⁴x) with a relative error of 6e-4, and ε = 6e-9 with 6e-10.
+and the error is a multiple of u^{2/3} = 3.7e-11. If g varies faster, ε must be smaller. Near x = 0, ε = 6e-6
+gives the derivative of sin(10⁴x) with a relative error of 6e-4, and ε = 6e-9 gives it with 6e-10.
 
 The complex step. For a g made of analytic operations, expand g(x + iεv) instead:
 
     g'(x) v = Im g(x + iεv) / ε + O(ε²).                                 (22.3)
 
-Nothing is subtracted, so ε may be 1e-30, and the derivative is right to round-off, if f accepts complex numbers.
+Nothing is subtracted, so ε may be 1e-30, and the derivative is right to round-off. But f must accept complex
+numbers.
 
 Duality. For tangents w, Δθ and a cotangent a, the two products of chapter 1 compute one number in two orders,
 
@@ -27,8 +28,8 @@ and so do pushforward and pullback of a whole solve, by the discrete route and a
 
     Σ_i cotangent_i · w(t_i) = dL/dy₀ · Δy₀ + dL/dθ · Δθ.                (22.5)
 
-Duality holds to round-off, but does not see a mistake made alike on both sides. Differences see that one, but
-not the last six digits. Together they leave little room.
+Duality holds to round-off, but it cannot see a mistake that is made alike on both sides. Differences see such
+a mistake, but not the last six digits. The two checks together miss little.
 
 Differences with an error bar. A concentration of 1e-9 mol/L and an orbit of 1.5e11 m need different steps. So
 the checks move each number by a ladder of steps, each an eighth of the one before, from the size of the
@@ -41,30 +42,36 @@ For (22.1), q = 2. If g ends or jumps at x, only one side is left. There q = 1, 
 
     D(ε) = ( g(x + εv) − g(x) ) / ε.                                     (22.7)
 
-The change from D(ε) to D(ε/r) is nearly the whole error of D(ε), and far more than that of (22.6). It may be
-small by chance. But if rounding moves g by η, it moves each D(ε') by η/ε'. So the smaller steps show η, and
+How far is (22.6) off? The change from D(ε) to D(ε/r) is nearly the whole error of D(ε), and far more than
+that of (22.6). But it may be small by chance. And rounding adds to both. If it moves g by η, it moves each
+D(ε') by η/ε', so the smaller steps show η. Therefore
 
     e(ε) = ( max_{ε' ≤ ε} ε' |D(ε') − D(ε'/r)| + u S ) / ε               (22.8)
 
 covers both errors. S is the size of the terms of g, since g may be a small difference of large ones. A step
-that is too large can miss a narrow bend of g, and look sure of itself. So ε counts only if it agrees with all
-smaller steps: the intervals of half-width c e around them must have a point in common. With c = 10:
+that is too large can miss a narrow bend of g, and then its e is too small. So ε counts only if it agrees with
+all smaller steps: the intervals of half-width c e around them must have a point in common. With c = 10:
 
     max_{ε' ≤ ε} ( D(ε') − c e(ε') ) ≤ min_{ε' ≤ ε} ( D(ε') + c e(ε') ).  (22.9)
 
-The best has the smallest e. What is written by hand is rounded too, n = 100 times. So it is wrong beyond
+Of the steps that count, we take the one with the smallest e. The derivative written by hand is rounded too,
+say n = 100 times. So it is wrong if it is further away than
 
     c e + n u ( |D| + S/|x| + |x g''| ).                                 (22.10)
 
-Every entry of f_y, f_θ and f_t has its own D, e and S: a small one is not lost beside a large one. Differences
-cannot see a mistake below (22.10), near 1e-9 of the terms of a component of f, nor one in a term that is 0 at
-the point of the check. At a kink they allow all between the slopes on both sides, and all from 0 to their sum.
-A bend narrower than 1e-10 of x looks like a jump. `python -m tests.gradients.collection` plants 197 mistakes in
-fields of chemistry, orbits, neurons and circuits: all are caught and named; none of 63 right ones is accused.
+Every entry of f_y, f_θ and f_t has its own D, e and S, so a small one is not lost beside a large one.
+Differences cannot see a mistake below (22.10), near 1e-9 of the terms of a component of f, nor one in a term
+that is 0 at the point of the check. At a kink they allow everything between the slopes on both sides, and
+from 0 to their sum. A bend narrower than 1e-10 of x looks like a jump. `python -m tests.gradients.collection`
+plants 197 mistakes in fields of chemistry, orbits, neurons and circuits: all are caught and named;
+none of 63 right ones is accused.
 
 With an adaptive solver the differences also see the steps change, and at a loose tolerance they can confirm a
 wrong gradient. So all solves that are compared take the steps of the first one. If a check fails, the message
-says which term of (1.2) or (1.3) is wrong, and what stands there instead: its transpose, its negative or zero.
+says which term of (1.2) or (1.3) is wrong, and whether its transpose, its negative or zero stands there
+instead.
+
+Figure 22 shows the errors of (22.1) and (22.3) for every ε.
 
 Next: what the gradients are for (Part IV, chapter 23).
 """
@@ -73,16 +80,15 @@ import numpy as np
 
 from ..inputs import as_check_point, as_times, has_second_derivatives
 from ..solvers.solve import run
-from .contract import check_alone, stacked_fault
-from .differences import (NOTHING, first_differences, moves, point_of_check, samples, samples_of_time,
-                          second_differences, sizes_at)
-from .faults import Report, Row, Term, in_full, mistakes_of_the_sum, row, terms_of_derivatives, without_axes
+from .contract import contract
+from .differences import NOTHING, first_differences, moves, samples, samples_of_time, second_differences, sizes_at
+from .faults import Report, Row, Term, in_full, row, terms_of_derivatives, without_axes
 from .ladders import at_kink, chosen, curvature, from_the_finest, rounding_of
 from .solves import balanced, first_solve, gradients_both_ways, terms_in_time, terms_of_solves
 
 U = np.finfo(np.float64).eps
 EPSILON = U ** (1 / 3)                                                             # (22.2)
-TRUST, ROUNDINGS, LAST = 10.0, 100.0, 2     # c, n, and the steps at the end of a ladder that show rounding
+TRUST, ROUNDINGS, LAST = 10.0, 100.0, 2     # c, n, and how many last steps of a ladder show rounding
 DUALITY_TOLERANCE = 1e4 * U                 # times the size of the terms: a few thousand roundings
 
 
@@ -125,9 +131,9 @@ def estimate(D, epsilon, q, uS):
 
 
 def derivative(g, size):
-    """The `Estimate` of a derivative from `Samples` of g: central, or from one side if that is surer.
+    """The `Estimate` of a derivative from `Samples` of g: central, or one-sided if that has a smaller bar.
 
-    Surer if g jumps here, or ends. If both sides are sure and differ, g has a kink: the answer lies between.
+    That is so if g jumps here, or ends. If both sides have small bars and differ, g has a kink: D lies between.
     """
     with np.errstate(all="ignore"):
         (uS, is_still), epsilon = rounding_of(g, U * size, size), (g.to_right + g.to_left) / 2
@@ -139,37 +145,27 @@ def derivative(g, size):
 
 
 def allowed(g, S, x):
-    """A derivative along a number of the size x from `Samples` of g, and what is allowed beside it, (22.10)."""
+    """A derivative along a number of the size x from `Samples` of g, and the error allowed, (22.10)."""
     D, e, epsilon = derivative(g, S)
     g_xx, distance = curvature(g, x, epsilon, ROUNDINGS * U * S), np.maximum(x, epsilon)   # x may be small by chance
     return D, TRUST * e + ROUNDINGS * U * (np.abs(D) + S / distance + x * g_xx)    # (22.10)
 
 
 def along(g, centre, size, steps):
-    """g'(0) for a g(s) whose terms have this size, and what is allowed beside it."""
+    """g'(0) for a g(s) whose terms have this size, and the error allowed."""
     found = derivative(samples(g, 0.0, steps, centre), size)
     rounded = DUALITY_TOLERANCE * (np.abs(centre) + np.abs(found.value)) + ROUNDINGS * U * size
     return found.value, TRUST * found.bar + rounded + NOTHING
-
-
-def contract(f, t, y, theta):
-    """(f, the sizes, the arguments) where f keeps its contract, and what it does wrong for many states."""
-    point = point_of_check(f, t, y, theta)
-    value = check_alone(f, point)
-    sizes = sizes_at(f, t, y, theta, value)
-    point["a"] = point["a"] / np.where(sizes.f == 0, 1.0, sizes.f)
-    return value, sizes, point, stacked_fault(f, point, sizes, mistakes_of_the_sum)
 
 
 def check_field(f, t, y, theta):
     """Compare every hand-written derivative of the field f with central differences (22.1).
 
     y is (..., d), a batch included, t a number or of the batch's shape, theta (p,). Returns a `Report`, whose
-    `str` is a table. If a derivative is wrong, AssertionError with that table and the wrong term in words;
-    also if f cannot take more axes in front of y or an array of times, writes into an argument, or is random.
-    ValueError or TypeError for unusable input. If the field has kinks, choose y away from them.
-    `vjp_derivative` is compared if it is written. A map whose answers are of another size than y has it in
-    `f.dim_out`.
+    `str` is a table. If a derivative is wrong, AssertionError with that table and the wrong term in words. The
+    same error if f cannot take more axes in front of y or an array of times, writes into an argument, or is random.
+    ValueError or TypeError for unusable input. If the field has kinks, choose y away from them. If `vjp_derivative`
+    is defined, it is compared too. If f(t, y) is longer or shorter than y, `f.dim_out` must say how long.
 
     >>> from minode import LotkaVolterra
     >>> print(check_field(LotkaVolterra(), 0.0, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02])))
@@ -203,12 +199,12 @@ def duality_of_products(f, t, y, theta, w, dtheta, a, size):
 
 
 def check_gradients(f, y0, t, theta, **solver):
-    """Compare pushforward and pullback, dL/dt too, with central differences, with each other (22.5), and f_t besides.
+    """Compare pushforward, pullback and f_t with differences, and the first two with each other (22.5).
 
     f is a `VectorField`, y0 (..., d), t (N,), theta (p,), `solver` the keywords of `solve`. A method that
     chooses its steps chooses them once, and all solves that are compared take these. Each component of y0 and
     θ is moved in proportion to its size. Returns a `Report`. If something is wrong, AssertionError with its
-    table and the wrong term of f in words; ValueError, TypeError and SolverError as for `pushforward`.
+    table and the wrong term of f in words. ValueError, TypeError and SolverError as for `pushforward`.
 
     >>> from minode import MLP
     >>> f = MLP([4, 5, 3], ["tanh", "tanh"])
@@ -244,7 +240,7 @@ def check_gradients(f, y0, t, theta, **solver):
 
 
 def duality_of_solves(cotangent, ws, dL_dy0, dL_dtheta, dy0, dtheta):
-    """The term of (22.5): its error, 0, and what is allowed."""
+    """The `Term` of (22.5), without its words: its error, 0, and the error allowed."""
     error = np.vdot(cotangent, ws) - np.vdot(dL_dy0, dy0) - np.vdot(dL_dtheta, dtheta)  # (22.5)
     size = np.abs(dL_dy0 * dy0).sum() + np.abs(dL_dtheta * dtheta).sum() + np.abs(cotangent * ws).sum()
     return error, 0.0, DUALITY_TOLERANCE * (size + cotangent.size)

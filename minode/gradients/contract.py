@@ -1,30 +1,42 @@
 """Appendix to chapter 22. What a field has to keep to
 
-Solvers ask a field for many states at once, and keep the arrays that they hand in. So every method must leave
-its arguments as they are, answer alike when it is called twice, take any number of axes in front of the last
-one, take a time for each trajectory, and answer each trajectory by itself. A field that does not may have all
-its derivatives right at one state, and still give wrong gradients. This is checked first, so that a sum over
-the wrong axis, a math.sin(t) or a random number is called by its name.
+Solvers evaluate a field at many states in one call, and still need the arrays that they hand in.
+So every method of a field must leave its arguments as they are, and return the same when it is
+called twice. It must take any number of axes in front of the last one, take a time for each
+trajectory, and treat each trajectory by itself. A field that does not may have all its
+derivatives right at one state, and still give wrong gradients. This is checked first, so that the
+message can name the cause: a sum over the wrong axis, a math.sin(t), a random number.
 """
 
 import numpy as np
 
 from ..fields.base import rows
 from ..inputs import has_second_derivatives
+from .differences import point_of_check, sizes_at
+from .faults import mistakes_of_the_sum
 
 ALIKE = np.sqrt(np.finfo(np.float64).eps)   # of the size of the terms: the same number, computed in another way
 TINY = np.finfo(np.float64).tiny
 TWICE = 1e-10                               # of the largest value: the same number, computed in the same way
 SHRUNK = 1 / 8                              # a state beside y is y less this part of it
-PARTS = {"vjp": 2, "value_and_vjp": 3, "vjp_derivative": 2}        # arrays in an answer, if more than one
+PARTS = {"vjp": 2, "value_and_vjp": 3, "vjp_derivative": 2}        # how many arrays it returns, if more than one
 REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AssertionError, RuntimeError)
 AXES = "must take any axes in front of the last, write y[..., 0] for y[0]"
 CLOCK = ("must take t as an array too, a time for each trajectory: np.sin(t) for math.sin(t), np.where for if, "
          "t[..., None] beside y")
 
 
+def contract(f, t, y, theta):
+    """f(t, y, θ), the `Sizes`, the arguments of a check, and what f does wrong for many states, or None."""
+    point = point_of_check(f, t, y, theta)
+    value = check_alone(f, point)
+    sizes = sizes_at(f, t, y, theta, value)
+    point["a"] = point["a"] / np.where(sizes.f == 0, 1.0, sizes.f)
+    return value, sizes, point, stacked_fault(f, point, sizes, mistakes_of_the_sum)
+
+
 def methods_of(f):
-    """[(name, method, its arguments besides t, y and θ)] for all that is asked of a field."""
+    """[(name, method, its arguments besides t, y and θ)] for all methods of a field."""
     def value_and_vjp(t, y, theta, a):
         value, vjp = f.value_and_vjp(t, y, theta)
         value = np.array(value)                  # a copy: vjp may write into it
@@ -36,14 +48,14 @@ def methods_of(f):
 
 
 def shapes_of(name, f, y):
-    """The shapes of what a method answers for states y."""
+    """The shapes of the arrays that a method returns for states y."""
     value, p = (*y.shape[:-1], getattr(f, "dim_out", f.dim)), f.n_params
     return {"jacobian": [(*value, f.dim)], "param_jacobian": [(*value, p)], "vjp": [y.shape, (p,)],
             "vjp_derivative": [y.shape, (p,)], "value_and_vjp": [value, y.shape, (p,)]}.get(name, [value])
 
 
 def call(name, method, more, arguments):
-    """What a method answers, as a list of arrays; AssertionError if it writes into an argument."""
+    """What a method returns, as a list of arrays. AssertionError if it writes into an argument."""
     handed = {key: np.array(arguments[key])[()] for key in ["t", "y", "theta", *more.split()]}
     answers = method(*handed.values())
     for key, value in handed.items():
@@ -58,7 +70,7 @@ def title(name):
 
 
 def ask_all(f, arguments):
-    """{name: what it answers} of all methods; AssertionError if an answer has a wrong shape, or is complex."""
+    """{name: what it returns} for all methods. AssertionError if a shape is wrong, or a number complex."""
     answers = {}
     for name, method, more in methods_of(f):
         answers[name] = call(name, method, more, arguments)
@@ -75,7 +87,7 @@ def ask_all(f, arguments):
 
 
 def check_alone(f, arguments):
-    """The value of f, if f keeps to the contract at the states given, and all that it answers is finite there."""
+    """f(t, y, θ). AssertionError if f breaks the contract at these states, or returns no finite numbers."""
     first = ask_all(f, arguments)
     value, = first["__call__"]
     if value.dtype == np.float32:
@@ -95,7 +107,7 @@ def check_alone(f, arguments):
 
 
 def beside(f, arguments, k):
-    """The arguments for other states, times and tangents, if f is defined there, and otherwise the same."""
+    """Arguments with other states, times and tangents; if f is undefined at those tried, the same ones."""
     t, y, shrunk = arguments["t"], arguments["y"], 1 - k * SHRUNK
     unit = np.abs(y).min(initial=1.0, where=y != 0)
     moved = {**arguments, "y": np.where(y == 0, k * SHRUNK * unit, shrunk * y),
@@ -114,10 +126,10 @@ def beside(f, arguments, k):
 
 
 def stacked_fault(f, arguments, sizes, mistakes):
-    """What is wrong if f is asked for states and times side by side, or None.
+    """What is wrong if f is called with several states and times at once, or None.
 
-    The new axis and the last one differ in length: y[0] for y[..., 0] cannot fit by accident. `mistakes` makes
-    {what is wrong with a sum: what it gives} from the terms of the sum.
+    The new axis and the last one differ in length, so that y[0] for y[..., 0] cannot fit by accident. From the terms
+    of a sum `mistakes` makes {what may be wrong with the sum: what it then is}.
     """
     others = [beside(f, arguments, k) for k in ((1, 2) if arguments["y"].shape[-1] == 2 else (1,))]
     t = np.ravel(arguments["t"])[0]
@@ -136,7 +148,7 @@ def stacked_fault(f, arguments, sizes, mistakes):
 
 
 def fault_of(name, method, more, stacked, shapes, alone, terms, mistakes):
-    """What is wrong with the answer for the states of `stacked`, if each `alone` is right, or None."""
+    """What is wrong with the values for `stacked` states, if those of each `alone` are right, or None."""
     try:
         answers = call(name, method, more, stacked)
     except REFUSALS as error:
@@ -162,7 +174,7 @@ def is_near(x, other, allowed):
 
 
 def scales(name, arguments, sizes):
-    """The sizes of the terms in the parts of an answer."""
+    """The sizes of the terms in each array that a method returns."""
     each, a = sizes.f, np.abs(arguments["a"])[..., None]
     by_y, by_theta = each[..., None] / sizes.y[..., None, :], each[..., None] / sizes.theta
     products = [(a * by_y).sum(axis=-2), rows((a * by_theta).sum(axis=-2)).sum(axis=0)]
@@ -183,7 +195,7 @@ def fault_of_pair(f, arguments, sizes):
 
 
 def fault_of_batch(f, arguments, others, sizes):
-    """What is wrong if one trajectory of a batch moves and the answers for the others change, or None."""
+    """What is wrong if one trajectory of a batch moves and the values for the others change, or None."""
     is_first = np.arange(sizes.y[..., 0].size).reshape(sizes.y.shape[:-1]) == 0
     mixed = {**arguments, "y": np.where(is_first[..., None], others["y"], arguments["y"])}
     before, after = ask_all(f, arguments), ask_all(f, mixed)

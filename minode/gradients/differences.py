@@ -1,9 +1,10 @@
 """Appendix to chapter 22. Moving one number at a time
 
-The differences of chapter 22 need f at points around (t, y, θ), at distances from the size of the number
-that is moved down to where nothing moves any more. This page chooses the distances, and evaluates f there.
-f may be undefined at some of these points: the root of a negative number, a time before the start. There the
-values are NaN, and a difference that needs them counts for nothing.
+The differences of chapter 22 need f at points around (t, y, θ). Their distances reach from the
+size of the number that is moved down to distances at which rounding hides every change. This page
+chooses the distances, and evaluates f there. f may be undefined at some of these points: the root
+of a negative number, a time before the start. The values there are NaN, and a difference that
+needs one of them is not used.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,7 @@ REFUSALS = (ValueError, TypeError, ArithmeticError, LookupError, AssertionError,
 
 
 class Partials(NamedTuple):
-    """f_y (2, ..., d, d), f_θ (2, ..., d, p) and f_t (2, ..., d) by differences: the values, and the tolerances."""
+    """f_y (2, ..., d, d), f_θ (2, ..., d, p) and f_t (2, ..., d) by differences: values and tolerances."""
 
     f_y: np.ndarray
     f_theta: np.ndarray
@@ -28,7 +29,7 @@ class Partials(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What errors are relative to: the terms of f (..., d), and t, y (..., d) and θ (p,), 1 in place of 0."""
+    """What errors are relative to: sizes of the terms of f (..., d), and of t, y and θ, 1 in place of 0."""
 
     f: np.ndarray
     t: np.ndarray
@@ -37,7 +38,7 @@ class Sizes(NamedTuple):
 
 
 def guarded(g, shape):
-    """g, with NaN in place of a value that it refuses or that is not real and of this shape."""
+    """g, with NaN in place of its value if it raises an error, or is not real or of this shape."""
     def value(*args):
         try:
             got = np.array(g(*args))                  # a copy: g may use its array again
@@ -56,8 +57,9 @@ def size_of(x):
 def ladder(x):
     """Steps (K, *x.shape) for each number in x, powers of two, the largest first, in the ratio `RATIO`.
 
-    They begin at |x|, or at 1 if |x| is smaller: x may be small by chance. They end at `FINEST` of |x|. A zero
-    has no size. It takes the largest and the smallest of the other components for the scales of f.
+    They begin at |x|, or at 1 if |x| is smaller, because x may be small by chance. They end at `FINEST` of |x|. A
+    zero has no size. Its steps go from the largest other component, but at least 1, to `FINEST` of the smallest, but at
+    most of `SMALLEST_SCALE`.
     """
     size = np.abs(np.asarray(x, dtype=float))
     size = np.where(size < NOTHING, 0.0, size)
@@ -70,7 +72,7 @@ def ladder(x):
 
 
 class Samples(NamedTuple):
-    """g at x and on both sides of it: the values (K, ...), and how far x has really moved, (K, ...)."""
+    """g at x and on both sides of it: the values (K, ...), and how far x really moved, (K, ...)."""
 
     centre: np.ndarray
     right: np.ndarray
@@ -89,12 +91,12 @@ def samples(g, x, steps, centre):
 
 
 def joint(each):
-    """The `Samples` of one number or more as one, with a last axis for them."""
+    """The `Samples` of several numbers as one, with a last axis for the numbers."""
     return Samples(*(np.stack(np.broadcast_arrays(*parts), axis=-1) for parts in zip(*each)))
 
 
 def samples_of_states(f, t, y, theta, centre):
-    """The samples of f as each y_j moves, in every trajectory by steps of its own."""
+    """The samples of f as each y_j moves. Every trajectory has steps of its own."""
     def along(j):
         def g(y_j):
             moved = y.copy()
@@ -123,16 +125,17 @@ def samples_of_time(f, t, y, theta, centre):
 
 
 def nudged(x):
-    """x, each component moved by a thousandth of its size. A zero has that of the largest one, or 1 if that is more."""
+    """x, each component moved by a thousandth of its size. A zero has the largest size, but at most 1."""
     unit = min(np.abs(x).max(initial=0.0) or 1.0, 1.0)
     return np.where(x == 0, (1 - NUDGED) * unit, NUDGED * x)
 
 
 def sizes_at(f, t, y, theta, centre):
-    """The `Sizes` at a point. A term that cancels in f shows as one of the numbers in it moves.
+    """The `Sizes` at a point.
 
-    f may be a small difference of large terms, and a rounding error is relative to these. They are about as
-    large as x ∂f/∂x for the numbers x in them, here by differences of a thousandth.
+    f may be a small difference of large terms, and rounding errors are relative to the terms. A term that cancels in f
+    shows when one of the numbers in it moves: for such a number x it is about as large as x ∂f/∂x, which is found here
+    by a difference of a thousandth.
     """
     g, size = guarded(f, centre.shape), np.abs(centre)
     points = [(nudged(np.asarray(t))[()], y, theta)]
@@ -145,7 +148,7 @@ def sizes_at(f, t, y, theta, centre):
 
 
 def point_of_check(f, t, y, theta):
-    """All arguments of the methods of f by name: t, y, θ, tangents w and Δθ, and a cotangent a of the shape of f.
+    """All arguments of the methods of f by name: t, y, θ, tangents w and Δθ, and a cotangent a like f.
 
     The last three are random, but the same in every call. w and Δθ are in proportion to y and θ.
     """
@@ -155,10 +158,10 @@ def point_of_check(f, t, y, theta):
 
 
 def moves(y, theta):
-    """Directions (Δy, Δθ) and the steps along them: y moves, and then θ, each component in proportion to its size.
+    """[(Δy, Δθ, the steps along them)]: first y moves, then θ, each component in proportion to its size.
 
-    A component that is negligible beside the largest one may be small by chance. So all of these also move by
-    themselves, in units of 1 or of the largest one if that is smaller, and by smaller steps.
+    A component that is negligible beside the largest one may be small by chance. So these also move by themselves,
+    in units of 1, or of the largest component if it is smaller than 1, and down to smaller steps.
     """
     rng, found = np.random.default_rng(0), []
     for k, x in enumerate((y, theta)):
@@ -173,7 +176,7 @@ def moves(y, theta):
 
 
 def first_differences(f, t, y, theta, sizes, centre, allowed):
-    """f_y, f_θ and f_t by differences, `Partials`: allowed(samples, size of f, size of x) makes each of them."""
+    """f_y, f_θ and f_t by differences, as `Partials`. Each is allowed(samples, size of f, size of x)."""
     f_theta, n = np.empty((2, *centre.shape, theta.size)), max(1, AT_ONCE // centre.size)
     for j in range(0, theta.size, n):
         some = samples_of_parameters(f, t, y, theta, np.arange(theta.size)[j:j + n], centre)
@@ -183,7 +186,7 @@ def first_differences(f, t, y, theta, sizes, centre, allowed):
 
 
 def second_differences(f, t, y, theta, w, dtheta, a, f_y, f_theta, sizes, along):
-    """[(`vjp_derivative`, the derivative of `vjp` with a held fixed, what is allowed)] for each of the moves."""
+    """[(`vjp_derivative`, the derivative of `vjp` with a held fixed, the error allowed)] for all moves."""
     def joined(products):
         return np.concatenate([np.ravel(part) for part in products])
     by_y, by_theta = (np.abs(a)[..., None] * np.abs(matrix) for matrix in (f_y, f_theta))

@@ -1,69 +1,87 @@
 """18. The exact derivative of the steps
 
-The solver did not compute y(T) but states y_0, y_1, …, y_N, each from the one before by
+The solver did not compute y(T). It computed states y_0, y_1, …, y_N, each from the one before, by
+(9.1) to (9.3):
 
     Y_i = y_n + Σ_{j<i} a_ij h k_j,   k_i = f(t_n + c_i h, Y_i),   y_{n+1} = y_n + Σ_i b_i h k_i.
 
-The loss that was printed is a function of these numbers. Its derivative is found as for a network: every intermediate
-quantity, last one first, gets its cotangent, the derivative of L in it through all that was computed from it.
-Suppose that the cotangent a_{n+1} of y_{n+1} is known, and write k̄_i for that of k_i and Ȳ_i for that of Y_i. k_i is
-used in y_{n+1}, with the factor h b_i, and in the later stages Y_j, with the factors h a_ji. Y_i is used in k_i
-alone, and y_n in y_{n+1} and in every Y_i. (a_ij and b_i, of stages, are the table; a_n and b_n, of steps, cotangents.) So
+The loss that was printed is a function of these numbers, and we want its derivative. As in a
+network (chapter 4) we go through the step from its last line to its first, and give each quantity
+its cotangent: the derivative of L in it, through everything that was computed from it. Write k̄_i
+for the cotangent of k_i and Ȳ_i for that of Y_i, and suppose that a_{n+1}, that of y_{n+1}, is
+known. For each quantity, look at where it is used:
+
+    k_i is used in y_{n+1}, with the factor h b_i, and in each later stage Y_j, with the factor h a_ji,
+    Y_i is used in k_i alone,
+    y_n is used in y_{n+1} and in every Y_i,
+    θ is used in every k_i.
+
+Each place gives one term: the cotangent of what is computed there, times the factor. (a_ij and b_i,
+with the numbers of stages, are the table; a_n and b_n, with the numbers of steps, are cotangents.)
 
     k̄_i = h ( b_i a_{n+1} + Σ_{j>i} a_ji Ȳ_j ),                          (18.1)
     Ȳ_i = k̄_i f_y(t_n + c_i h, Y_i),                                     (18.2)
     a_n = a_{n+1} + Σ_i Ȳ_i,                                             (18.3)
     b_n = b_{n+1} + Σ_i k̄_i f_θ(t_n + c_i h, Y_i).                       (18.4)
 
-The stages are visited from the last to the first. A is read by columns, which is its transpose. (18.2) and the term
-of (18.4) are the two parts of one vector-Jacobian product. No limit was taken anywhere: this is the derivative of the
-numbers that were computed, at any step size, up to rounding. It is discretise-then-optimise; chapter 17 was
-optimise-then-discretise. On y' = θy by Euler's method y_N = (1 + hθ)^N y_0, and (18.1) to (18.3) are
-a_n = (1 + hθ) a_{n+1}: for L = y_N, a_0 is (1 + hθ)^N.
+Visit the stages from the last to the first: k̄_i needs the Ȳ_j of later stages only. (18.1) reads A
+by columns, so it is a product with the transpose of A. (18.2) and the term of (18.4) are the two
+parts of one vector-Jacobian product.
 
-An output inside a step at t_n + σh, y_n + Σ_j b_j(σ) h k_j by (11.1), with cotangent g, adds
+By hand, once: Euler's method on y' = θy, and L = y_N. Here f_y = θ and f_θ = y, so k̄_1 = h a_{n+1},
+Ȳ_1 = hθ a_{n+1}, a_n = (1 + hθ) a_{n+1} and b_n = b_{n+1} + h a_{n+1} y_n. From a_N = 1 we get
+a_n = (1 + hθ)^{N−n}. With y_n = (1 + hθ)^n y_0 each step adds h (1 + hθ)^{N−1} y_0 to b. So
+a_0 = (1 + hθ)^N and b_0 = N h (1 + hθ)^{N−1} y_0, which are exactly the derivatives of
+y_N = (1 + hθ)^N y_0 in y_0 and in θ. Chapter 17 has e^{θ(T−t₀)} and (T − t₀) y(T) in their place.
+The two agree in the limit h → 0.
+
+No limit was taken: at any step size this is the derivative of the numbers computed, up to rounding.
+It is called discretise-then-optimise, and chapter 17 optimise-then-discretise. If the method
+chooses its steps, the derivative is that with the accepted t_n and h held fixed. At a loose
+tolerance the steps themselves change with y₀ and θ. The derivative of the number that an adaptive
+solve prints can then be quite different.
+
+Outputs. One at the end of a step joins a_{n+1}. One inside, y_n + Σ_j b_j(σ) h k_j by (11.1), with
+cotangent g, adds
 
     h b_j(σ) g  to k̄_j   and   g  to a_n.                                (18.5)
 
-If a dense output has stages of its own, they are stages like the others, with b_j = 0. An output at the end of a step
-joins a_{n+1}. If the method chooses its steps, the derivative is that with the accepted t_n and h held fixed. At a loose
-tolerance the derivative of the number that an adaptive solve prints can be quite different.
+If a dense output has stages of its own, they are stages like the others, with b_j = 0.
 
-Chapter 17 is different. If no b_i is 0, put k̄_i = h b_i Λ_i. Then (18.1) to (18.3) say that Λ_i = a_{n+1} + Σ_j (b_j
-a_ji / b_i) h Λ_j f_y, which is a Runge–Kutta step of da/dt = −a f_y from a_{n+1} with −h, by the table b_j a_ji / b_i. It
-conserves (17.1) exactly (Sanz-Serna, SIAM Review 58, 2016). The backward solve of chapter 17 conserves it only up
-to its error, and computes y again. So the two gradients differ by O(h^p), and neither is always nearer to that of
-the true solution. But a minimiser that is shown one function and the gradient of another may find no step downhill.
+Compared with chapter 17. If no b_i is 0, put k̄_i = h b_i Λ_i. Then (18.1) to (18.3) become
 
-All steps at once. Everything above is linear in the cotangents, and only the chain of the a_n must be walked step by
-step. In a small system a call of f costs more than its arithmetic. There the Jacobians of all stages of all
-steps come from one call, and (18.1) to (18.3), applied to the rows of I, give all ∂y_{n+1}/∂y_n. Then, step by step,
+    Λ_i = a_{n+1} + h Σ_j (b_j a_ji / b_i) Λ_j f_y(Y_j),     a_n = a_{n+1} + h Σ_j b_j Λ_j f_y(Y_j).
+
+This is a Runge–Kutta step of (17.2) with −h, by the table b_j a_ji / b_i. With this table
+a · w + b · Δθ of (17.1) stays exactly the same from step to step (Sanz-Serna, SIAM Review 58,
+2016). The backward solve of chapter 17 uses the method's own table and computes y again, so it
+conserves (17.1) only up to its error. The two gradients differ by O(h^p), and neither is always
+nearer to that of the true solution. But a minimiser that is given one function and the gradient of
+another may find no step downhill.
+
+All steps at once. In a small system a call of f costs more than its arithmetic, so we want few
+calls. One call gives the Jacobians f_y of all stages of all steps. (18.1) to (18.3) are linear in
+a_{n+1}. With the rows of I in the place of a_{n+1} they give the matrix ∂y_{n+1}/∂y_n of each step.
+Only a product with this matrix is left to do step by step:
 
     a_n = a_{n+1} ∂y_{n+1}/∂y_n + what the outputs add.                  (18.6)
 
-The same rows then give every k̄_i from the a_{n+1}, and (18.4) is one product. Step by step takes more memory: a
-network then saves the states of its layers for every stage (chapter 4).
+Then every k̄_i is known, and (18.4) for all stages takes one call of the vector-Jacobian product. A
+wide system is taken back step by step. That takes more memory: a network saves the states of its
+layers for every stage (chapter 4).
 
-The times. A step uses t_n in its stages alone, and h there and as the factor of every k_j. As k̄_j is the derivative
-of L in k_j, and L sees k_j only in the product h k_j, its derivative in that product is k̄_j / h. So
+If the times t_i are moved, the steps move with them. The appendix step_times.py derives dL/dt_i.
 
-    dL/dt_n = Σ_i k̄_i · f_t(t_n + c_i h, Y_i),   with h held fixed,      (18.7)
-    dL/dh = Σ_i k̄_i · k_i / h + Σ_i c_i k̄_i · f_t(t_n + c_i h, Y_i).     (18.8)
-
-Since h = t_{n+1} − t_n, the end of the step has dL/dh, and its start (18.7) without it. For an output inside the step
-at t_i, σ = (t_i − t_n)/h. Moving σ by δ/h moves the output by δ times the slope of the polynomial, so
-
-    dL/dt_i = g · Σ_j b_j'(σ) k_j,     b_j'(σ) = Σ_m m P_jm σ^{m−1},      (18.9)
-
-of which the start of the step loses the part 1 − σ, and its end the part σ. Where the k_i are not kept, (18.1) gives
-
-    Σ_i k̄_i · k_i = a_{n+1} · (y_{n+1} − y_n) + Σ_j Ȳ_j · (Y_j − y_n) + Σ g · (y(t_i) − y_n).   (18.10)
-
-The last sum is over the outputs inside. The differences lose the digits that y has in common with y_n. The appendix
-`step_times.py` says which ends move with the times handed in. On y' = θy by one step of Euler's method from 0 to h,
-y_1 = (1 + hθ) y_0. So dy_1/dh is θ y_0, and not θ y_1 as (17.5) says of the solution.
+Figure 9 shows this gradient beside those of chapter 17, figure 10 the number (17.1) at each step,
+figure 20 what is lost if a method chooses its steps for y alone, and figure 90 what all this costs
+in time.
 
 Next: the same numbers in less memory (chapter 19).
+
+Exercises. 1. Derive: what are (18.1) to (18.4) for the midpoint rule, and what is a_n for y' = θy?
+2. Break this line: in `reverse_step` write table.A[i, i + 1:s] for table.A[i + 1:s, i]. For which
+method is the gradient still right, and how wrong is it for the others as h tends to 0? Then run
+`python -m pytest --eq 18.1`.
 """
 
 import numpy as np
@@ -73,19 +91,19 @@ from ..inputs import at_once, read_only
 from ..solvers.batch import all_row_increments
 from ..solvers.dense import dense_output, is_in_step, slopes_at, weights_at
 from ..solvers.solve import run
-from .tape import Tape, add_outputs, flat_vjp, output_cotangents, run_on_tape, stages, step_with_increments
+from .step_times import WideSteps, add_outputs, add_steps, ends_of_steps
+from .tape import Tape, flat_vjp, output_cotangents, run_on_tape, stages, step_with_increments
 
-SMALL = 600             # entries of f_y in a state, a tenth of those of f_θ: above, all at once costs more than it saves
+SMALL = 600             # entries of f_y in a state (for f_θ ten times as many): above, all at once costs more
 PIECE = 2**22           # numbers of f_y and f_θ that are made at once, 32 MB
-FEW = 2**12             # numbers in the stages whose f_t are computed at once, if f is wide
 
 
 def reverse_step(table, h, vjps, a, b, inside=None, bars=None):
-    """One step taken back: from the cotangents a (a row) of y_{n+1} and b (p,) of θ to those of y_n and θ.
+    """Take one step back: from the cotangents a (a row) of y_{n+1} and b (p,) of θ to those of y_n and θ.
 
-    vjps[i] is the vector-Jacobian product of f at Y_i, k_bar -> (k_bar f_y, Σ k_bar f_θ); `table` has A and b of
-    the stages. inside (s, n) is what the outputs inside the step add to k̄ / h (18.5), if there are any. The k̄_i and
-    Ȳ_i are written into bars (2, s, n), if it is given.
+    vjps[i] is the vector-Jacobian product of f at Y_i, k_bar -> (k_bar f_y, Σ k_bar f_θ). `table` has A and b of
+    the stages. If there are outputs inside the step, inside (s, n) is what they add to the k̄_i / h (18.5). If bars
+    (2, s, n) is given, the k̄_i and Ȳ_i are written into it.
     """
     s, (k_bars, Y_bar) = len(vjps), np.empty((2, len(vjps), a.size)) if bars is None else bars
     for i in reversed(range(s)):
@@ -98,69 +116,47 @@ def reverse_step(table, h, vjps, a, b, inside=None, bars=None):
     return a + Y_bar.sum(axis=0), b                                                # (18.3)
 
 
-def ends_of_steps(c, h, k_bar, k_bar_k, f_t):
-    """What L gains if the start of a step moves, and if its end does, (N,) each, for N steps h (N,).
-
-    k_bar and f_t (s, N, n) are of their stages at c (s,), and k_bar_k (N,) is Σ_i k̄_i · k_i.
-    """
-    c, each = np.asarray(c), np.einsum("snj,snj->sn", k_bar, f_t)
-    dL_dt = each.sum(axis=0)                                                       # (18.7)
-    dL_dh = k_bar_k / h + c @ each                                                 # (18.8)
-    return dL_dt - dL_dh, dL_dh
-
-
 def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
-    """a (..., d) at the first state and b (p,), from the steps on the tape, which is used up.
+    """Take all steps on the tape back, the last one first: returns a (..., d) at the first state, and b (p,).
 
-    cotangents (M, ..., d) are those of the outputs at `times` (M,). The first of them is the first state and
-    not looked at. a (..., d) and b are what comes from everything after the last state. `ends`, if given, are
-    the `StepEnds` that gather dL/dt.
+    a (..., d) and b, as given, come from everything after the last state. cotangents (M, ..., d) are those of the
+    outputs at `times` (M,). The first output is the first state, and its cotangent is not read. `ends`, if given,
+    are the `StepEnds` that gather dL/dt. The tape is used up.
     """
     table, shape, flat = dense_output(tableau), a.shape, cotangents.reshape(len(cotangents), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
     at_ends, inside = output_cotangents(t, h, table, times, flat)
     a = a.ravel() + at_ends.get(len(tape), 0.0)                                    # (18.5)
-    if ends is not None:
+    if ends is not None:                                     # the times: appendix step_times.py
         ends.begin(t, a)
         gained = {n: add_outputs(ends, table, n, step_with_increments(f, theta, table, tape, n, shape), times, flat)
                   for n in inside}
     if not isinstance(tape, Tape):
         s = len(table.P) if inside else tableau.used
         return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, at_ends, inside, ends)
-    waiting, y_next = [], tape.y_end if tape and ends is not None else None
+    steps = WideSteps(ends, table, tape.y_end, gained, shape) if tape and ends is not None else None
     while tape:
         n, (_, _, Y, vjps) = len(tape) - 1, tape.pop()
         s = len(vjps) if n in inside else tableau.used
         bars, a_next = np.empty((2, s, a.size)), a
-        a, b = reverse_step(table, h[n], vjps[:s], a, b, inside.get(n), bars)
+        a, b = reverse_step(table, h[n], vjps[:s], a_next, b, inside.get(n), bars)
         a = a + at_ends.get(n, 0.0)                                                # (18.5)
-        if ends is not None:
-            Y = np.array(Y[:s])
-            k_bar_k = a_next @ (y_next - Y[0]) + np.vdot(bars[1], Y - Y[0]) + gained.get(n, 0.0)  # (18.10)
+        if steps is not None:
             ends.visit(t[[n]], a[None])
-            waiting, y_next = [*waiting, (n, Y.reshape(s, *shape), bars[0], k_bar_k)], Y[0]
-            if not tape or len(waiting) * Y.size > FEW or (n - 1 in inside) != (n in inside):
-                numbers, Y, k_bar, k_bar_k = zip(*waiting)
-                add_steps(ends, table, list(numbers), np.stack(Y, axis=1), np.stack(k_bar, axis=1), np.array(k_bar_k))
-                waiting = []
+            steps.add(n, Y[:s], a_next, bars)
+    if steps is not None:
+        steps.hand_on()
     return a.reshape(shape), b
 
 
-def add_steps(ends, table, numbers, Y, k_bar, k_bar_k):
-    """Tell `ends` of the steps of these numbers: Y and k̄ (s, N, ...), and Σ_i k̄_i · k_i (N,)."""
-    t, t_new, c = ends.t_old[numbers], ends.t_new[numbers], table.c[:len(Y)]
-    f_t = ends.f_t(c, t, t_new - t, Y).reshape(*Y.shape[:2], -1)
-    ends.add(t, t_new, *ends_of_steps(c, t_new - t, k_bar.reshape(f_t.shape), k_bar_k, f_t))
-
-
 def is_small(f, shape):
-    """Whether states (..., d) are small enough for all steps at once; never if `vjp` is newer than `jacobian`."""
+    """Whether all steps of states (..., d) are taken at once: if f_y is small, and as new as `vjp`."""
     size = int(np.prod(shape))
     return has_newest_jacobian(f) and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
 
 
 def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside, ends=None):
-    """`backward_pass` of a small system, in pieces of as many steps as PIECE allows; tape lists (t, h, y, hK)."""
+    """`backward_pass` of a small system, in pieces of as many steps as PIECE allows."""
     piece = max(1, PIECE // max(1, s * a.size * (f.dim + f.n_params)))
     for stop in range(len(tape), 0, -piece):
         numbers = range(max(0, stop - piece), stop)
@@ -176,7 +172,7 @@ def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside, ends=None):
 
 
 def steps_at_once(f, theta, table, stages, a, b, at_ends, inside):
-    """N steps taken back together: (18.1) to (18.3) for the rows of I, (18.6) in turn, and (18.4) for all stages.
+    """Take N steps back together: (18.1) to (18.3) for the rows of I, (18.6) in turn, (18.4) for all stages.
 
     Returns a and b, and the a_n (N, n) of all the steps and their k̄ (s, N, ..., d).
     """
@@ -210,7 +206,7 @@ def discrete(f, y0, t, theta, method, solver, backward=None):
 
 
 def discrete_trajectories(f, y0, t, theta, method, solver):
-    """The route for a batch (B, d) whose trajectories take steps of their own, pass by pass of chapter 12."""
+    """The route for a batch (B, d) whose trajectories take steps of their own (chapter 12), pass by pass."""
     passes, table = [], dense_output(method)
     solution = run(f, y0, t, theta, passes, **solver).solution
     at_once("vjp", f.vjp, np.linspace(*solution.t[[0, -1]], len(y0)), y0, theta, y0.shape[1:], np.ones_like(y0))

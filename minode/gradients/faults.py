@@ -1,8 +1,8 @@
 """Appendix to chapter 22. What a check reports, and which term is off
 
-The checks of chapter 22 see that a derivative is wrong, and a reader wants to know where. So each term of
-(1.2) and (1.3) is computed by itself and compared with the same term made of differences. If the two
-disagree, it is also compared with what the usual mistakes would give.
+The checks of chapter 22 see that a derivative is wrong, and a reader wants to know where. So each
+term of (1.2) and (1.3) is computed by itself and compared with the same term made of differences.
+If the two disagree, the term is also compared with what the usual mistakes would give.
 """
 
 import math
@@ -17,7 +17,7 @@ SINGLE = float(np.finfo(np.float32).eps)
 
 
 class Row(NamedTuple):
-    """One comparison: what is compared, the largest error, what is allowed, and whether it is ok."""
+    """One comparison: what is compared, the largest error, the error allowed, and whether it is ok."""
 
     what: str
     error: float
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 class Report(tuple):
-    """The rows of a check; its `str` is a table."""
+    """The rows of a check. Its `str` is a table."""
 
     def __str__(self):
         rows = [row._replace(what=in_letters_of(sys.stdout, row.what)) for row in self]       # it is for print()
@@ -40,7 +40,7 @@ class Report(tuple):
         return "\n".join(lines)
 
     def require_ok(self, why, fault):
-        """This report, or AssertionError: with its table and why() if a row is not ok, or with the fault, if any."""
+        """This report. AssertionError with its table and why() if a row is not ok, or with a fault."""
         if not all(row.ok for row in self):
             raise AssertionError("\n".join(["a derivative is wrong", str(self), *why()]))
         if fault:
@@ -49,7 +49,7 @@ class Report(tuple):
 
 
 class Term(NamedTuple):
-    """A term of the derivatives, in words: as computed, as expected, what may lie between, {mistake: what it gives}."""
+    """A term of the derivatives: in words, as computed, as expected, the error allowed, {mistake: value}."""
 
     words: str
     got: np.ndarray
@@ -64,7 +64,7 @@ def joined(products):
 
 
 def row(what, *terms):
-    """The `Row` of these terms: of all their entries the one that is furthest beyond what is allowed there."""
+    """The `Row` of these terms, which shows the entry that is furthest beyond the error allowed there."""
     error = joined(np.abs(term.got - term.expected) for term in terms)
     allowed = joined(np.broadcast_to(term.allowed, np.shape(term.expected)) for term in terms)
     if not error.size:
@@ -74,20 +74,20 @@ def row(what, *terms):
 
 
 def excess(error, allowed):
-    """How many times what is allowed an error is, infinitely many if it is NaN."""
+    """The ratio of the error to the error allowed, infinite if the error is NaN."""
     with np.errstate(all="ignore"):
         return np.where(np.isnan(error), np.inf, error) / np.maximum(allowed, np.finfo(float).tiny)
 
 
 def without_axes(fault):
-    """The fault, if it is that of a sum or none. One of the axes is an AssertionError: f cannot be solved."""
+    """The fault, if it is that of a sum, or None. AssertionError if it is another: f cannot be solved."""
     if fault and "the term Σ" not in fault:
         raise AssertionError(fault)
     return fault
 
 
 def in_full(fault, terms):
-    """A function that says what is wrong with f: the fault, if any, and each of terms() that differences contradict."""
+    """A function that says what is wrong with f: the fault, if any, and each wrong one of terms()."""
     def why():
         found = [f"{term.words} {words}" for term in terms() for words in [in_words(*term[1:])] if words]
         if fault and not (found and "the term Σ" in fault):
@@ -99,7 +99,7 @@ def in_full(fault, terms):
 
 
 def terms_of_derivatives(f, t, y, theta, partials, sizes):
-    """The seven `Term`s of (1.2) and (1.3). The products are asked for each column and row of the matrices."""
+    """The seven `Term`s of (1.2) and (1.3). The products are computed column by column and row by row."""
     (f_y, allowed_y), (f_theta, allowed_theta), (f_t, allowed_t) = partials
     weights = np.random.default_rng(1).uniform(0.5, 1.5, size=(*y.shape[:-1], 1))       # of the trajectories
     columns_y, columns_theta = columns_of_jvp(f, t, y, theta, sizes)
@@ -124,7 +124,7 @@ def terms_of_derivatives(f, t, y, theta, partials, sizes):
 
 
 def columns_of_jvp(f, t, y, theta, sizes):
-    """f_y and f_θ from `jvp`, column by column. Each is asked for at the size of what it multiplies."""
+    """f_y and f_θ from `jvp`, column by column, each with a tangent of the size of y_j or θ_j."""
     def column(size, w, dtheta):
         return np.asarray(f.jvp(t, y, theta, w, dtheta)) / size
     units, steps = np.eye(y.shape[-1]) * sizes.y[..., None, :], np.eye(theta.size) * sizes.theta
@@ -149,7 +149,7 @@ def mistakes_of_the_sum(each):
 
 
 def mistakes_of_sums(each, allowed):
-    """{mistake: what it gives, what is allowed} for the rows Σ e_i f_θ, from the f_θ (d, ..., p) of each trajectory."""
+    """{mistake: (what it gives, the error allowed)} for the rows Σ e_i f_θ, from all f_θ (d, ..., p)."""
     one_by_one = each.reshape(len(each), math.prod(each.shape[1:-1]), each.shape[-1])
     found = {words: other for words, other in mistakes_of_the_sum(np.swapaxes(one_by_one, 0, 1)).items()}
     shaped = {"is not summed over the batch": each, "is summed over θ, not over the batch": each.sum(axis=-1)}
@@ -157,7 +157,7 @@ def mistakes_of_sums(each, allowed):
 
 
 def in_words(got, expected, allowed, known):
-    """What is wrong with `got`, or None. `known` are mistakes in words, what each would give, and how nearly."""
+    """What is wrong with `got`, or None. `known` is {mistake: (what it gives, the error allowed)}."""
     def is_near(other, nearness):
         return got.shape == other.shape and bool((np.abs(got - other) <= nearness).all())
 

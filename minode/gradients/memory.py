@@ -1,27 +1,28 @@
 """19. The same gradient in less memory
 
-The backward pass of chapter 18 needs all n steps, and therefore stores them all. There are two ways to store
-less by computing again: checkpoints, which give the same gradients, and reversal, which gives them up to the
-round-off of undoing the steps.
+The backward pass of chapter 18 needs all n steps, and therefore stores them all. There are two ways to
+store less by computing again. Checkpoints give the same gradients. Reversal gives them up to the round-off
+of undoing the steps.
 
 Checkpoints. Store the state at every m-th step only. To take back the steps between two of them, start from
 the earlier one, take the steps forward again with everything stored, and go back through them as in chapter
-18. In all that is n/m states, and m steps with the states of about s stages each. The sum n/m + s m is least
-for m = √(n/s). We leave out s, which depends on the method, and want m to be about √n. A method that chooses
-its steps does not know n beforehand. So the spacing m starts at 1, and
+18. This stores n/m states, and for the m steps between two of them the states of about s stages each. The
+sum n/m + s m is least for m = √(n/s). We leave out s, which depends on the method, and want m to be about
+√n. A method that chooses its steps does not know n beforehand. So the spacing m starts at 1, and
 
     m ← 2m, and every second state is dropped, when 2m states are stored.     (19.1)
 
-Just after this there are m/2 + 1 states for the new m, and just before the next time 2m, each for m steps.
-So n lies between m²/2 and 2m², and m between √(n/2) and √(2n). The memory grows like √n, and each step is
-computed twice. The times of all steps are stored, 8 bytes each, since a step that is taken again must be the
-same step. (With several levels of checkpoints, as in Griewank's revolve, memory grows like log n, at the
-price of more computing.)
+Just after this, m/2 + 1 states are stored (with the new m), and just before the next time 2m. Each stands
+for m steps. So n lies between m²/2 and 2m², and m between √(n/2) and √(2n). The memory grows like √n, and
+each step is computed twice. The times of all steps are stored, 8 bytes each, because a step that is taken
+again must be the same step. (With several levels of checkpoints, as in Griewank's revolve, memory grows
+like log n, but more must be computed again.)
 
-Reversal. A reversible method (chapter 14) needs no tape. The state at the last time is stored whole, both
-copies, and each step is undone before it is differentiated. We need the derivative of one step: from the
-cotangents of all that comes out of it to those of all that goes in, last line first as always. A bar marks a
-cotangent, and the subscript "new" what comes out of the step. Asynchronous leapfrog (14.1):
+Reversal. A reversible method (chapter 14) needs no tape. We store its whole state at the last time, and
+undo each step before we differentiate it. For this we need the derivative of one step: from the cotangents
+of all that comes out of it to those of all that goes in, last line first as always. A bar marks a
+cotangent, the subscript "new" what comes out of the step, and ← a cotangent that gains a term. Asynchronous
+leapfrog (14.1):
 
     v̄_new ← v̄_new + h/2 ȳ_new,     u = 2 v̄_new f_y(t + h/2, y½),
     ȳ = ȳ_new + u,     v̄ = h/2 ȳ − v̄_new.                                (19.2)
@@ -31,27 +32,31 @@ Reversible Heun (14.2), whose k_new = f(t_new, z_new) enters y_new and the next 
     k̄_new ← k̄_new + h/2 ȳ_new,     z̄_new ← z̄_new + k̄_new f_y(t_new, z_new),
     ȳ = ȳ_new + 2 z̄_new,     z̄ = −z̄_new,     k̄ = h/2 ȳ_new + h z̄_new.     (19.3)
 
-A method made reversible (14.3), with its coupling c. J_h(t, y) is the derivative of Ψ_h(t, y) in y. A row
-times I + J_h is what `reverse_step` of chapter 18 makes of the row:
+A method made reversible (14.3), with its coupling c. J_h(t, y) is the derivative of Ψ_h(t, y) in y.
+`reverse_step` of chapter 18 turns a row into the row times I + J_h:
 
     ȳ_new ← ȳ_new − z̄_new J_{−h}(t_new, y_new),
     z̄ = z̄_new + (1 − c) ȳ_new + ȳ_new J_h(t, z),     ȳ = c ȳ_new.        (19.4)
 
-Wherever a row is multiplied by f_y, the same row times f_θ is added to b. At the start v = f(t₀, y₀),
-z = y₀ and k = f(t₀, y₀), so their cotangents join that of y₀, and v̄ · f_t or k̄ · f_t that of t₀.
+Whenever a row is multiplied by f_y, the same row times f_θ is added to b. At the start v = f(t₀, y₀),
+z = y₀ and k = f(t₀, y₀), so their cotangents are passed on to y₀, and v̄ · f_t or k̄ · f_t to t₀.
 
-The times, as in chapter 18: what L gains if a step is moved, with h held fixed, and if h grows. With the v̄_new and ȳ
-of (19.2), and the k̄_new and z̄_new of (19.3),
+The times, as in chapter 18: what does L gain if a step is moved with h held fixed, and if h grows? In
+(14.1) h stands in three places: in y½, in y_new and in the time of f. In (14.2) it stands in z_new, in
+y_new and in t_new. Each gives a term. With the v̄_new and ȳ of (19.2), and the k̄_new and z̄_new of (19.3),
+all after their gains,
 
     dL/dt = 2 v̄_new · f_t(t + h/2, y½),     dL/dh = ½ (ȳ_new · v_new + ȳ · v + dL/dt),     (19.5)
     dL/dt = k̄_new · f_t(t_new, z_new),     dL/dh = z̄_new · k + ½ ȳ_new · (k + k_new) + dL/dt.     (19.6)
 
-In (14.3) they are those of both increments, by (18.7) and (18.8), and Ψ_{−h} begins at t_new and ends at t.
+In (14.3), (18.7) and (18.8) give them for each of the two increments. Ψ_{−h} is a step from t_new to t.
 
 As in chapter 14, the states met on the way back carry the round-off of the reversal. It is amplified by 1/c
 in each step of a method with coupling c, and wherever the solution grew. Since y₀ is known, we check the
 result: if the way back misses y₀ by more than a thousandth of its size, a SolverError is raised. Use
 gradient="discrete" in that case.
+
+Figure 25 shows the memory that each route takes.
 
 Next: all routes behind one function (chapter 20).
 """
@@ -60,19 +65,20 @@ from array import array
 
 import numpy as np
 
-from ..solvers.dense import dense_output, is_in_step
+from ..solvers.dense import dense_output
 from ..solvers.explicit import Grid
 from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
 from ..solvers.solve import run
 from ..solvers.states import SolverError
-from .discrete import Tape, backward_pass, ends_of_steps, flat_vjp, is_small, reverse_step, run_on_tape
-from .step_times import end_of_steps
+from .discrete import Tape, backward_pass, flat_vjp, is_small, reverse_step, run_on_tape
+from .step_times import end_of_steps, ends_of_steps
+from .tape import outputs_on
 
 LOST = 1e-3             # of y0, which the way back may miss
 
 
 class Checkpoints:
-    """A tape that stores the times of all steps, and every m-th state (19.1); `spacing` is m."""
+    """A tape that stores the times of all steps, and every m-th state (19.1). `spacing` is m."""
 
     def __init__(self):
         self.spacing, self.times, self.states = 1, array("d"), []
@@ -86,7 +92,7 @@ class Checkpoints:
         self.times.append(t)
 
     def stretches(self, end):
-        """From the last to the first: a state, and the times of the steps from it to the next one."""
+        """Yield, from the last to the first, a state and the times of the steps from it to the next one."""
         times = np.append(self.times, end)
         for n in reversed(range(len(self.states))):
             yield self.states[n], times[n * self.spacing:(n + 1) * self.spacing + 1]
@@ -107,21 +113,6 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
             a, b = backward_pass(f, theta, tape, method, outputs, g, a, b, ends)
         return (a, b) if checkpoints.states else backward_pass(f, theta, [], method, times, cotangents, a, b, ends)
     return solution, back
-
-
-def outputs_on(times, grid, cotangents, ends=None):
-    """The outputs on a stretch of steps and their cotangents, with the start of the stretch in front, and 0.
-
-    `ends`, if given, are the `StepEnds`, and are told of the stretch.
-    """
-    is_here = is_in_step(times, grid[0], grid[-1])
-    if grid[0] == times[0]:
-        is_here |= times == times[0]
-        is_here[0] = False                                   # the first output is y0, and not on the way
-    if ends is not None:
-        ends.end, ends.at = grid[-1], np.append(0, np.flatnonzero(is_here))
-    outputs = np.concatenate([grid[:1], times[is_here]])
-    return outputs, np.concatenate([np.zeros((1, *cotangents.shape[1:])), cotangents[is_here]])
 
 
 class Remembering:
@@ -145,7 +136,7 @@ class Remembering:
 
 
 def reversible_route(f, y0, t, theta, method, solver, backward=None, all_states=False):
-    """The route that undoes its steps (or remembers `all_states` of them): the solve, and the way back."""
+    """The route that undoes its steps, or remembers all states of them: the solve, and the way back."""
     remembering = Remembering(method, all_states)
     solution = run(f, y0, t, theta, **(solver | {"method": remembering})).solution
     grid = Grid(solution.t, solver.get("step_size"))
@@ -162,10 +153,9 @@ def reversible_route(f, y0, t, theta, method, solver, backward=None, all_states=
 
 
 def undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b, ends=None):
-    """a (..., d) at the first state and b (p,), from the last state, undoing the steps along the `Grid`.
+    """Undo the steps along the `Grid`, from the last state: a (..., d) at the first state, and b (p,).
 
-    `ends`, if given, are the `StepEnds` that gather dL/dt. SolverError if the way back ends away from the first
-    state of the solution.
+    `ends`, if given, are the `StepEnds` that gather dL/dt. SolverError if the way back misses the first state.
     """
     times, ys, shape = solution.t, solution.ys, cotangents.shape[1:]
     if not remembering.states:
@@ -232,7 +222,7 @@ def reversible_back(method, velocity, vjp, t, t_new, before, after, bars, b, end
 
 
 def increment_back(method, velocity, vjp, t, h, y, bar, b, ends=None):
-    """bar J_h(t, y), b with bar times the derivative of the increment in θ added, and what L gains if t and t + h move."""
+    """bar J_h(t, y), b plus bar times the derivative in θ, and what L gains if t moves and if t + h does."""
     table, hK = dense_output(method.tableau), method.increments(velocity, t, h, y)
     s, bars = len(hK), np.empty((2, *hK.shape))
     Y = (y + table.A[:s, :s] @ hK).astype(y.dtype, copy=False)

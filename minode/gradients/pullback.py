@@ -1,9 +1,11 @@
 """20. From a loss to its gradients
 
-There are five ways back, or routes, from the cotangents ∂L/∂y(t_i) to dL/dy₀, dL/dθ and dL/dt_i. Each route
-is a function that solves forwards, and returns the solution and a way back. The way back takes the cotangents
-and b(T) = ∂L/∂θ, for a loss that sees θ directly. It returns a(t₀⁺), which is what arrives at t₀ from all
-later outputs, and b(t₀). No step leads to the first output, which is y₀ itself, so
+A loss hands us its cotangents ∂L/∂y(t_i), and we want dL/dy₀, dL/dθ and dL/dt_i. There are five
+ways back, or routes. Each is a function that solves forwards, and returns the solution and a way
+back. The way back is a function too. It takes the cotangents and b(T) = ∂L/∂θ, which is not zero
+if the loss sees θ directly. It returns b(t₀), and a(t₀⁺): what arrives at t₀ from all later
+outputs. The first output is y₀ itself, and no step leads to it, so its cotangent is added at the
+end:
 
     dL/dy₀ = a(t₀⁺) + ∂L/∂y(t₀),     dL/dθ = b(t₀).                      (20.1)
 
@@ -13,12 +15,18 @@ later outputs, and b(t₀). No step leads to the first output, which is y₀ its
     backsolve     chapter 17: the adjoint equation, y integrated back too  memory constant
     interpolate   chapter 17: the adjoint equation, y from dense output    memory ~ steps
 
-With steps of fixed size the first three are the gradient of the number that was computed, and so the default
-is the first. If the method chooses its steps, they are its derivative with the accepted steps held fixed. The
-last two are approximations of the gradient of the solution. backsolve is as accurate as its solver, and
-interpolate as the dense output (chapter 11), which costs cash_karp an order. So it is with dL/dt_i too. The first
-three move the ends of the steps with the times (chapter 18). The last two take the formula of the differential
-equation, (17.5) and (17.6). Through an implicit method lead the first two, by the equations of chapter 29.
+With steps of fixed size the first three give the gradient of the number that was computed. The
+default is therefore the first. If the method chooses its steps, the first three give its
+derivative with the accepted steps held fixed. The last two approximate the gradient of the
+solution. backsolve is as accurate as its solver, and interpolate as the dense output (chapter
+11), which costs cash_karp an order.
+
+The same is true of dL/dt_i. The first three move the ends of the steps with the times (chapter
+18). The last two take the formulas of the differential equation, (17.5) and (17.6). Implicit
+methods have the first two routes, by the equations of chapter 29.
+
+Figure 26 shows what accuracy each route gives for its cost, figure 9 the gradients side by side,
+and figure 7 the numbers of dL/dθ at their weights.
 
 Next: second derivatives (chapter 21).
 """
@@ -48,7 +56,7 @@ def discrete_route(f, y0, t, theta, method, solver, backward):
 
 ROUTES = {"discrete": discrete_route, "checkpoint": checkpoint, "reversible": reversible_route,
           "backsolve": backsolve, "interpolate": interpolate}
-IMPLICIT_ROUTES = {}                                         # those of implicit methods come from chapter 29
+IMPLICIT_ROUTES = {}                                         # chapter 29 adds those of implicit methods
 OF_THE_EQUATION = ("backsolve", "interpolate")
 
 
@@ -73,22 +81,21 @@ def pullback(f, y0, t, theta, cotangent, *, gradient="discrete", dL_dtheta=None,
              **solver):
     """Pull a cotangent of the states back to y0, θ and the times: `Gradients`.
 
-    f is a `VectorField`, y0 (..., d), t (N,), theta (p,). `cotangent` is ∂L/∂ys, of
-    the shape of ys (N, ..., d), or of y0 for a loss on the last state alone.
-    `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate; an implicit
-    method has the first two.
-    `dL_dtheta` (p,) is ∂L/∂θ, for a loss that sees θ directly. `solver` are the
-    keywords of `solve`, and `backward` a dict of those that differ in the backward solve
-    of backsolve and interpolate (norm, first_step and progress are not handed on to it). There rtol and atol
-    like y hold for y and a, and b gets the smallest entry; in `backward` they may be tuples too, with one for each
-    part of the state, (y, a, b) or, with interpolate, (a, b).
-    On the exact routes (discrete, checkpoint, reversible) dL/dt_i is the derivative of the numbers computed, as
-    dL/dy0 and dL/dθ are. It needs f_t; if f has no `time_derivative`, f_t is found by differences, to about ten
-    digits. Of equal times, what is found is the derivative with their order kept (of a reversible method, in their
-    sum). On backsolve and interpolate dL/dt_i is that of the solution, (17.5) and (17.6). `times=False` leaves it
-    out; it is None then. ValueError or TypeError for unusable input, SolverError if a solve fails. An adaptive method chooses its steps for y alone. If y rests, they are as long as
-    the span, and the exact routes' derivative of such steps can be far from the solution's at every tolerance:
-    give step_size then, or gradient="backsolve" (figure 20). Griewank and Walther (2008); Sanz-Serna (2016) for
+    f is a `VectorField`, y0 (..., d), t (N,), theta (p,). `cotangent` is ∂L/∂ys, of the shape of ys (N, ..., d), or
+    of y0 for a loss on the last state alone. `dL_dtheta` (p,) is ∂L/∂θ, for a loss that sees θ directly.
+    `gradient` names the route: discrete, checkpoint, reversible, backsolve or interpolate. An implicit method has
+    the first two. `solver` are the keywords of `solve`. `backward` is a dict of those that differ in the backward
+    solve of backsolve and interpolate (norm, first_step and progress are not handed on to it). There rtol and atol
+    of the shape of y hold for y and a, and b gets their smallest entry. In `backward` they may be tuples too, with
+    one for each part of the state, (y, a, b) or, with interpolate, (a, b).
+    dL/dt_i on the exact routes (discrete, checkpoint, reversible) is the derivative of the numbers computed, as
+    dL/dy0 and dL/dθ are. It needs f_t. If f has no `time_derivative`, f_t is found by differences, to about ten
+    digits. For equal times it is the derivative with their order kept (for a reversible method only their sum is).
+    On backsolve and interpolate dL/dt_i is that of the solution, (17.5) and (17.6). With `times=False` it is None.
+    ValueError or TypeError for unusable input, SolverError if a solve fails.
+    An adaptive method chooses its steps for y alone. If y rests, they are as long as the span, and the exact
+    routes' derivative of such steps can be far from the solution's at every tolerance.
+    Give step_size then, or gradient="backsolve" (figure 20). Griewank and Walther (2008); Sanz-Serna (2016) for
     discrete; Chen, Rubanova, Bettencourt and Duvenaud (2018) for backsolve. Equation (20.1).
 
     >>> from minode import Linear
@@ -113,10 +120,10 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
 
     L is a number, ys (N, ..., d). The other arguments as for `pullback`, and the errors: ValueError,
     TypeError (also if loss returns something else), SolverError. With `event`, an `Event` that may end the
-    solve (chapter 28 adds this), it is loss(ys, t_event) -> (L, dL_dys, dL_dt_event), on discrete,
-    checkpoint and backsolve. t_event is None if none came, and dL_dt_event then 0 or None. The gradients are
-    those with a moving t_event; dL/dt_i (N,) is 0 for the times behind the step that it is in. SolverError if the
-    event grazes or is at t[0].
+    solve (chapter 28 adds this), the loss is loss(ys, t_event) -> (L, dL_dys, dL_dt_event), and the routes are
+    discrete, checkpoint and backsolve. If no event came, t_event is None, and dL_dt_event 0 or None. The gradients
+    are those with a moving t_event. dL/dt_i (N,) is 0 for the times behind the step that it is in. SolverError if
+    the event grazes or is at t[0].
 
     >>> from minode import Linear
     >>> A, t = np.array([[0.0, 1.0], [-4.0, 0.0]]), np.linspace(0.0, 1.0, 101)
@@ -146,7 +153,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
 def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
     """The solution by the route `gradient`, and its way back (cotangents, b) -> (a(t₀⁺), b(t₀)).
 
-    An exact route's way back also adds dL/dt_i to an array (N,), if it is given one.
+    If the way back of an exact route is given an array (N,) besides, it adds dL/dt_i to it.
     """
     t, method = as_times(t), find_method(solver.get("method", "dopri5"))
     between_stops, solver = stops_in(f, t, solver)
@@ -184,17 +191,17 @@ def solve_and_way_back(f, y0, t, theta, gradient, backward, solver):
 
 
 def route_through(method, gradient):
-    """The route of this name through the method: that of chapter 29 if it is implicit."""
+    """The route of this name through the method. If the method is implicit, it comes from chapter 29."""
     return (ROUTES if getattr(method, "is_explicit", True) else IMPLICIT_ROUTES)[gradient]
 
 
 def stops_in(f, t, solver):
-    """The legs of a solve along t between the stops in its keywords and those of f, and the keywords without."""
+    """The legs of a solve along t between the stops of its keywords and of f, and its other keywords."""
     return legs(t, as_stops(solver.get("tstops"), f)), {k: v for k, v in solver.items() if k != "tstops"}
 
 
 def gradient_in_times(f, solution, theta, dL_dys, a):
-    """dL/dt_i (N,), by (17.5) and (17.6). f is evaluated only at the first output and those the loss sees."""
+    """dL/dt_i (N,), by (17.5) and (17.6). f is evaluated only at the first output and those that count."""
     is_seen = dL_dys.reshape(len(dL_dys), -1).any(axis=1)
     is_seen[0] = True
     dL_dt = np.zeros(len(dL_dys))
@@ -205,7 +212,8 @@ def gradient_in_times(f, solution, theta, dL_dys, a):
 def in_precision(gradients, y0, theta):
     """The gradients in the precision of y0 and of θ, and those of the times in float64."""
     dtypes = y0.dtype, theta.dtype, np.float64
-    return Gradients(*(part if part is None else part.astype(dtype, copy=False) for part, dtype in zip(gradients, dtypes)))
+    return Gradients(*(part if part is None else part.astype(dtype, copy=False)
+                       for part, dtype in zip(gradients, dtypes)))
 
 
 def finite(gradients, solution):

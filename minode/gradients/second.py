@@ -5,35 +5,40 @@ v = (v_y, v_θ) is the product of the Hessian H with v, a vector as long as the 
 
     H v = d/dε ∇L(y₀ + ε v_y, θ + ε v_θ)   at ε = 0.
 
-It costs about as much as a few gradients, while the Hessian itself would cost as many as there are
-parameters. Newton's method needs it, and so do standard errors. We differentiate what chapters 18 and 20
-compute, line by line. In this chapter a dot over a letter is the derivative along v: ẏ is how y moves when
-(y₀, θ) moves along v.
+It costs about as much as a few gradients. The Hessian itself would cost such a product for each
+component of y₀ and θ. Newton's method needs H v, and so do standard errors. To find it we
+differentiate what chapters 18 and 20 compute, line by line. In this chapter a dot over a letter
+is the derivative along v: ẏ is how y moves when (y₀, θ) moves along v.
 
-Forwards, that is the tangent system (chapter 16). Beside y_n, Y_i and k_i go
+Forwards, this is the tangent system (chapter 16). Beside y_n, Y_i and k_i we compute
 
     ẏ_n = w_n,     Ẏ_i = w_n + Σ_j a_ij h k̇_j,     k̇_i = f_y Ẏ_i + f_θ v_θ.
 
-Backwards, differentiate (18.1) to (18.4). (18.1) and (18.3) are linear in the cotangents with constant
-coefficients, so they keep their form, with a dot on every cotangent. (18.2) and (18.4) gain a term, because
-f_y and f_θ change too:
+Backwards, differentiate (18.1) to (18.4). (18.1) and (18.3) are linear in the cotangents with
+constant coefficients, so they keep their form, with a dot on every cotangent. (18.2) and (18.4)
+gain a term, because f_y and f_θ change too:
 
     (Ȳ_i)˙ = (k̄_i)˙ f_y + k̄_i (f_yy Ẏ_i + f_yθ v_θ),                     (21.1)
     ḃ_n = ḃ_{n+1} + Σ_i ( (k̄_i)˙ f_θ + k̄_i (f_θy Ẏ_i + f_θθ v_θ) ).      (21.2)
 
-The two brackets are the derivative of the vector-Jacobian product along (Ẏ_i, v_θ) with its cotangent held
-fixed: `VectorField.vjp_derivative`. Only there is a second derivative of the field needed. So the pair (a, ȧ)
-is taken back by the same `reverse_step`, with a product of pairs in the place of the vjp. The loss has a
-second derivative as well: its gradient ∂L/∂y(t_i) moves with the states, and the reader's loss(ys, ws) says
-how. At the start, (20.1) with dots is
+The two brackets are the derivative of the vector-Jacobian product along (Ẏ_i, v_θ) with its
+cotangent held fixed. The field gives it as `VectorField.vjp_derivative`. Nowhere else is a second
+derivative of the field needed. So `reverse_step` of chapter 18 takes back the pair (a, ȧ) just as
+it takes back a, if it is given a product of pairs in place of the vjp. The loss has a second
+derivative as well: its gradient ∂L/∂y(t_i) moves with the states, and the reader's loss(ys, ws)
+says how. At the start, (20.1) with dots is
 
     H v = ( ȧ(t₀⁺) + (∂L/∂y(t₀))˙,  ḃ(t₀) ).                             (21.3)
 
-The times. dL/dt is a sum of products of a cotangent with f_t or with a velocity, (18.7) to (18.9). Each changes by
-the product rule, and f_t by f_ty w + f_tθ v_θ, for which a step into the complex plane takes the place of a formula.
+The times. dL/dt is a sum of products of a cotangent with f_t or with a velocity, (18.7) to
+(18.9). By the product rule each of them changes along v by two terms. f_t itself changes by f_ty
+w + f_tθ v_θ. We have no formula for this, and take the complex step (22.3).
 
-The steps are those that the solver accepted for y, held fixed as in chapter 18. σ'' of relu and leaky_relu is
-zero wherever it exists. Their curvature sits in the kinks, and this product does not see it.
+The steps are those that the solver accepted for y, held fixed as in chapter 18. σ'' of relu and
+leaky_relu is zero wherever it exists. Their curvature sits in the kinks, and this product does
+not see it.
+
+Figure 27 shows Newton's method with H v, beside gradient descent.
 
 Next: how to find out whether any of this is right (chapter 22).
 """
@@ -44,9 +49,9 @@ from ..inputs import as_loss_value, as_point, as_real, as_twice, check_loss, che
 from ..solvers.dense import dense_output
 from ..solvers.solve import KEYWORDS, find_method, run
 from ..solvers.tableaus import Tableau
-from .discrete import add_outputs, add_steps, output_cotangents, reverse_step
+from .discrete import output_cotangents, reverse_step
 from .pullback import Gradients, finite, in_precision
-from .step_times import StepEnds, moving_ends
+from .step_times import StepEnds, add_outputs, add_steps, moving_ends
 from .tangent import tangent_rhs
 
 TINY = 1e-30            # of a complex step, which subtracts nothing
@@ -55,11 +60,10 @@ TINY = 1e-30            # of a complex step, which subtracts nothing
 def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
     """H v (21.3) for the discrete gradient, as `Gradients` (its .t is the change of dL/dt_i).
 
-    loss(ys, ws) -> (L, dL_dys, the derivative of dL_dys along ws), the last two of the
-    shape of ys. f is a `VectorField`, y0 (..., d), t (N,), theta (p,); v_y0 has the shape of
-    y0, v_theta that of theta. `solver` are the
-    keywords of `solve`, with an explicit Runge–Kutta method. ys and ws are (N, ..., d). ValueError or
-    TypeError for unusable input, SolverError if the solve fails. Pearlmutter (1994).
+    loss(ys, ws) -> (L, dL_dys, the derivative of dL_dys along ws), the last two of the shape of ys. ys and ws are
+    (N, ..., d). f is a `VectorField`, y0 (..., d), t (N,), theta (p,). v_y0 has the shape of y0, v_theta that of
+    theta. `solver` are the keywords of `solve`, with an explicit Runge–Kutta method. ValueError or TypeError for
+    unusable input, SolverError if the solve fails. Pearlmutter (1994).
 
     >>> from minode import LotkaVolterra
     >>> theta, t = np.array([0.5, 0.05, 0.8, 0.02]), np.linspace(0.0, 2.0, 5)
@@ -100,10 +104,11 @@ def states_and_tangents(f, first, y0, theta, v_y0, v_theta, method):
 
 
 class PairField:
-    """The field of the pair (y, w), states (..., 2, *shape of y): f and f_y w + f_θ v_θ, and how both change in t.
+    """The field of the pair (y, w), states (..., 2, *shape of y): f and f_y w + f_θ v_θ, and their f_t.
 
-    A number c · x, with c a cotangent, changes along v by ċ · x + c · ẋ. So `StepEnds`, told of the pairs (ċ, c) and
-    (x, ẋ), gathers the change of dL/dt. The change of f_t is a complex step along (w, v_θ).
+    A number c · x, with c a cotangent, changes along v by ċ · x + c · ẋ. If `StepEnds` is told of the pairs (ċ, c) in
+    place of c and (x, ẋ) in place of x, it gathers just that, the change of dL/dt. The change of f_t is found by a
+    complex step along (w, v_θ).
     """
 
     def __init__(self, f, v_theta, shape):
@@ -133,9 +138,9 @@ def swapped(pair):
 
 
 def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g, ends):
-    """ȧ (..., d) at the first state, and ḃ (p,).
+    """ȧ (..., d) at the first state and ḃ (p,), from the tape of (y, w).
 
-    The tape holds the steps of (y, w), and g (M, 2, ..., d) the pairs of cotangents of the outputs.
+    g (M, 2, ..., d) are the cotangents of the outputs and their derivatives along v.
     """
     table, shape, p, flat = dense_output(tableau), g.shape[2:], len(theta), g.reshape(len(g), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
@@ -158,7 +163,7 @@ def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g, ends):
 
 
 def pair_product(f, t, Y, Y_dot, theta, v_theta):
-    """(k̄, k̄˙) -> (Ȳ, Ȳ˙) and what b and ḃ gain, all flat, at a stage Y that moves along Y_dot."""
+    """A function (k̄, k̄˙) -> (Ȳ, Ȳ˙) and what b and ḃ gain, all flat, at a stage Y that moves along Y_dot."""
     def product(pair):
         k_bar, k_bar_dot = pair.astype(Y.dtype, copy=False).reshape(2, *Y.shape)
         Y_bar, k_bar_f_theta = f.vjp(t, Y, theta, k_bar)

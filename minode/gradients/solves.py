@@ -1,8 +1,9 @@
 """Appendix to chapter 22. Solves that are compared
 
-`check_gradients` differentiates a whole solve in three ways: by differences, by pushforward and by pullback. All
-of them take the same steps. This page chooses these steps and the cotangent, and makes the terms of the table. If the
-times move, the ends of the steps move as chapter 18 says, and their number stays.
+`check_gradients` differentiates a whole solve in three ways: by differences, by pushforward and
+by pullback. All of them take the same steps. This page chooses these steps and the cotangent, and
+makes the terms of the table. If the times are moved, the ends of the steps move as the appendix
+step_times.py of chapter 18 says. The number of steps stays.
 """
 
 import numpy as np
@@ -16,13 +17,13 @@ from .pullback import pullback, stops_in
 from .step_times import moving_ends
 from .tangent import solve_tangents
 
-RESOLVED = 1e-6               # of its size: an entry that differences do not know better counts less
+RESOLVED = 1e-6               # of its size: an entry with a larger error bar counts less
 STEPS_IN_TIME = RATIO ** -np.arange(2.0, 12)                # of half the shortest interval
 ROUND_OFF = 1e4 * np.finfo(np.float64).eps
 
 
 def first_solve(f, y0, t, theta, solver):
-    """The solve whose steps all others take, and the keywords with which they do."""
+    """The solve whose steps all others take, and the keywords with which they take them."""
     check_pushforward(find_method(solver.get("method", "dopri5")), solver, KEYWORDS, np.ones(y0.shape))
     first = run(f, y0, t, theta, [], exactly=True, **solver)
     return first, steps_of(first, solver) | {"tstops": as_stops(solver.get("tstops"), f)}
@@ -36,7 +37,7 @@ def steps_of(first, solver):
 
 
 def gradients_both_ways(f, y0, t, theta, cotangent, method, solver, steps):
-    """[(dL/dy0, dL/dθ)] by `pullback`, and again step by step, as `pullback` does if f is large; and dL/dt."""
+    """[(dL/dy0, dL/dθ)] by `pullback`, and step by step (as if f were large, chapter 18); and dL/dt."""
     *pulled, dL_dt = pullback(f, y0, t, theta, cotangent, **solver)
     gradients = [pulled]
     if isinstance(method, Tableau) and method.is_explicit and not stops_in(f, t, solver)[0]:
@@ -65,7 +66,7 @@ def solve_at_moved_times(f, y0, theta, first, solver):
 
 
 def terms_in_time(f, y0, theta, first, solver, cotangent, dL_dt, along):
-    """The term (got, expected, allowed) of dL/dt, as a list, or none; along(g, steps) makes a derivative of g(s)."""
+    """[the term (got, expected, allowed) of dL/dt], or []. along(g, steps) is the derivative of g(s) at 0."""
     moved = solve_at_moved_times(f, y0, theta, first, solver)
     if moved is None:
         return []
@@ -76,7 +77,7 @@ def terms_in_time(f, y0, theta, first, solver, cotangent, dL_dt, along):
 
 
 def balanced(ys, found):
-    """A random cotangent of ys to which all components matter alike, and entries that differences hardly know less."""
+    """A random cotangent of ys that gives all components the same weight, but little to uncertain entries."""
     size = sum((np.abs(value) for *_, value, _ in found), np.abs(ys)).max(axis=0)
     size = size + sum(allowed for *_, allowed in found) / RESOLVED
     return np.random.default_rng(1).normal(size=ys.shape) / np.where(size == 0, 1.0, size)

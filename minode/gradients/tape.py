@@ -1,8 +1,8 @@
 """Appendix to chapter 18. What is kept of the steps
 
-A wide system keeps the vector-Jacobian products of its stages, as `value_and_vjp` leaves them on the way forward
-(`Tape`). A small one keeps the steps alone, a list of (t, h, y, hK), and computes the Jacobians of all stages
-together (`stages`).
+Going backwards we need what each step computed. A wide system keeps the vector-Jacobian products
+of its stages, as `value_and_vjp` leaves them on the way forward (`Tape`). A small one keeps only
+the steps, a list of (t, h, y, hK), and computes the Jacobians of all stages together (`stages`).
 """
 
 from collections import deque
@@ -10,15 +10,15 @@ from collections import deque
 import numpy as np
 
 from ..inputs import read_only
-from ..solvers.dense import dense_output, is_in_step, slopes_at, weights_at
+from ..solvers.dense import dense_output, is_in_step, weights_at
 from ..solvers.solve import run
 
 
 class Tape(list):
-    """The steps of a solve, each as (t, h, Y, vjps): the Y_i of its stages and the vector-Jacobian products there.
+    """The steps of a solve, each as (t, h, Y, vjps): the Y_i of its stages, and the vjp of f at each of them.
 
-    `velocity(t, y)` is what the solver evaluates: f, which leaves its vjp at each point. Those of rejected
-    steps are dropped when as many later ones have come as a step has stages. `y_end` is the last state.
+    The solver evaluates `velocity(t, y)`, which is f and notes the vjp at each point. The tape keeps the latest of
+    these, as many as a step has stages, so those of rejected steps drop out. `y_end` is the last state.
     """
 
     def __init__(self, f, theta, tableau, may_choose_steps):
@@ -47,7 +47,7 @@ class Tape(list):
 
 
 def flat_vjp(vjp, y, h=None):
-    """The vector-Jacobian product of f at y as one of flat vectors, in y's precision; with h, that of h f (12.1)."""
+    """The vector-Jacobian product of f at y for flat vectors, in y's precision; with h, that of h f."""
     def product(a, shape=y.shape, dtype=y.dtype):
         a = a.reshape(shape) if h is None else h * a.reshape(shape)
         a_f_y, a_f_theta = vjp(read_only(a if a.dtype is dtype else a.astype(dtype)))
@@ -56,7 +56,7 @@ def flat_vjp(vjp, y, h=None):
 
 
 def output_cotangents(t, h, table, times, cotangents):
-    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n}; steps t, h (N,).
+    """What the outputs at times[1:] add (18.5): {n: to a_n}, and {n: to the k̄_i / h of step n}.
 
     If there are no steps, all outputs are the first state again.
     """
@@ -76,27 +76,31 @@ def output_cotangents(t, h, table, times, cotangents):
     return at_ends, inside
 
 
+def outputs_on(times, grid, cotangents, ends=None):
+    """The outputs on a stretch of steps and their cotangents. In front stand the start of the stretch, and 0.
+
+    `ends`, if given, are the `StepEnds`, which are told of the stretch.
+    """
+    is_here = is_in_step(times, grid[0], grid[-1])
+    if grid[0] == times[0]:
+        is_here |= times == times[0]
+        is_here[0] = False                                   # the first output is y0, and not on the way
+    if ends is not None:
+        ends.end, ends.at = grid[-1], np.append(0, np.flatnonzero(is_here))
+    outputs = np.concatenate([grid[:1], times[is_here]])
+    return outputs, np.concatenate([np.zeros((1, *cotangents.shape[1:])), cotangents[is_here]])
+
+
 def step_with_increments(f, theta, table, tape, n, shape):
-    """Step n as (t, h, y, hK). Those of a `Tape` are computed again."""
+    """Step n as (t, h, y, hK). For a `Tape` the increments are computed again."""
     if not isinstance(tape, Tape):
         return tape[n]
     t, h, Y, _ = tape[n]
     return t, h, Y[0], np.array([h * f(t + c * h, Y_i.reshape(shape), theta).ravel() for c, Y_i in zip(table.c, Y)])
 
 
-def add_outputs(ends, table, n, step, times, cotangents):
-    """Tell `ends` of the outputs inside step n; returns Σ g · (y(t_i) − y_n) over them."""
-    (t, h, y, hK), t_new, total = step, ends.t_new[n], 0.0
-    for i in np.flatnonzero(is_in_step(times, t, t_new) & (times != t_new) & cotangents.any(axis=1)):
-        sigma, g = (times[i] - t) / h, cotangents[i]
-        dL_dt = g @ (slopes_at(table, sigma) @ hK) / h                             # (18.9)
-        ends.add_inside(i, *np.array([[t], [t_new], [sigma], [dL_dt]]))
-        total += g @ (weights_at(table, sigma) @ hK)                               # (18.10)
-    return total
-
-
 def stages(table, steps, s, shape):
-    """Times (s, N, ...) and states (s, N, ..., d) of the first s stages of N steps, their h (N,), and hK (s, N, n)."""
+    """Of s stages of N steps: times (s, N, ...), h (N,), states (s, N, ..., d), and hK (s, N, n)."""
     t, h, y = (np.array([step[i] for step in steps]) for i in range(3))
     hK = np.zeros((s, *y.shape), y.dtype)
     for n, (*_, rows) in enumerate(steps):

@@ -1,31 +1,34 @@
 """12. A step size for each trajectory
 
-A batch of B trajectories can be integrated as one system of B d components. The error norm is then a
-mean over all of them. The easy trajectories pay for the steps of the hard one, and the error of
-the hard one, diluted by theirs, may exceed the tolerance. (With a maximum in place of the
-mean it does not, and everyone pays more.)
+A batch of B trajectories can be integrated as one system of B d components. The error norm is then a mean
+over all of them. This has two costs. The easy trajectories must take the short steps of the hard one. And
+the error of the hard one is diluted by theirs, so that it may exceed the tolerance. (With a maximum in
+place of the mean it does not, but then everyone takes even shorter steps.)
 
-The alternative is to give trajectory r its own time t_r and its own step h_r, and still to compute all of them as
-arrays. Let σ be the fraction of a trajectory's step that has passed. In σ the equations are
+The alternative is to give trajectory r its own time t_r and its own step h_r, and still to compute all of
+them as arrays. Let σ be the fraction of a trajectory's step that has passed: t = t_r + σ h_r. With σ as
+the independent variable the equations are
 
     dy_r/dσ = h_r f(t_r + σ h_r, y_r),   0 ≤ σ ≤ 1,                      (12.1)
 
-and a step of every trajectory is a step of length 1, the same for all: the step of chapter 9 with t = 0 and
-h = 1. The norm (10.3) runs over the d components of one trajectory, and each moves on or stays by
-its own error:
+and a step of every trajectory is a step of length 1, the same for all. So one step of chapter 9, with
+t = 0 and h = 1, takes them all. The norm (10.3) runs over the d components of one trajectory, and each
+trajectory moves on or stays according to its own error:
 
     E_r = ( 1/d Σ_i (e_ri / sc_ri)² )^{1/2},                             (12.2)
     t_r ← t_r + h_r,   y_r ← y_new,r   if E_r < 1.                       (12.3)
 
-The controller (10.4) is a formula, and takes arrays as well as numbers. In each pass, all
-trajectories that have not arrived try one step. Those that succeed move on, those that fail keep their
-state and get a shorter step, and those that arrive leave the arrays. A pass costs one call of f on a
-matrix for each stage after the first, and there are about as many passes as the slowest
-trajectory has steps. No trajectory sees another, so the result is what solving each alone would give.
+The controller (10.4) is a formula, and takes arrays as well as numbers. In each pass, all trajectories
+that have not arrived try one step. Those that succeed move on. Those that fail keep their state and get a
+shorter step. Those that arrive leave the arrays. A pass costs one call of f on a matrix for each stage
+after the first, and there are about as many passes as the slowest trajectory has steps. No trajectory
+sees another, so the result is what solving each alone would give.
 
 f must be able to take a time per trajectory, `t` of shape (B,). It is called with fewer rows as
-trajectories arrive, and by dop853's `interpolate` with one row for each state. Before the first step it is
-asked whether it answers a row of a batch, at a time of its own, as it answers the row alone.
+trajectories arrive, and with one row for each state if dop853 interpolates. So before the first step we
+check that f gives a row of a batch, at a time of its own, the same value as the row alone.
+
+Figure 16 shows what a step in common costs, and what (12.2) saves.
 
 Next: equations to be solved in every step (chapter 13).
 """
@@ -42,7 +45,7 @@ from .steps import steps_on
 
 
 def unit_velocity(f, t, h):
-    """The right-hand side of (12.1) for steps that begin at t (m,): (σ, y) -> dy/dσ, of flat states (m d,)."""
+    """The right-hand side of (12.1) for steps from t (m,): (σ, y) -> dy/dσ, of flat states (m d,)."""
     velocity = as_rows_velocity(f)
 
     def dy_dsigma(sigma, y):
@@ -52,7 +55,7 @@ def unit_velocity(f, t, h):
 
 
 def row_norms(tolerances, d):
-    """measure(error, scale), which gives E_r (m,) for the m d components of m trajectories."""
+    """The function measure(error, scale), which gives E_r (m,) for the m d components of m trajectories."""
     def measure(error, scale):
         error, scale = error.reshape(-1, d), scale.reshape(-1, d)
         if tolerances.norm is not None:
@@ -63,15 +66,15 @@ def row_norms(tolerances, d):
 
 
 def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=None, max_steps=np.inf, max_step=np.inf):
-    """The passes of a batch from the first time to the last, each trajectory with its own steps.
+    """Yield the passes of a batch from the first time to the last, each trajectory with its own steps.
 
-    A pass is (ids, accepted, t, h, y, t_new, y_new, hK) of m trajectories that tried a step each: t, h and
+    A pass is (ids, accepted, t, h, y, t_new, y_new, hK) of the m trajectories that tried a step: t, h and
     t_new are (m,), y and y_new (m, d), hK (·, m, d). problem.f is f(t, y) for times (m,) and states
     (m, d). Raises SolverError if any trajectory cannot go on.
     """
     (B, d), stats, end, f = problem.y.shape, problem.stats, float(problem.t[-1]), as_rows_velocity(problem.f)
     measure, q = row_norms(tolerances, d), tableau.error_order
-    sign, no_further = (1.0, np.minimum) if end >= problem.t[0] else (-1.0, np.maximum)
+    sign, no_further = (1.0, np.minimum) if end >= problem.t[0] else (-1.0, np.maximum)  # stop at the end
     ids, t, y = np.arange(B), np.full(B, float(problem.t[0])), problem.y
     check_rows_velocity(f, t, y, end)
     k = f(t, y)
@@ -150,7 +153,7 @@ def rows_inside(dense, sigma, y, hK):
 
 
 def all_row_increments(f, dense, t, h, y, hK):
-    """hK (s, m, d) of m steps with the rows that only the dense output needs, (r, m, d)."""
+    """hK (s, m, d) of m steps, extended by the rows that only the dense output needs."""
     flat = all_increments(unit_velocity(f, t, h), dense, 0.0, 1.0, y.ravel(), hK.reshape(len(hK), -1))
     return flat.reshape(len(flat), *y.shape)
 

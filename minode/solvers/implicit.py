@@ -1,88 +1,92 @@
 """13. Implicit methods: an equation in every step
 
-Let a stage depend on itself and on later ones, a_ij ≠ 0 for j ≥ i, and the step is no longer
-a recipe but an equation for all the stages at once,
+If a stage depends on itself or on later ones, so that a_ij ≠ 0 for some j ≥ i, the step is no longer a
+recipe. It is an equation for all the stages at once:
 
     h k_i = h f(t + c_i h, Y_i),   Y_i = y + Σ_j a_ij h k_j.             (13.1)
 
-The gain shows on y' = λy. With 𝟙 a column of ones, every Runge–Kutta step multiplies y by
+What do we gain? Take y' = λy, and let z = hλ. Write the increments as a column: hk = z (𝟙 y + A hk),
+with 𝟙 a column of ones. So hk = z (I − zA)⁻¹ 𝟙 y, and every Runge–Kutta step multiplies y by
 
     R(z) = 1 + z bᵀ (I − zA)⁻¹ 𝟙,   z = hλ.                              (13.2)
 
-For an explicit method R is a polynomial and grows without bound. So a fast decay, with λ very
-negative, forces a tiny h long after it has died out: the problem is stiff. For an implicit
-method R is rational. If |R| ≤ 1 on the whole left half plane, the method is called A-stable,
-and if R(−∞) = 0 too, L-stable: a fast transient is damped out in a single step, however long.
-A method that looks the same from both ends of the step, a_ij + a_{s+1−i,s+1−j} = b_j, is
-symmetric: its step with −h from y_new is exactly y again. No explicit method is.
+For an explicit method R is a polynomial, and grows without bound. If λ is very negative, this forces a
+tiny h even long after the fast decay has died out. Such a problem is called stiff. For an implicit
+method R is rational. If |R| ≤ 1 on the whole left half plane, the method is called A-stable. If
+R(−∞) = 0 too, it is L-stable: a fast transient is damped out in a single step, however long. A method
+that looks the same from both ends of the step, a_ij + a_{s+1−i,s+1−j} = b_j, is symmetric: its step
+with −h from y_new leads exactly back to y. No explicit method is.
 
     implicit_euler     1   L-stable             trapezoid   2   A-stable, symmetric
     implicit_midpoint  2   A-stable, symmetric  gauss4 gauss6   4 6   A-stable, symmetric
     radau3             3   L-stable             radau5      5(3)  L-stable, adaptive
     trbdf2             2(3)  L-stable, adaptive     kvaerno5    5(4)  L-stable, adaptive
 
-Solving (13.1). Newton: with ρ_i = h k_i − h f(t + c_i h, Y_i) as what is left over, correct the
-increments by Δ with
+Solving (13.1). We use Newton's method. Let ρ_i = h k_i − h f(t + c_i h, Y_i) be what is left over, and
+correct the increments by Δ with
 
     Σ_j (δ_ij I − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −ρ_i,                (13.3)
 
-where δ_ij is 1 for i = j and 0 otherwise. If A falls into blocks, each block's stages are solved
-once those before them are known: a diagonally implicit method (trbdf2, kvaerno5) solves d
-equations a stage, a fully implicit one s d equations once; an explicit stage is a block with
-a_ii = 0 and no equation. Every trajectory of a batch has its own matrix. (The third stage of
-kvaerno5 lies at t + 1.23 h, in its last step after the end of the span. If f does not exist
-there, take another method.)
+where δ_ij is 1 for i = j and 0 otherwise. If A falls into blocks, we solve block after block, each once
+the stages before it are known. A fully implicit method is one block, and solves s d equations together.
+A diagonally implicit one (trbdf2, kvaerno5) has a block for each stage, and solves d equations each
+time. An explicit stage is a block with a_ii = 0, and needs no equation. Every trajectory of a batch has
+its own matrix. (The third stage of kvaerno5 lies at t + 1.23 h, and in the last step this is after the
+end of the span. If f does not exist there, take another method.)
 
-Where to start matters. (13.1) has other solutions than the one that tends to y as h tends to 0,
-and from h k_i = h f(t, y) Newton may find one of them: the implicit Euler method would take
-y' = −y² from 1 to −1 with h = 2, and not to ½. Steps of a given size therefore start from
-h k_i = 0. They are solved to the last digit (appendix newton.py).
+It matters where Newton's method starts. We want the solution of (13.1) that tends to y as h tends to 0,
+but there may be others. For y' = −y² the implicit Euler method solves y_new = y − h y_new². From y = 1
+with h = 2 this has the roots ½ and −1, and from h k = h f(t, y) Newton's method finds −1. Steps of a
+given size therefore start from h k_i = 0. They are solved to the last digit (appendix newton.py).
 
-The unknowns are the increments and not, as is more usual, Y_i − y. To compute h f from a stiff
-Y_i afterwards would multiply the rounding error of Y_i by hλ. For the same reason the first stage
-of trapezoid, trbdf2 and kvaerno5 is not f(t, y) evaluated anew, but the last stage of the step
-before. In a stiff component the increments, and with them e in (10.1), are too large by about the
-factor 1 − hγλ that the implicit stages divide by, with γ = a_ss. So e is divided by it too (Hosea
-and Shampine 1996):
+The unknowns are the increments h k_i and not, as is more usual, Y_i − y. To compute h f from a stiff
+Y_i afterwards would multiply the rounding error of Y_i by hλ. For the same reason the first stage of
+trapezoid, trbdf2 and kvaerno5 is not f(t, y) evaluated anew, but the last stage of the step before. In
+a stiff component the increments hλ Y_i are large though the Y_i are not, and so is e in (10.1). The
+stages were divided by 1 − hγλ, with γ = a_ss. We divide e by it too, which takes this factor away
+(Hosea and Shampine 1996):
 
     (I − hγ f_y) ẽ = e.                                                  (13.4)
 
-In kvaerno5 b̂ is a row of A. Then e is a difference of two Y_i, which have been divided already,
-and we leave it as it is.
+In kvaerno5 b̂ is a row of A. There e is a difference of two Y_i, which have been divided already, and we
+leave it as it is.
 
-Steps that are chosen. Here it is enough to solve (13.1) to a share of the tolerance, and most of
-the work is in the matrices. So one f_y, at the start of a step, serves all stages, all iterations
-and the steps that follow, and while h stays the same, so does the inverse of the matrix of
-(13.3). (NumPy cannot keep a factorisation. Up to d = 20 an inverse costs no more than some calls
-of f; for d = 100 that of radau5 takes 17 ms, and a program with sparse matrices is the better
-choice.) The corrections then shrink by a rate Θ, and a geometric series says what is left:
+Adaptive steps. Here it is enough to solve (13.1) to a fraction of the tolerance, and most of the work
+is in the matrices. So we compute f_y once, at the start of a step, and use it for all stages, all
+iterations and the steps that follow. While h stays the same, we also keep the inverse of the matrix of
+(13.3). (NumPy cannot keep a factorisation. Up to d = 20 an inverse costs no more than some calls of f.
+For d = 100 that of radau5 takes 17 ms, and a program with sparse matrices is the better choice.) With
+an old matrix the corrections shrink only by a factor Θ each time. A geometric series bounds what is
+left:
 
     Θ = ‖Δ_new‖ / ‖Δ‖,   ‖Δ_later‖ ≤ (Θ + Θ² + …) ‖Δ_new‖ = Θ / (1 − Θ) ‖Δ_new‖.   (13.5)
 
-The norm is that of (10.3). We stop when this is 0.03, and give up when ten iterations cannot
-reach it. Then, or if Θ was above 0.03 in the last step, f_y is computed again; if that does not
-help, h is halved. A good start saves iterations: the polynomial (11.1) of the last step, followed
-beyond its end,
+The norm is that of (10.3). We stop when this bound is 0.03, and give up when ten iterations cannot
+reach it. If we gave up, or if Θ was above 0.03 in the last step, f_y is computed again. If that does
+not help, h is halved. A good start saves iterations. We follow the polynomial (11.1) of the last step
+beyond its end:
 
     h k_i ≈ r Σ_j b_j'(1 + c_i r) (h k_j)_last,   r = h / h_last.         (13.6)
 
-radau5. Its stages are those of a polynomial u of degree 3 that begins at y and has the slopes k_i
-at the three nodes. No other weights of these stages give a result of order 3. But the slope of u
-at the start of the step is Σ_j b_j'(0) k_j, and not quite f(t, y), and that is a measure of the
-error:
+The error estimate of radau5. The stages of radau5 define a polynomial u of degree 3, which begins at y
+and has the slopes k_i at the three nodes. No other weights of these stages give a result of order 3, so
+there is no b̂ of them alone. But the slope of u at the start of the step is Σ_j b_j'(0) k_j, and not
+quite f(t, y). The difference measures the error:
 
     e = −γ (h f(t, y) − Σ_j b_j'(0) h k_j).                              (13.7)
 
-This is the difference of (10.1) if h f(t, y) gets the weight γ in b̂, and it is of the size h⁴.
-Hairer and Wanner (section IV.8) take the real eigenvalue of A as γ: (13.3) divides by 1 − hγλ
-too. As hλ tends to −∞, ẽ by (13.4) tends to y, though R tends to 0, and the step would be
-rejected for no reason. So in the first step and after a rejection, f in (13.7) is evaluated at
-y − ẽ, and the result is filtered again.
+This is the difference of (10.1) if h f(t, y) gets the weight γ in b̂, and it is of the size h⁴. As γ we
+take the real eigenvalue of A (Hairer and Wanner, section IV.8), since (13.3) divides by 1 − hγλ too. As
+hλ tends to −∞, ẽ by (13.4) tends to y, though R tends to 0, and the step would be rejected for no
+reason. So in the first step and after a rejection, f in (13.7) is evaluated at y − ẽ, and the result is
+filtered again.
 
-Where a solution is slow, an L-stable method takes steps much longer than its polynomial (chapter
-11) can follow: on y' = −10⁶ (y − cos t) − sin t with a tolerance of 10⁻⁶ radau5 is right to that at
-the ends of its seven steps, and wrong by 0.2 between. An adaptive implicit method therefore ends a
-step at every output time. A step cut short there does not shorten the next.
+If the solution is slow, an L-stable method takes steps much longer than its polynomial (chapter 11) can
+follow. On y' = −10⁶ (y − cos t) − sin t with a tolerance of 10⁻⁶, radau5 is right to that at the ends
+of its seven steps, and wrong by 0.2 between. An adaptive implicit method therefore ends a step at every
+output time. A step cut short there does not shorten the next.
+
+Figure 17 shows R, figure 18 a stiff path, and figure 41 what an accurate digit costs.
 
 Next: methods that can be undone exactly without solving anything (chapter 14).
 """
@@ -91,11 +95,11 @@ import numpy as np
 
 from .newton import apply, blocks, newton_matrix
 
-MOST_ITERATIONS = 10    # of the simplified method; a step that needs more is better shorter
+MOST_ITERATIONS = 10    # of the simplified method: a step that needs more is better made shorter
 SLOW = 0.03             # a rate (13.5) at which a new Jacobian is worth its price
-NEWTON_SHARE = 0.03     # of the error tolerance: what Newton may leave in a chosen step
+NEWTON_SHARE = 0.03     # of the error tolerance: what Newton may leave in an adaptive step
 SAME_H = 1e-6           # how far h may be, relatively, from that of the inverse that is kept
-FAR = 10.0              # a step so many times the last one cannot be foreseen by its polynomial
+FAR = 10.0              # a step so many times as long as the last one does not start from its polynomial
 EPS = np.finfo(float).eps
 
 
@@ -116,7 +120,7 @@ class ImplicitStepper:
     """The steps of an implicit method: step(t, h, y, k), which returns what `explicit_step` does.
 
     `newton`, a `FullNewton` or a `SimplifiedNewton`, guesses the increments and solves (13.1) for those of
-    a block. A step that it cannot solve returns a state of NaN.
+    a block. If it cannot solve a step, the state that is returned is NaN.
     """
 
     def __init__(self, f, tableau, newton, dtype):
@@ -131,7 +135,7 @@ class ImplicitStepper:
         return np.full_like(y, np.nan), k, hK
 
     def solve(self, t, h, y, k, hK):
-        """Compute the increments hK (s, n) block by block, in place; whether that succeeded."""
+        """Compute the increments hK (s, n) block by block, in place. Returns whether that succeeded."""
         for block, A_before, A, c in self.blocks:
             known, times = y + A_before.dot(hK[:block.start]), [t + c_i * h for c_i in c]
             if block.start == 0 and self.starts_with_velocity:
@@ -144,10 +148,11 @@ class ImplicitStepper:
 
 
 class SimplifiedNewton:
-    """Newton's method for steps that are chosen: its Jacobian and its inverse are kept until they are too old.
+    """Newton's method for adaptive steps. Its Jacobian and its inverse are kept until they are too old.
 
     f(t, y) and jacobian(t, y), f_y as (B, d, d), are functions of flat states y (n,), n = B d. `h` and `iterations`
-    are those of the last attempt. If `full` is a `FullNewton`, it goes on to round-off: these steps are differentiated.
+    are those of the last attempt. If the steps are to be differentiated, `full` is a `FullNewton`, which then goes on
+    to round-off.
     """
 
     most_iterations = MOST_ITERATIONS
@@ -159,7 +164,7 @@ class SimplifiedNewton:
         self.gamma = tableau.b_hat_0 or tableau.A[-1][-1]
 
     def guesses(self, t, h, y, k):
-        """Increments (s, n) to start from; if the Jacobian that was kept does not serve, again with a new one."""
+        """Yield increments (s, n) to start from, with the Jacobian kept, and again with a new one."""
         if t != self.t:                                      # the step before, if there was one, has been accepted
             self.last = self.hK is not None and (self.h, self.hK)
         self.is_tried_anew = t == self.t or not self.last
@@ -172,7 +177,7 @@ class SimplifiedNewton:
         self.hK = None
 
     def foreseen(self):
-        """The increments (s, n) of the last step's polynomial, followed into this step; 0 in the first step."""
+        """The increments (s, n) by the polynomial of the last step, (13.6). In the first step they are 0."""
         s, dense = self.tableau.stages, self.tableau.dense
         if not self.last:
             return np.zeros((s, self.y.size))
@@ -185,7 +190,7 @@ class SimplifiedNewton:
         return r * (P @ (m * sigma ** (m - 1))).T.dot(hK)                          # (13.6)
 
     def inverse(self, A):
-        """The inverses (B, m d, m d) of the matrices of (13.3), with the Jacobian that is kept in all stages."""
+        """The inverses (B, m d, m d) of the matrices of (13.3), with the same Jacobian in all stages."""
         key, m = A.tobytes(), len(A)
         h, inverse = self.inverses.get(key, (np.inf, None))
         if not abs(self.h - h) <= SAME_H * abs(self.h):
@@ -198,7 +203,7 @@ class SimplifiedNewton:
         return inverse
 
     def solve(self, times, h, known, A, hK):
-        """Solve (13.1) for the increments hK (m, n) of a block, in place; whether that succeeded."""
+        """Solve (13.1) for the increments hK (m, n) of a block, in place. Returns whether that succeeded."""
         inverse, h_f, last, remains = self.inverse(A), np.empty_like(hK), None, self.remains ** 0.8
         for n in range(1, MOST_ITERATIONS + 1):
             Y = known + A.dot(hK)                                                  # (13.1)
@@ -219,7 +224,7 @@ class SimplifiedNewton:
         return False
 
     def smooth(self, e):
-        """The error of the last step, from e (n,) by (10.1) of its stages."""
+        """The error of the last step, (13.4) or (13.7), from the e (n,) of (10.1)."""
         weight = self.tableau.b_hat_0
         if not weight:
             return e if self.tableau.b_hat in self.tableau.A else self.filtered(e)
@@ -230,4 +235,5 @@ class SimplifiedNewton:
         return filtered
 
     def filtered(self, e):
+        """ẽ from e (n,)."""
         return apply(self.inverse(np.array([[self.gamma]], e.dtype)), e[None])[0]  # (13.4)

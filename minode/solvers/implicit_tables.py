@@ -1,10 +1,12 @@
 """Appendix to chapter 13. The implicit tables
 
-These are the coefficients of the methods in the list of chapter 13, laid out as in chapter 8. An
-irrational one is written as it is derived, with its square root: the stages of gauss4 and gauss6
-lie at the roots of the Legendre polynomials, and those of radau3 and radau5 at the roots of P_s −
-P_{s−1}, the last of which is the end of the step. `dense` is chapter 11's, which for radau3 and
-radau5 is the collocation polynomial itself."""
+These are the coefficients of the methods listed in chapter 13, laid out as in chapter 8. An
+irrational one is written as it is derived, with its square root. The stages of gauss4 and gauss6
+lie at the roots of the Legendre polynomials P_s. Those of radau3 and radau5 lie at the roots of
+P_s − P_{s−1}, the last of which is the end of the step. `dense` holds the weights of chapter 11.
+For radau3 and radau5 they are those of the collocation polynomial, which has the slopes k_i at
+the nodes.
+"""
 
 from fractions import Fraction
 

@@ -1,14 +1,16 @@
 """Appendix to chapter 15. Times at which f may jump
 
-A step across a jump of f makes an error of the size of h, whatever the order of the method. A step that ends at
-the jump makes none, if all its stages are on its side. Two of them are in danger: at the time of the jump
-itself f has one value, and it is wrong for one of the two steps that meet there. A last stage at t + h (c = 1) would
-read the value that belongs to the next step. If the method is first same as last, that step would even begin with it.
+A step across a jump of f makes an error of the size of h, whatever the order of the method. A
+step that ends at the jump makes none, if all its stages see f on its own side. But at the time of
+the jump f has only one value, and this value is wrong for one of the two steps that meet there. A
+last stage at t + h (c = 1) would read the value that belongs to the next step. If the method is
+first same as last, the next step would even begin with it.
 
-So a solve with `tstops` is a chain of solves, one for each leg from stop to stop, and each begins anew where the
-last one ended. On a leg f is asked for no time at or beyond a stop: the clock ends one spacing of floating-point
-numbers before it (`OneSided`). Whichever value f has at the jump, it is not used. The derivative of the
-chain is the chain of the derivatives, last leg first, and so every route of chapter 20 goes through.
+So a solve with `tstops` is a chain of solves, one for each leg from stop to stop. Each begins
+anew where the last one ended. On a leg f is evaluated at no time at or beyond a stop: the clock
+ends one spacing of floating-point numbers before it (`OneSided`). So it does not matter which
+value f has at the jump. The derivative of the chain is the chain of the derivatives, last leg
+first, and so every route of chapter 20 goes through.
 """
 
 from typing import NamedTuple
@@ -27,8 +29,8 @@ WITH_CLOCK = ("jacobian", "param_jacobian", "time_derivative", "jvp", "vjp", "va
 class Leg(NamedTuple):
     """A stretch between two stops: its own times t (m,), and which outputs of the whole solve are among them.
 
-    `at` (m,) are their numbers among the outputs, −1 for an end that is none. Within it f is asked for times
-    from `least` to `most`.
+    `at` (m,) are their numbers among the outputs. An end that is no output has the number −1. On the leg f is
+    evaluated at times from `least` to `most`.
     """
 
     t: np.ndarray
@@ -83,9 +85,9 @@ class OneSided:
 
 
 def chain(legs, t, y, solve_leg):
-    """Solve leg after leg from y: the whole `Solution` at t, and what solve_leg(leg, y) -> (Solution, x) gave as x.
+    """Solve leg after leg from y by solve_leg(leg, y) -> (Solution, x): the `Solution` at t, and all x.
 
-    A SolverError of a leg has in its .solution everything up to there.
+    If a leg raises a SolverError, its .solution becomes everything up to there.
     """
     solutions, rest = [], []
     try:
@@ -101,7 +103,7 @@ def chain(legs, t, y, solve_leg):
 
 
 def run_legs(run, legs, f, y0, theta, tape, grid, controller, problem, options, report, exactly):
-    """The `Solution` by `run` leg by leg, the steps of all on one tape, and what makes interpolate(t) of it."""
+    """The `Solution` by `run` leg by leg, all steps on one tape, and a function that makes interpolate(t)."""
     def solve_leg(leg, y):
         t, own = leg.t, {"tstops": None, "progress": report and (lambda done: report(t[0] + done * (t[-1] - t[0])))}
         own["jacobian"] = options.jacobian and OneSided(options.jacobian, leg.least, leg.most)
@@ -116,7 +118,7 @@ def run_legs(run, legs, f, y0, theta, tape, grid, controller, problem, options, 
 
 
 def joined(legs, t, solutions):
-    """The `Solution` of the whole from those of its first legs, the last of which may be cut short."""
+    """The `Solution` of the whole from those of its legs. The last leg there is may have been cut short."""
     def outputs(parts):
         return np.concatenate([part[leg.at[:len(part)] >= 0] for leg, part in zip(legs, parts)])
     ys = [solution.ys for solution in solutions]
@@ -127,7 +129,7 @@ def joined(legs, t, solutions):
 
 
 def clock_of_outputs(legs, t):
-    """The times t (N,), each on the side of the leg that leads to it: there f is evaluated for dL/dt_i."""
+    """The times t (N,) at which f is evaluated for dL/dt_i: each on the side of the leg that leads to it."""
     clock = t.copy()
     for leg in legs:
         at = leg.at[leg.at >= 0]
@@ -136,7 +138,7 @@ def clock_of_outputs(legs, t):
 
 
 class InterpolationAlong:
-    """interpolate(t) of the whole from those of the legs. At a stop it is the state there, the same from both sides."""
+    """interpolate(t) of the whole, from those of the legs. At a stop both sides give the state there."""
 
     def __init__(self, legs, pieces):
         self.legs, self.pieces = legs, pieces
@@ -144,7 +146,8 @@ class InterpolationAlong:
     def __call__(self, t):
         """The states at t, a number or an array of any shape inside the span: (*t.shape, ...)."""
         first, last = self.legs[0].t[0], self.legs[-1].t[-1]
-        times, ends, sign = as_times_between(first, last, t), np.array([leg.t[-1] for leg in self.legs]), np.sign(last - first)
+        times, sign = as_times_between(first, last, t), np.sign(last - first)
+        ends = np.array([leg.t[-1] for leg in self.legs])
         flat, of = times.ravel(), (sign * ends).searchsorted(sign * times.ravel())
         parts = [piece(flat[of == n]) for n, piece in enumerate(self.pieces)]
         order = np.argsort(np.argsort(of, kind="stable"), kind="stable")

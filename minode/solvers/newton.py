@@ -1,24 +1,23 @@
 """Appendix to chapter 13. Newton's method to the last digit, and a Jacobian by differences
 
-A step of a given size may be long, and its stages far from y. `FullNewton` therefore takes the
+A step of a given size may be long, and its stages far from y. `FullNewton` therefore computes the
 Jacobian of every stage at that stage, afresh in each iteration, and solves (13.3) until only
 rounding is left. Near the solution each iteration doubles the number of right digits. The
 derivatives of the steps rely on this: they differentiate (13.1), not the iterations.
 
-If nobody gives f_y, it is taken by differences. To move the component y_j by δ_j changes f by
-f_y δ_j and terms of the size δ_j², and rounding adds an error of the size ε f, ε being the spacing
-of numbers at 1. With
+If no f_y is given, it is found by differences. Moving the component y_j by δ_j changes f by f_y
+δ_j, and by terms of the size δ_j². Rounding adds an error of the size ε f, with ε the spacing of
+numbers at 1. With
 
     δ_j = √ε max(|y_j|, 10⁻⁵ max_k |y_k|)
 
 both errors are about √ε of the change that f undergoes if y_j doubles. The second number in the
-bracket is for components that happen to be 0: without it δ_j would be lost beside the other terms
-of f, and with it a thousandth of them is lost, which costs Newton's method nothing. (A larger
-share than 10⁻⁵ costs many steps on Robertson's problem, whose second component is 10⁻¹³ of the
-third at its end, and enters f squared.) δ_j has the sign of f_j. So the state is moved to the
-side to which it moves anyway, and a concentration that begins at 0 does not become negative. A
-batch is moved in all its rows at once, in each by its own δ_j. This costs d + 1 calls of f, which
-are counted.
+bracket is for components that happen to be 0. Without it δ_j would be lost beside the other terms
+of f. With it about a thousandth of δ_j is lost, which is no harm to Newton's method. (A share
+larger than 10⁻⁵ costs many steps on Robertson's problem. At its end the second component is 10⁻¹³
+of the third, and enters f squared.) δ_j has the sign of f_j, so the state is moved to the side to
+which it moves anyway, and a concentration that begins at 0 does not become negative. In a batch
+all rows are moved at once, each by its own δ_j. This costs d + 1 calls of f, which are counted.
 """
 
 import numpy as np
@@ -39,7 +38,7 @@ def newton_matrix(h, A, f_y):
 
 
 def blocks(A):
-    """The diagonal blocks of A as slices, each needing only itself and those before."""
+    """The diagonal blocks of A as slices. Each block needs only itself and those before it."""
     slices, start = [], 0
     for stop in range(1, len(A) + 1):
         if not A[start:stop, stop:].any():
@@ -76,13 +75,13 @@ class FullNewton:
         self.f, self.jacobian, self.stages, self.is_short = f, jacobian, stages, is_short
 
     def guesses(self, t, h, y, k):
-        """Increments (s, n) to start from: 0 (chapter 13), and in a short step that of before, h k, first."""
+        """Yield increments (s, n) to start from: in a short step h k with the last k, and always 0."""
         if self.is_short:
             yield np.repeat(h * k[None], self.stages, axis=0).astype(y.dtype)
         yield np.zeros((self.stages, y.size), y.dtype)
 
     def solve(self, times, h, known, A, hK):
-        """Solve (13.1) for the increments hK (m, n) of a block, in place; whether that succeeded."""
+        """Solve (13.1) for the increments hK (m, n) of a block, in place. Returns whether that succeeded."""
         is_solved = SolvedToRoundOff(hK.real.dtype)
         for _ in range(MOST_ITERATIONS):
             Y = known + A @ hK                                                     # (13.1)
@@ -102,7 +101,7 @@ class FullNewton:
 
 
 class SolvedToRoundOff:
-    """Whether a correction is round-off of the largest Y so far, or is near it and shrinks no more."""
+    """Whether a correction is round-off of the largest Y so far, or near it and no longer shrinking."""
 
     def __init__(self, dtype):
         self.limits, self.last, self.largest = np.finfo(dtype), np.inf, 0.0
@@ -116,7 +115,7 @@ class SolvedToRoundOff:
 
 
 def by_differences(problem, y0):
-    """f_y (B, d, d) of a `Problem` as a function of t and a flat state laid out as y0 (..., d): d + 1 calls of f.
+    """A function of t and a flat state like y0 (..., d), which gives f_y (B, d, d) by d + 1 calls of f.
 
     >>> from minode.solvers.states import initial_value_problem
     >>> problem = initial_value_problem(lambda t, y: y**2, [[1.0], [3.0]], [0.0, 1.0])

@@ -1,57 +1,64 @@
 """14. Reversible methods
 
-Solve forwards, then backwards from where you arrived: do you meet the states you came
-from? An explicit Runge–Kutta method meets them up to its error and no better: its step with
-−h from y_new is not the inverse of the step. (The round trip is of order h^{p+1} for even
-p and h^p for odd, one better than expected where the leading errors of the two ways
-cancel.) A symmetric implicit method does meet them, at the price of an equation per step.
-Three explicit ways do so exactly, in algebra, by carrying a second copy of the state.
+Solve forwards, then backwards from where you arrived: do you meet the states you came from? An
+explicit Runge–Kutta method meets them up to its error and no better: its step with −h from y_new
+is not the inverse of the step. (The round trip is of order h^{p+1} for even p, since the leading
+errors of the two ways cancel, and of order h^p for odd p.) A symmetric implicit method does meet
+them, but must solve an equation in each step. Three explicit methods meet them exactly, in
+algebra. They carry a second quantity beside the state.
 
-Asynchronous leapfrog (Mutze 2013; Zhuang et al. 2021) carries a velocity v beside y, at
-the start v = f(t₀, y₀), and reflects it in the velocity at the middle of the step:
+Asynchronous leapfrog (Mutze 2013; Zhuang et al. 2021) carries a velocity v, which begins as
+v = f(t₀, y₀). Each step reflects v in the velocity at the middle of the step, so that the mean of
+v and v_new is f(t + h/2, y½):
 
     y½ = y + h/2 v,   v_new = 2 f(t + h/2, y½) − v,   y_new = y½ + h/2 v_new.   (14.1)
 
-Take the step with −h from (y_new, v_new): it passes through the same y½, evaluates
-f there again, and reflects v_new back to v. One call of f a step, order two.
+Take the step with −h from (y_new, v_new). It passes through the same y½, evaluates f there again,
+and reflects v_new back to v. A step costs one call of f, and the order is two.
 
-Reversible Heun (Kidger et al. 2021) carries a second state z, at the start z = y₀, and
-its velocity:
+Reversible Heun (Kidger et al. 2021) carries a second state z, which begins as z = y₀, and its
+velocity:
 
     z_new = 2y − z + h f(t, z),   y_new = y + h/2 (f(t, z) + f(t_new, z_new)).  (14.2)
 
-With −h from (y_new, z_new) the first line gives 2y_new − z_new − h f(t_new, z_new) = z. One call
-a step, since f(t_new, z_new) is the next step's f(t, z); order two.
+Take the step with −h from (y_new, z_new). The first line gives 2y_new − z_new − h
+f(t_new, z_new), which is z by both lines of (14.2), and then the second gives y. A step costs one
+call of f, since f(t_new, z_new) is the next step's f(t, z). The order is two.
 
-Any method Ψ, where Ψ_h(t, y) is the increment Σ b_i h k_i of its step (McCallum and Foster
-2024), with a second state z and a coupling number c a little less than one:
+Any explicit method can be made reversible (McCallum and Foster 2024). Let Ψ_h(t, y) = Σ b_i h k_i
+be the increment of its step. Carry a second state z, which begins as z = y₀, and choose a
+coupling number c a little less than one:
 
     y_new = c y + (1 − c) z + Ψ_h(t, z),   z_new = z − Ψ_{−h}(t_new, y_new).    (14.3)
 
-Read backwards, each line can be undone, the second first:
+Each line can be undone, the second one first:
 
     z = z_new + Ψ_{−h}(t_new, y_new),   y = ( y_new − (1 − c) z − Ψ_h(t, z) ) / c.   (14.4)
 
-The order is that of Ψ, as h tends to 0; two evaluations of Ψ a step.
+A step evaluates Ψ twice. As h tends to 0, the order is that of Ψ.
 
-How far reversal reaches. A step acts on two copies: the solution, and the difference v − f or
+How far does reversal reach? A step acts on two things: the solution, and the difference v − f or
 y − z, which begins as the error of the first step. On y' = λy with x = hλ, (14.1) is a matrix
 that takes (y, v) to (y_new, v_new), and (14.2) one that takes (y, z) to (y_new, z_new):
 
     [ 1 + x   h x/2 ]          [ 1 + x   x²/2  ]
     [ 2λ      x − 1 ],         [ 2       x − 1 ].
 
-Both have the determinant −1, and (14.3) has the determinant c. The determinant is the product of the
-factors by which the solution and the difference change. So if y falls by e^{−x} a step, the
-difference grows by e^{x}, or by c e^{x}. On a decaying problem it ends up larger than what is left
-of y, unless c < e^{−x}. A smaller c damps more, and so (14.4) amplifies more, since on the way back all
-factors are inverted. If y neither grows nor falls, round-off grows by 1/c a step: c = 0.999, which is
-used here, makes that 2.7 after a thousand steps and 22,000 after ten thousand.
+Both have the determinant −1, and (14.3) has the determinant c. The determinant is the product of
+the factors by which the solution and the difference change. So if y falls by e^{−x} a step, the
+difference grows by e^{x}, or by c e^{x}. On a decaying problem it ends up larger than what is
+left of y, unless c < e^{−x}. Why not take a small c, then? Because on the way back all factors
+are inverted, and the division by c in (14.4) amplifies round-off. If y neither grows nor falls,
+round-off grows by 1/c a step. For c = 0.999, which is used here, this makes a factor of 2.7 after
+a thousand steps and of 22,000 after ten thousand.
 
-If y grows by e^{x} a step, rounding errors of relative size u at the end grow by a further e^{x}, or
-e^{x}/c, in each step on the way back, while y itself shrinks. Take y' = y from y₀ = 1 to t = 20 and back
-in steps of 0.05. Leapfrog and reversible Heun miss y₀ by a few thousandths or hundredths of it, as the
-rounding falls, and reversible("rk4") by several times y₀. From t = 25 all three miss it by far.
+If y grows by e^{x} a step, it shrinks on the way back, while rounding errors of relative size u
+at the end grow by a further e^{x}, or e^{x}/c, in each step. Take y' = y from y₀ = 1 to t = 20
+and back in steps of 0.05. Leapfrog and reversible Heun miss y₀ by some thousandths or hundredths
+of it, which depends on the rounding, and reversible("rk4") by several times y₀. From t = 25 all
+three miss it by far.
+
+Figure 8 shows round trips of all kinds of methods, and figure 19 what the second copy costs.
 
 Next: one function for every solve (chapter 15).
 """
@@ -113,7 +120,7 @@ class Reversible:
         return b[:len(hK)] @ hK                                                    # (14.3)
 
     def increments(self, f, t, h, y):
-        """h k_i (r, n) of the r stages that Ψ depends on: (9.1) and (9.2), without a last stage of weight 0."""
+        """h k_i (r, n) of the stages that Ψ needs, by (9.1) and (9.2), without a last one of weight 0."""
         A, _, c = self.tableau.arrays(y.dtype)
         hK = np.empty((self.tableau.used, y.size), y.dtype)
         for i in range(len(hK)):
@@ -139,9 +146,10 @@ TWO_ENDS = dense_output(IMPLICIT_MIDPOINT)      # Hermite's cubic, from Δy and 
 
 
 def reversible_steps(problem, method, grid, max_steps=np.inf):
-    """The steps (t, h, y, t_new, y_new, hK) of a reversible method along a `Grid`; their one increment is y_new − y.
+    """Yield the steps (t, h, y, t_new, y_new, hK) of a reversible method along a `Grid`.
 
-    Raises SolverError if the new state is not finite, and after max_steps steps.
+    hK has one row, the increment y_new − y. Raises SolverError if the new state is not finite, and after
+    max_steps steps.
     """
     f, stats, state = problem.f, problem.stats, None
     for t, t_new in grid:
@@ -160,7 +168,7 @@ def reversible_steps(problem, method, grid, max_steps=np.inf):
 def round_trip(method, f, y0, t):
     """The state met at t[0] after stepping a reversible method along t and back.
 
-    In exact arithmetic it is y0; what it misses is round-off, amplified on the way back.
+    In exact arithmetic it is y0. The difference is round-off, amplified on the way back.
 
     >>> from minode import methods
     >>> t, y0 = np.linspace(0.0, 5.0, 51), np.array([1.0, 0.5])

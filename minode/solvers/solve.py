@@ -1,20 +1,22 @@
 """15. One function for every solve
 
-`solve` checks what it was given, chooses the integration loop that fits the method, and collects the
-states at the output times. `odeint` is `solve` for a reader who wants only those.
+`solve` checks its arguments, chooses the integration loop that fits the method, and collects the states
+at the output times. `odeint` returns only these states.
 
-Except under per_trajectory (chapter 12), every integration loop yields only accepted steps, whatever the
-method. So one function collects them all. An output time that a step reaches is read off that step, from its
-end or from its polynomial (11.1). Each step may be put on a list, the tape: `Solution.interpolate` evaluates
-the polynomials later, and Part III needs nothing but the steps: (t, h, y) and the increments h k_i.
+Every loop yields its accepted steps, whatever the method, so one function collects them all.
+(Under per_trajectory, chapter 12 has its own.) Each output time is read off the step that reaches it,
+from its end or from its polynomial (11.1). Each step may be put on a list, the tape: (t, h, y) and the
+increments h k_i. `Solution.interpolate` and all of Part III need nothing but the tape. Which loop is
+chosen:
 
-Which loop:
     fixed steps          a table without b̂, or any table if step_size is given
     adaptive             a table with b̂
     one for each         the same, with per_trajectory
     reversible           the methods of chapter 14
     one after another    any of these, if f jumps at given times (appendix legs.py)
-An implicit table takes the step of chapter 13 into the first two.
+
+An implicit table takes the step of chapter 13 in the first two. Figure 12 shows the order of every
+method.
 
 Next: the derivatives (Part III, chapter 16).
 """
@@ -44,7 +46,7 @@ methods = Methods({method.name: method for method in (*EXPLICIT, *IMPLICIT, *REV
 
 
 def find_method(method):
-    """The method of that name, or the reader's own, or an error with the list of names."""
+    """The method of that name, or the reader's own. ValueError with the list of names if there is none."""
     if isinstance(method, str) and method in methods:
         return methods[method]
     if isinstance(method, Tableau) or hasattr(method, "back"):
@@ -57,7 +59,7 @@ def reversible(method, coupling=COUPLING):
 
     `method` is a name or a Tableau of explicit stages, `coupling` the c of (14.3), 0 < c ≤ 1.
     The steps are fixed, two evaluations of the method each, and `gradient="reversible"` undoes them by (14.4).
-    On a solution that decays by e^{−x} a step, the difference of the two copies grows by c eˣ: if it decays by far,
+    If the solution decays by e^{−x} a step, the difference of the two copies grows by c eˣ. If it decays far,
     take a smaller coupling, or `method` itself. ValueError for another method. McCallum and Foster (2024).
 
     >>> there = odeint(lambda t, y: y * np.cos(t), [1.0], [0.0, 0.1, 0.2], method=reversible("rk4"))
@@ -108,8 +110,8 @@ def solve(f, y0, t, theta=None, **options):
 
     f(t, y, theta) returns dy/dt in the shape of y: a `VectorField`, or any function. Without theta, f is
     f(t, y). y0 is an array (..., d) or a tuple of arrays. t (N,) is sorted, up or down; ys[i] is the
-    state at t[i]. Between two steps it is (11.1), whose error nothing controls. An implicit method ends a step at
-    every t[i]; on a stiff problem the states between its steps are rough: put the times that matter into t. Keywords:
+    state at t[i]. Between two steps it is (11.1), whose error is not controlled. An implicit method ends a step at
+    every t[i]. If the problem is stiff, put the times that matter into t: between its steps it is rough. Keywords:
 
     method          a name in `minode.methods`, `reversible(name)`, or a Tableau ("dopri5")
     rtol, atol      error tolerances (10.2) of adaptive methods (1e-6, 1e-9): numbers, or arrays that fit the
@@ -125,7 +127,7 @@ def solve(f, y0, t, theta=None, **options):
     progress        called with the fraction done; True draws a line on stderr, if that is a terminal
     tstops          times (m,) that a step must end at and where f may jump: f is evaluated on both sides, never
                     at one, and the solve begins anew there, with first_step and max_steps anew too
-    event           an `Event`, or g(t, y, theta) -> float: the solve of one trajectory (d,) ends where it is zero,
+    event           an `Event`, or g(t, y, theta) -> float: the solve of one trajectory (d,) ends when it is zero,
                     and so do t and ys; `.t_event` is the time, None if it did not come (chapter 28 adds this)
 
     ValueError or TypeError for unusable input; SolverError if the solve cannot go on, with
@@ -152,7 +154,7 @@ class Run(NamedTuple):
 
 
 def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), until=None, exactly=False, **keywords):
-    """Check everything, then solve. Behind `solve`: its keywords, and five more.
+    """Check everything, then solve. `solve` calls it, and so does Part III, with five more keywords.
 
     `tape` is a list for the steps, or None. `grid` replays these times as fixed steps, whatever the method.
     `controller` has the constants of (10.4). `exactly` lets Newton's method go on to round-off in adaptive steps,
@@ -186,7 +188,7 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
 
 
 def tableau_steps(f, y0, theta, problem, tableau, options, is_adaptive, grid, controller, exactly):
-    """The integration loop of a Runge–Kutta method: the step of chapter 9 or 13 in the loop of chapter 9 or 10."""
+    """The integration loop of a table: the step of chapter 9 or 13 in the loop of chapter 9 or 10."""
     norm = options.norm and (lambda error, scale: options.norm(problem.unflatten(error), problem.unflatten(scale)))
     tolerances, smooth, stops = Tolerances(options.rtol, options.atol, norm), None, None
     if tableau.is_explicit:
@@ -217,7 +219,7 @@ def run_trajectories(velocity, y0, problem, tableau, options, tape, controller, 
 
 
 def collect(problem, steps, dense, tape, report):
-    """Run the steps, put them on the tape, and return the flat states (N, n) at the output times."""
+    """Take the steps, put them on the tape, and return the flat states (N, n) at the output times."""
     times, sign = problem.t.tolist(), 1.0 if problem.t[-1] >= problem.t[0] else -1.0
     ys, n = np.empty((len(times), problem.y.size), problem.y.dtype), times.count(times[0])
     ys[:n], end = problem.y, (times[0], problem.y)

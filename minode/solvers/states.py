@@ -19,9 +19,9 @@ repeats the state, and a single time is a solve without steps.
 
 Values of f. If f returned a number in place of a vector, or (1, d) in place of (d,), NumPy would
 broadcast it and the solve would go on with wrong numbers. So we check that each value of f has
-the shape of the state, and that it is real if the state is. We copy it before the next call, because f may return
-the same array every time. And f receives y and θ read-only: if it tries to write into them,
-NumPy raises an error.
+the shape of the state, and that it is real if the state is. We copy it before the next call,
+because f may return the same array every time. And f receives y and θ read-only: if it tries to
+write into them, NumPy raises an error.
 
 Figure 11 shows a solution that ends early, and where the `SolverError` below is raised.
 Next: the first two methods, spelled out (chapter 6).

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minode import Linear, VectorField, odeint, pullback, reversible
-from minode.gradients import discrete
+from minode.gradients import discrete, step_times
 from minode.gradients.discrete import is_small
 from minode.gradients.step_times import AT_ONCE
 from minode.solvers.dense import dense_output
@@ -332,7 +332,7 @@ def test_in_one_piece_or_many_it_is_the_same(few, monkeypatch):
         whole = pullback(f, y0, t, theta, cotangent, method="rk4", step_size=0.1)
         with monkeypatch.context() as context:
             context.setattr(discrete, "PIECE", few)
-            context.setattr(discrete, "FEW", few)
+            context.setattr(step_times, "FEW", few)
             pieces = pullback(f, y0, t, theta, cotangent, method="rk4", step_size=0.1)
         assert relative_error(pieces.t, whole.t) <= EXACT
 
