@@ -58,9 +58,9 @@ def draw(fig, data):
         ax.loglog(EPSILONS, np.maximum(data["errors"][name], FLOOR), marker=marker, color=colour, lw=1.2)
     ax.axvline(EPSILON, color=style.GREY, lw=1, ls="--")
     ax.text(EPSILON * 0.8, 3, "$u^{1/3}$", color=style.GREY)
-    ax.text(2e-4, 2e-2, "forward", color=style.VERMILION, ha="right")
+    ax.text(2e-4, 2e-2, "forward", color=style.ink(style.VERMILION), ha="right")
     ax.text(1e-10, 1e-8, "the subtraction loses digits", color=style.BLACK)
     ax.text(3e-2, 1e-7, "central", color=style.BLUE)
-    ax.text(1e-13, 8e-15, "complex step", color=style.GREEN)
+    ax.text(1e-13, 8e-15, "complex step", color=style.ink(style.GREEN))
     ax.set(xlabel="$ε$, the size of the step", ylabel="relative error of the derivative",
            xlim=(2, 5e-17), ylim=(5e-18, 30))

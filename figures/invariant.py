@@ -62,7 +62,7 @@ def compute():
 
 def draw(fig, data):
     ax = fig.subplots()
-    colours, labels = {"euler": style.PURPLE, "rk4": style.BLUE}, []
+    colours, labels = {name: style.METHOD[name] for name in ("euler", "rk4")}, []
     for (method, kind, n), (t, drift) in data.items():
         if kind == "solved":
             ax.semilogy(t[:-1], drift[:-1], color=colours[method])

@@ -110,6 +110,6 @@ def draw(fig, data):
         away = np.linalg.norm(data[name] - data["bottom"], axis=1)
         ax.semilogy(np.maximum(away, FLOOR), marker=marker, color=colour)
     ax.text(6, 1e-9, "Newton", color=style.BLUE)
-    ax.text(17, 1e-2, "gradient descent", color=style.VERMILION)
+    ax.text(17, 1e-2, "gradient descent", color=style.ink(style.VERMILION))
     ax.set(xlabel="steps", ylabel="distance from the bottom", ylim=(1e-18, 1),
            title="how far from its bottom")

@@ -28,12 +28,12 @@ SECONDS = 1.5
 DAMPING, Y0, END = 0.2, np.array([1.5, 0.0]), 5.0
 STEPS = 2 ** np.arange(5, 10)
 FLOOR = 1e-17                               # where an exact zero is drawn
-EXPLICIT = {                                # a colour for each order
-    "euler": ("Euler", style.PURPLE, "o-"),
-    "midpoint": ("midpoint", style.GREEN, "o-"),
-    "heun": ("Heun", style.GREEN, "s--"),
-    "rk4": ("RK4", style.BLUE, "o-"),
-    "rk38": ("3/8 rule", style.BLUE, "s--"),
+EXPLICIT = {                                # its name, colour and line
+    "euler": ("Euler", style.METHOD["euler"], "o-"),
+    "midpoint": ("midpoint", style.METHOD["midpoint"], "o-"),
+    "heun": ("Heun", style.METHOD["heun"], "s--"),
+    "rk4": ("RK4", style.METHOD["rk4"], "o-"),
+    "rk38": ("3/8 rule", style.METHOD["rk38"], "s--"),
 }
 SYMMETRIC = {"implicit_midpoint": "o-", "trapezoid": "s--"}
 REVERSIBLE = {"asynchronous_leapfrog": "^-", "reversible_heun": "v--"}
@@ -71,18 +71,18 @@ def compute():
 def draw(fig, data):
     plane, ax = fig.subplots(1, 2, width_ratios=[1, 1.1])
     there, back = data["paths"]
-    plane.plot(*there.T, ".-", color=style.PURPLE, lw=1)
+    plane.plot(*there.T, ".-", color=style.METHOD["euler"], lw=1)
     plane.plot(*back.T, ".--", color=style.VERMILION, lw=1)
     plane.plot(*Y0, "o", color=style.BLACK, ms=8)
     plane.text(1.45, 0.1, "start", ha="right")
-    plane.text(0.15, -1.1, "there", color=style.PURPLE, ha="center")
-    plane.text(1.6, -1.9, "back", color=style.VERMILION)
+    plane.text(0.15, -1.1, "there", color=style.ink(style.METHOD["euler"]), ha="center")
+    plane.text(1.6, -1.9, "back", color=style.ink(style.VERMILION))
     plane.set(xlabel="angle $x$ (radians)", ylabel="angular velocity $x'$", title=f"Euler, {STEPS[0]} steps")
 
     exactly = "implicit midpoint,\ntrapezoid,\nasynchronous\nleapfrog,\nreversible Heun"
-    labels = [(1e-15, exactly, style.VERMILION)]
+    labels = [(1e-15, exactly, style.BLACK)]
     for name, missed in data["missed"].items():
-        label, colour, line = EXPLICIT.get(name) or (None, style.VERMILION, (SYMMETRIC | REVERSIBLE)[name])
+        label, colour, line = EXPLICIT.get(name) or (None, style.BLACK, (SYMMETRIC | REVERSIBLE)[name])
         ax.loglog(END / STEPS, np.maximum(missed, FLOOR), line, color=colour, ms=6,
                   lw=1.8 if label else 1, mfc="white" if "--" in line else colour)
         if label:

@@ -27,7 +27,7 @@ from minode.learning.optimisers import cosine
 from . import style
 
 SECONDS = 4
-SIZE, DPI = (8.0, 5.2), 95
+SIZE = (8.0, 5.2)
 Y0, T = np.array([2.0, 0.0]), np.linspace(0.0, 25.0, 1000)
 A = np.array([[-0.1, 2.0], [-2.0, -0.1]])
 BATCH, LENGTH, RATE, STEPS = 20, 10, 3e-2, 1000
