@@ -90,9 +90,7 @@ def draw(fig, data):
     for name, values in data["losses"].items():
         loss.semilogy(AVERAGED * (np.arange(len(values)) + 0.5), values, color=COLOURS[name], lw=1.4)
     loss.set(xlabel="step", ylabel="loss", title="training, means of 20 steps")
-    for row, (name, colour) in enumerate(COLOURS.items()):
-        loss.text(0.98, 0.93 - 0.13 * row, name, color=style.ink(colour), transform=loss.transAxes, ha="right",
-                  va="top", size=10)
+    style.key(loss, COLOURS, "upper right", size=10)
     images.axis("off")
     images.set_title(f"misread: {len(data['wrong'])} of {len(labels)} held-out digits")
     for n, (image, where) in enumerate(zip(data["images"], data["wrong"])):

@@ -27,7 +27,7 @@ NAMED = 5
 
 def names():
     """A name for each of the 43 parameters, in the order of θ."""
-    return [rf"$W_{l}^{{{i + 1}{j + 1}}}$" if j < m else f"$b_{l}^{i + 1}$"
+    return [f"$W_{l}[{i + 1},{j + 1}]$" if j < m else f"$b_{l}[{i + 1}]$"
             for l, (n, m) in enumerate(MODEL.shapes, start=1)
             for i, j in [(i, j) for i in range(n) for j in range(m)] + [(i, m) for i in range(n)]]
 

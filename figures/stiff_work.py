@@ -69,9 +69,5 @@ def draw(fig, data):
         ax.set_xlabel("calls of $f$")
     for ax in list(axes.values())[::3]:
         ax.set_ylabel("relative error at the end")
-    first = axes["robertson"]
-    for row, (name, colour) in enumerate(METHODS.items()):
-        first.text(0.04, 0.24 - 0.09 * row, name, color=style.ink(colour), transform=first.transAxes)
-    for row, (name, colour) in enumerate(SCIPY.items()):
-        axes["van der pol"].text(0.04, 0.15 - 0.09 * row, f"rings: SciPy's {name}", color=style.ink(colour),
-                                 transform=axes["van der pol"].transAxes)
+    style.key(axes["robertson"], METHODS, "lower left")
+    style.key(axes["van der pol"], {f"rings: SciPy's {name}": colour for name, colour in SCIPY.items()}, "lower left")

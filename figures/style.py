@@ -97,37 +97,48 @@ def end_labels(ax, x, labels, gap=0.075, space=0.02, ha="left", size=11):
 
 
 def key(ax, names, loc="upper left", size=11):
-    """Write the names of {name: colour} one below the other, each in its colour, into a corner of the axes."""
+    """Write the names of {name: colour} one below the other, each in its colour, into a corner of the axes.
+
+    loc is a corner as for a legend, "lower left", or where the upper left corner of the names is, in fractions of the axes.
+    """
     from matplotlib.offsetbox import AnchoredOffsetbox, TextArea, VPacker
 
     words = [TextArea(name, textprops={"color": ink(colour), "size": size}) for name, colour in names.items()]
-    box = VPacker(children=words, pad=0, sep=3, align="right" if "right" in loc else "left")
-    ax.add_artist(AnchoredOffsetbox(loc, child=box, frameon=False, pad=0.2, borderpad=0.4))
+    corner, at = (loc, None) if isinstance(loc, str) else ("upper left", loc)
+    box = VPacker(children=words, pad=0, sep=3, align="right" if "right" in corner else "left")
+    ax.add_artist(AnchoredOffsetbox(corner, child=box, frameon=False, pad=0.2, borderpad=0.4, bbox_to_anchor=at,
+                                    bbox_transform=ax.transAxes))
 
 
-def field(ax, f, grid, power=0.5, color=GREY, longest=1.0, width=0.005, **look):
+def field(ax, f, grid, power=0.5, color=GREY, longest=1.0, fastest=None, width=0.005, **look):
     """Draw a field in the plane as arrows, as long as its size to this power.
 
     f    : a function of one state (2,), or the velocities themselves, (..., 2) at each of the points
     grid : the points: one axis (n,) for both directions, or all of them, (..., 2)
 
-    The longest arrow has the length `longest`, in distances between neighbouring points.
+    An arrow of the speed `fastest`, by default the largest there is, has the length `longest`, in distances between
+    neighbouring points. Give two fields the same `fastest` to compare them.
     """
     points = np.stack(np.meshgrid(grid, grid), axis=-1) if np.ndim(grid) == 1 else np.asarray(grid)
     velocity = np.apply_along_axis(f, -1, points) if callable(f) else np.asarray(f)
     speed = np.linalg.norm(velocity, axis=-1, keepdims=True)
     arrows = velocity * np.where(speed > 0, speed, 1.0) ** (power - 1)
-    between = np.linalg.norm(points[0, 1] - points[0, 0])
-    arrows *= longest * between / max(np.linalg.norm(arrows, axis=-1).max(), np.finfo(float).tiny)
+    arrows *= longest * np.linalg.norm(points[0, 1] - points[0, 0]) / ((fastest or speed.max() or 1.0) ** power)
     return ax.quiver(*np.moveaxis(points, -1, 0), *np.moveaxis(arrows, -1, 0), color=color, width=width,
                      angles="xy", scale_units="xy", scale=1, **look)
 
 
-def floor(ax, at, text="exactly 0", ha="right"):
+def floor(ax, at, text="exactly 0", ha="left"):
     """Draw a line at this height of a logarithmic axis, and what is exactly 0 in the lines so far as open marks on it.
 
-    Call it after the lines are drawn from their own values, zeros and all.
+    Call it after the lines are drawn from their own values, zeros and all, and the limits set, which are extended
+    below the line for its name. If nothing is exactly 0, nothing is drawn.
     """
+    from matplotlib.transforms import ScaledTranslation
+
+    if not any((np.asarray(line.get_ydata(), dtype=float) == 0).any() for line in ax.lines):
+        return
+    ax.set_ylim(bottom=at * (ax.get_ylim()[1] / at) ** -0.08)
     for line in list(ax.lines):
         x, y = line.get_xdata(), np.asarray(line.get_ydata(), dtype=float)
         if (y == 0).any():
@@ -136,8 +147,9 @@ def floor(ax, at, text="exactly 0", ha="right"):
             ax.plot(np.asarray(x)[y == 0], np.full((y == 0).sum(), at), marker, color=line.get_color(), mfc="white",
                     ms=line.get_markersize(), clip_on=False, zorder=3)
     ax.axhline(at, color=GREY, lw=0.8)
-    ax.text({"left": 0.01, "right": 0.99}[ha], at, text, color=ink(GREY), size=9, ha=ha, va="bottom",
-            transform=ax.get_yaxis_transform())
+    offset = ScaledTranslation(0, -4 / 72, ax.figure.dpi_scale_trans)                # points, below the marks
+    ax.text({"left": 0.01, "right": 0.99}[ha], at, text, color=ink(GREY), size=9, ha=ha, va="top",
+            transform=ax.get_yaxis_transform() + offset)
 
 
 def solved_backwards(ax, x=0.5, y=0.95, text="solved this way"):

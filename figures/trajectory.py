@@ -87,5 +87,6 @@ def components(ax, t, rows, name, colour):
     ax.set(xlabel="time $t$", ylabel=f"${name}_1, {name}_2, {name}_3$", xlim=(t.min(), t.max()))
     if t[0] > t[-1]:
         style.solved_backwards(ax)
+        ax.set_position((0.61, 0.14, 0.295, 0.71))
     style.end_labels(ax, t[-1], [(rows[-1, i], f"${name}_{i + 1}$", colour) for i in range(3)], space=0.03,
                      ha="left" if t[0] < t[-1] else "right")

@@ -96,8 +96,5 @@ def draw(fig, data):
                xticklabels=[f"{calls:,}" for calls in CALLS])
     first, second, _ = axes.values()
     first.set_ylabel("relative error at the end")
-    for row, (name, colour) in enumerate(METHODS.items()):
-        first.text(0.04, 0.27 - 0.075 * row, name, color=style.ink(colour), transform=first.transAxes)
-    for row, (name, colour) in enumerate(SCIPY.items()):
-        second.text(0.04, 0.15 - 0.085 * row, f"rings: SciPy's {name}", color=style.ink(colour),
-                    transform=second.transAxes)
+    style.key(first, METHODS, "lower left")
+    style.key(second, {f"rings: SciPy's {name}": colour for name, colour in SCIPY.items()}, "lower left")
