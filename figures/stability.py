@@ -10,8 +10,8 @@ one puts it out.
 Caption. A step of size h on y' = λy multiplies y by R(z), z = hλ. Left: the regions in which it
 does not grow, but for small islands on the right. On the negative real axis they reach to −2 for
 Euler and Heun, −2.51 for bosh3, −2.79 for rk4, −3.31 for dopri5, −3.51 for tsit5 and −6.39 for
-dop853. Right: at z = −1000 rk4 (dotted) multiplies y by 4.2e10, the symmetric methods (red) by
-0.976 to 0.996, and the L-stable ones (blue) by 0.0010, implicit Euler, to 0.0064, kvaerno5.
+dop853. Right: at z = −1000 rk4 (dotted) multiplies y by 4.2e10, the symmetric methods (grey) by
+0.976 to 0.996, and the L-stable ones (black) by 0.0010, implicit Euler, to 0.0064, kvaerno5.
 """
 
 import numpy as np

@@ -136,20 +136,22 @@ def floor(ax, at, text="exactly 0", ha="left"):
     """
     from matplotlib.transforms import ScaledTranslation
 
-    if not any((np.asarray(line.get_ydata(), dtype=float) == 0).any() for line in ax.lines):
-        return
-    ax.set_ylim(bottom=at * (ax.get_ylim()[1] / at) ** -0.08)
-    for line in list(ax.lines):
-        x, y = line.get_xdata(), np.asarray(line.get_ydata(), dtype=float)
-        if (y == 0).any():
+    lines = [line for line in ax.lines if line.get_transform() == ax.transData
+             and (np.asarray(line.get_ydata(), dtype=float) == 0).any()]             # axvline is drawn from 0 to 1
+    if lines:
+        top = ax.get_ylim()[1]
+        ax.set_yticks([tick for tick in ax.get_yticks() if 1.5 * at < tick <= top])
+        ax.set_ylim(at * (top / at) ** -0.08, top)
+        for line in lines:
+            x, y = line.get_xdata(), np.asarray(line.get_ydata(), dtype=float)
             line.set_ydata(np.where(y == 0, np.nan, y))
             marker = line.get_marker() if line.get_marker() in ("o", "s", "D", "^", "v") else "o"
             ax.plot(np.asarray(x)[y == 0], np.full((y == 0).sum(), at), marker, color=line.get_color(), mfc="white",
                     ms=line.get_markersize(), clip_on=False, zorder=3)
-    ax.axhline(at, color=GREY, lw=0.8)
-    offset = ScaledTranslation(0, -4 / 72, ax.figure.dpi_scale_trans)                # points, below the marks
-    ax.text({"left": 0.01, "right": 0.99}[ha], at, text, color=ink(GREY), size=9, ha=ha, va="top",
-            transform=ax.get_yaxis_transform() + offset)
+        ax.axhline(at, color=GREY, lw=0.8)
+        offset = ScaledTranslation(0, -4 / 72, ax.figure.dpi_scale_trans)            # points, below the marks
+        ax.text({"left": 0.01, "right": 0.99}[ha], at, text, color=ink(GREY), size=9, ha=ha, va="top",
+                transform=ax.get_yaxis_transform() + offset)
 
 
 def solved_backwards(ax, x=0.5, y=0.95, text="solved this way"):

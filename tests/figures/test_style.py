@@ -114,14 +114,15 @@ def test_exact_zeros_are_open_marks_on_a_line_that_says_so_and_what_is_small_sta
     ax.semilogy([0, 1, 2, 3], [1.0, 0.0, 1e-300, 0.0], "s-", color=style.GREEN, ms=7)
     ax.semilogy([0, 1], [1.0, 2.0])
     ax.set(ylim=(1e-17, 10))
+    ax.axvline(1.5)                                                            # goes from 0 to 1, but of the axes
     style.floor(ax, 1e-17)
-    line, other, marks, floor = ax.lines
+    line, other, _, marks, floor = ax.lines
     assert np.array_equal(line.get_ydata(), [1.0, np.nan, 1e-300, np.nan], equal_nan=True)
     assert np.array_equal(other.get_ydata(), [1.0, 2.0])
     assert [*marks.get_xdata()] == [1, 3] and [*marks.get_ydata()] == [1e-17, 1e-17]
     assert (marks.get_marker(), marks.get_color(), marks.get_markerfacecolor()) == ("s", style.GREEN, "white")
     assert [*floor.get_ydata()] == [1e-17, 1e-17] and ax.texts[0].get_text() == "exactly 0"
-    assert ax.get_ylim()[0] < 1e-17
+    assert ax.get_ylim()[0] < 1e-17 < min(ax.get_yticks()) and ax.get_ylim()[1] == 10
 
 
 def test_without_an_exact_zero_there_is_no_line_that_speaks_of_one(ax):
