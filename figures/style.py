@@ -99,7 +99,8 @@ def end_labels(ax, x, labels, gap=0.075, space=0.02, ha="left", size=11):
 def key(ax, names, loc="upper left", size=11):
     """Write the names of {name: colour} one below the other, each in its colour, into a corner of the axes.
 
-    loc is a corner as for a legend, "lower left", or where the upper left corner of the names is, in fractions of the axes.
+    loc is a corner as for a legend, "lower left", or the place of the upper left corner of the names, in fractions
+    of the axes.
     """
     from matplotlib.offsetbox import AnchoredOffsetbox, TextArea, VPacker
 
@@ -116,8 +117,8 @@ def field(ax, f, grid, power=0.5, color=GREY, longest=1.0, fastest=None, width=0
     f    : a function of one state (2,), or the velocities themselves, (..., 2) at each of the points
     grid : the points: one axis (n,) for both directions, or all of them, (..., 2)
 
-    An arrow of the speed `fastest`, by default the largest there is, has the length `longest`, in distances between
-    neighbouring points. Give two fields the same `fastest` to compare them.
+    An arrow of the speed `fastest`, by default the largest there is, has the length `longest`, in distances
+    between neighbouring points. Give two fields the same `fastest` to compare them.
     """
     points = np.stack(np.meshgrid(grid, grid), axis=-1) if np.ndim(grid) == 1 else np.asarray(grid)
     velocity = np.apply_along_axis(f, -1, points) if callable(f) else np.asarray(f)
@@ -129,10 +130,10 @@ def field(ax, f, grid, power=0.5, color=GREY, longest=1.0, fastest=None, width=0
 
 
 def floor(ax, at, text="exactly 0", ha="left"):
-    """Draw a line at this height of a logarithmic axis, and what is exactly 0 in the lines so far as open marks on it.
+    """Draw the exact zeros of a logarithmic axis as open marks on a line at this height that says so.
 
-    Call it after the lines are drawn from their own values, zeros and all, and the limits set, which are extended
-    below the line for its name. If nothing is exactly 0, nothing is drawn.
+    Call it when the lines are drawn, zeros and all, and the limits are set; they are extended below the line for
+    its name. If nothing is exactly 0, nothing is drawn.
     """
     from matplotlib.transforms import ScaledTranslation
 
@@ -155,7 +156,7 @@ def floor(ax, at, text="exactly 0", ha="left"):
 
 
 def solved_backwards(ax, x=0.5, y=0.95, text="solved this way"):
-    """Time runs to the right: an arrow to the left at (x, y), in fractions of the axes, says what begins at the end.
+    """An arrow to the left at (x, y), in fractions of the axes: time runs to the right, and this begins at the end.
 
     The vertical axis moves to the right, where the solution begins; names go to the left, where it ends.
     """
