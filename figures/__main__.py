@@ -1,4 +1,6 @@
-"""Draw the figures: `python -m figures [NAME ...] [--list] [--out DIR] [--jobs N] [--fresh]`
+"""Draw the figures: `python -m figures [NAME ...] [--out DIR] [--format F] [--dpi N] [--jobs N] [--fresh]`
+
+Or list them by `python -m figures --list`, or begin one by `python -m figures --new NAME`.
 
 Each figure is computed and drawn in a process of its own, which hands back the
 finished picture. This process alone writes files, and only whole ones: a picture
@@ -7,8 +9,10 @@ one in a single step (minode/learning/files.py). Ctrl-C may therefore come at an
 """
 
 import argparse
+import keyword
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -20,11 +24,49 @@ from pathlib import Path
 from minode.__main__ import any_terminal
 from minode.learning.files import write_whole
 
-from . import discover, number_and_title, picture
+from . import FORMATS, discover, number_and_title, picture
 
-GALLERY = Path(__file__).parent / "gallery"
+HERE = Path(__file__).parent
+GALLERY = HERE / "gallery"
 EXTRAS = ("matplotlib", "scipy")
 INTERRUPTED = 128 + signal.SIGINT
+
+TEMPLATE = '''"""Figure {number}. The title is the sentence to remember
+
+What the figure shows, in which setting, and from which equations: it shows (6.2).
+
+Caption. The message first, in at most 60 words and 4 numbers. Say what the lines are. The
+pendulum swings up to 1.5 again and again.
+"""
+
+import numpy as np
+
+from minode import odeint
+
+from . import style
+
+SECONDS = 0.1
+T = np.linspace(0.0, 8.0, 161)
+
+
+def pendulum(t, y):
+    return np.array([y[1], -np.sin(y[0])])
+
+
+def compute():
+    return {{"t": T, "y": odeint(pendulum, np.array([1.5, 0.0]), T, method="rk4")}}
+
+
+def draw(fig, data):
+    angle, plane = fig.subplots(1, 2)
+    angle.plot(data["t"], data["y"][:, 0], color=style.Y)
+    angle.set(xlabel="time $t$", ylabel="angle", title="what one sees here")
+
+    style.field(plane, lambda y: pendulum(0.0, y), np.linspace(-2.0, 2.0, 13))
+    plane.plot(*data["y"].T, color=style.Y)
+    style.key(plane, {{"solution": style.Y, "field": style.GREY}}, "lower right")
+    plane.set(aspect="equal", xlabel="angle", ylabel="angular velocity", title="and here")
+'''
 
 
 def main(arguments=None):
@@ -33,8 +75,14 @@ def main(arguments=None):
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="the figures to draw (default: all but those drawn only when named)")
     parser.add_argument("--list", action="store_true", help="list the figures and about how long each takes")
-    parser.add_argument("--out", type=Path, default=GALLERY, metavar="DIR",
-                        help="where the pictures go (default: figures/gallery)")
+    parser.add_argument("--new", metavar="NAME",
+                        help="write figures/NAME.py, a new figure that draws, and nothing else")
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="where the pictures go (default: figures/gallery; with --format or --dpi the "
+                             "current folder)")
+    parser.add_argument("--format", choices=FORMATS, help="the format of the pictures (default: png; animations move "
+                                                          "only by default, and are their first frame in any format)")
+    parser.add_argument("--dpi", type=int, metavar="N", help="dots per inch (default: 160, for animations 80)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N",
                         help="processes at a time (default: the number of cores, %(default)s)")
     parser.add_argument("--fresh", action="store_true",
@@ -46,13 +94,19 @@ def main(arguments=None):
         if error.name not in EXTRAS:
             raise
         parser.error(f"the figures need {error.name}: python -m pip install -e '.[figures]'")
+    if options.new is not None:
+        return begin(options.new, figures, parser)
     unknown = [name for name in options.names if name not in figures]
     if unknown:
         parser.error(f"unknown figure {', '.join(map(repr, unknown))}; known: {', '.join(figures)}")
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, not {options.jobs}")
+    if options.dpi is not None and not 10 <= options.dpi <= 1200:
+        parser.error(f"--dpi must be between 10 and 1200, not {options.dpi}")
     if options.list:
         return show_list(figures)
+    if options.out is None:
+        options.out = GALLERY if options.format is None and options.dpi is None else Path.cwd()
     names = list(dict.fromkeys(options.names)) or [
         name for name, module in figures.items() if not getattr(module, "ON_REQUEST", False)]
     try:
@@ -61,7 +115,22 @@ def main(arguments=None):
     except OSError as error:
         parser.error(f"--out must be a folder that can be written to: {error}")
     slowest_first = sorted(names, key=lambda name: -figures[name].SECONDS)
-    return draw(slowest_first, options.out, min(options.jobs, len(names)), options.fresh)
+    return draw(slowest_first, options.out, min(options.jobs, len(names)), options.fresh, options.format, options.dpi)
+
+
+def begin(name, figures, parser):
+    """Write a figure of this name that draws, with the next number that is free, and say what comes next."""
+    path = HERE / f"{name}.py"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        parser.error(f"--new must be a name of small letters, digits and _ that begins with a letter, not {name!r}")
+    if path.exists() or (HERE / name).exists():
+        parser.error(f"figures/{name} exists already: choose another name, or remove it first")
+    taken = {number_and_title(module)[0] for module in figures.values()}
+    number = next(n for n in range(1, len(taken) + 2) if n not in taken)
+    write(path, TEMPLATE.format(number=number).encode())
+    print(f"figures/{name}.py is figure {number}. Draw it by `python -m figures {name}`, then write compute(), draw(), "
+          "its title and\nits caption, test each number of it in tests/figures, and run `python -m tests.book`.")
+    return 0
 
 
 def show_list(figures):
@@ -74,27 +143,27 @@ def show_list(figures):
     return 0
 
 
-def draw(names, out, jobs, fresh=False):
+def draw(names, out, jobs, fresh=False, format=None, dpi=None):
     """Draw these figures in `jobs` processes, write them to the folder, and say how it goes."""
     started = time.perf_counter()
     print(f"drawing {len(names)} figures in {jobs} processes: {', '.join(names)}", flush=True)
     drawn, failed = [], []
-    pool, futures = submit(names, jobs, fresh)
+    pool, futures = submit(names, jobs, fresh, format, dpi)
     try:
         for future in as_completed(futures):
             name = futures[future]
             error = future.exception()
             if error is None:
-                png, seconds = future.result()
+                content, seconds = future.result()
                 try:
-                    write(out / f"{name}.png", png)
+                    write(out / f"{name}.{format or 'png'}", content)
                 except OSError as problem:
                     failed.append(name)
                     print(f"[{len(drawn) + len(failed)}/{len(names)}] {name}: FAILED, {problem}", flush=True)
                     continue
                 drawn.append(name)
                 print(f"[{len(drawn) + len(failed)}/{len(names)}] {name}: {seconds:.1f} s, "
-                      f"{len(png) / 1000:.0f} kB", flush=True)
+                      f"{len(content) / 1000:.0f} kB", flush=True)
             else:
                 failed.append(name)
                 print(f"[{len(drawn) + len(failed)}/{len(names)}] {name}: FAILED", flush=True)
@@ -115,7 +184,7 @@ def draw(names, out, jobs, fresh=False):
     return 1 if failed else 0
 
 
-def submit(names, jobs, fresh):
+def submit(names, jobs, fresh, format, dpi):
     """A pool of processes with one thread each that leave Ctrl-C to this one, and future -> name."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
@@ -123,7 +192,7 @@ def submit(names, jobs, fresh):
     try:
         pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"),
                                    initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
-        return pool, {pool.submit(picture, name, fresh): name for name in names}
+        return pool, {pool.submit(picture, name, fresh, format, dpi): name for name in names}
     finally:
         signal.signal(signal.SIGINT, heed)
 

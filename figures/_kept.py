@@ -2,8 +2,9 @@
 
 A file is found by a key: the hash of all that its numbers depend on. That is the code of minode, of the figure
 and of the figures that it imports, the data, the versions of Python, NumPy and SciPy, and what NumPy says of the
-processor and of the library that multiplies its matrices. Comments, docstrings and `draw` do not count. Change
-anything else and the key is another one, so a kept file is never stale. Delete the folder, or draw with --fresh,
+processor and of the library that multiplies its matrices. Comments, docstrings and what only draws do not count: the
+functions `draw` and `draw_...`, the size of a picture, colours, and all of style.py except `slope`. Change anything
+else and the key is another one, so a kept file is never stale. Delete the folder, or draw with --fresh,
 and all is computed anew. Only where the environment says FIGURES_OF_ANY_VERSION=1 may the numbers be those of other
 versions: `.ci/run` draws and checks with the lowest versions what the newest have computed.
 """
@@ -29,6 +30,7 @@ MOST = 4                                 # files of one name: as many versions o
 FRESH = False                            # true while all is computed anew
 IS_AS_WRITTEN = True                     # false while a mistake is planted in the live book, which no key can see
 SETTINGS = "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"
+NO_NUMBERS = {"SIZE", "SECONDS", "FRAMES", "PER_SECOND"}         # of a figure's names, those that only drawing needs
 
 
 def computed(name):
@@ -110,10 +112,32 @@ def needs(name, found=()):
 
 @cache
 def code(path):
-    """The code of a file as text that does not change with comments, docstrings or a function `draw`."""
+    """The code of a file as text that does not change with comments, docstrings or what only draws."""
     tree = ast.parse(path.read_bytes())
-    tree.body = [node for node in tree.body if getattr(node, "name", None) != "draw"]
+    tree.body = [node for node in tree.body if gives_numbers(node, path.stem)]
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree)
+    return ast.dump(Colourless().visit(tree))
+
+
+def gives_numbers(node, module):
+    """Whether a statement of a module can change what compute() gives."""
+    name = getattr(node, "name", "")
+    if module == "style":
+        return name == "slope"
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    names = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return not (name == "draw" or name.startswith("draw_") or names and names <= NO_NUMBERS)
+
+
+class Colourless(ast.NodeTransformer):
+    """Puts the same word in the place of style.BLUE, of style.METHOD["rk4"], and of all others in capital letters."""
+
+    def visit_Attribute(self, node):
+        of_style = isinstance(node.value, ast.Name) and node.value.id == "style" and node.attr.isupper()
+        return ast.Constant("a colour") if of_style else self.generic_visit(node)
+
+    def visit_Subscript(self, node):
+        node = self.generic_visit(node)
+        return node.value if isinstance(node.value, ast.Constant) and node.value.value == "a colour" else node

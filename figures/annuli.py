@@ -28,7 +28,7 @@ from minode.learning.optimisers import cosine
 from . import style
 
 SECONDS = 9
-SIZE, DPI = (8.0, 7.2), 87
+SIZE = (8.0, 7.2)
 SEEDS, SHOWN, POINTS, FRESH, STEPS, RATE = (0, 1, 2), 1, 300, 4000, 250, 0.03
 T = [0.0, 1.0]
 CLASSES = {-1: style.BLUE, 1: style.VERMILION}
@@ -153,6 +153,6 @@ def draw(fig, data):
             ax.semilogy(np.arange(1, STEPS + 1), row["loss"], color=colour, lw=1)
             ax.semilogy(STEPS * 1.03, row["fresh"], "o", color=colour, clip_on=False)
     ax.text(85, 0.2, "in the plane", color=style.PURPLE)
-    ax.text(25, 0.0045, "one dimension more", color=style.GREEN)
+    ax.text(25, 0.0045, "one dimension more", color=style.ink(style.GREEN))
     ax.set(xlabel="steps of Adam", ylabel="loss", ylim=(2e-3, 2), title="loss (fresh points: ●)",
            xlim=(0, STEPS * 1.06))

@@ -59,26 +59,26 @@ def compute():
 
 def draw(fig, data):
     plane, sizes = fig.subplots(1, 2, width_ratios=[1, 1.15])
-    colours = {"Euler": style.PURPLE, "RK4": style.VERMILION, "dopri5": style.BLUE}
+    colours = {"Euler": style.METHOD["euler"], "RK4": style.METHOD["rk4"], "dopri5": style.METHOD["dopri5"]}
     for name, colour in colours.items():
         plane.plot(*data[name]["path"].T, color=colour, lw=1.2)
         plane.plot(*data[name]["path"][-1], "x", color=colour, ms=8, mew=2)
-    plane.plot(*data["dopri5"]["at"].T, ".", color=style.BLUE, ms=5)
+    plane.plot(*data["dopri5"]["at"].T, ".", color=colours["dopri5"], ms=5)
     plane.plot(-MU, 0, "o", color=style.GREY, ms=10)
     plane.text(0.02, -0.1, "Earth", color=style.GREY, va="top", ha="center")
     plane.plot(*Y0[:2], "o", color=style.BLACK, ms=6)
     plane.text(1.06, 0.06, "Moon,\nstart", va="bottom")
-    plane.text(-1.75, 1.9, "Euler", color=style.PURPLE, ha="center")
-    plane.text(0.85, -0.4, "RK4", color=style.VERMILION)
-    plane.text(-0.6, -1.35, "dopri5", color=style.BLUE, ha="center")
+    plane.text(-1.75, 1.9, "Euler", color=style.ink(colours["Euler"]), ha="center")
+    plane.text(0.85, -0.4, "RK4", color=style.ink(colours["RK4"]))
+    plane.text(-0.6, -1.35, "dopri5", color=style.ink(colours["dopri5"]), ha="center")
     plane.set(aspect="equal", xlabel="$x_1$ (Earth–Moon distances)", ylabel="$x_2$", title="the orbit",
               xlim=(-2.1, 1.9), ylim=(-1.6, 2.3))
 
     row = data["dopri5"]
-    sizes.semilogy(row["t"][:-1], row["h"][:-1], ".-", color=style.BLUE, lw=1)
-    sizes.text(8.5, 0.5, f"dopri5, {len(row['h'])} steps", color=style.BLUE, ha="center")
+    sizes.semilogy(row["t"][:-1], row["h"][:-1], ".-", color=colours["dopri5"], lw=1)
+    sizes.text(8.5, 0.5, f"dopri5, {len(row['h'])} steps", color=style.ink(colours["dopri5"]), ha="center")
     for name, (_, n) in EQUAL.items():
         sizes.axhline(PERIOD / n, color=colours[name])
-        sizes.text(8.5, 1.1 * PERIOD / n, f"{name}, {n:,} steps", color=colours[name], ha="center")
+        sizes.text(8.5, 1.1 * PERIOD / n, f"{name}, {n:,} steps", color=style.ink(colours[name]), ha="center")
     sizes.set(xlabel="time $t$ (a month is $2\\pi$)", ylabel="step size $h$", ylim=(4e-4, 1),
               title="the size of a step")

@@ -148,6 +148,6 @@ def draw(fig, data):
     dg = np.array([-1.3, 1.3])
     for name, color, text in (("moving", style.GREEN, "impacts move"), ("held", style.VERMILION, "impacts held")):
         ax.plot(TRUE[0] + dg, data["at"] + data[name] * dg, color=color, lw=2.5)
-        ax.text(TRUE[0] + 1.4, data["at"] + 1.4 * data[name], text, color=color, va="center")
+        ax.text(TRUE[0] + 1.4, data["at"] + 1.4 * data[name], text, color=style.ink(color), va="center")
     ax.plot(TRUE[0], data["at"], "o", color=style.BLACK, ms=7)
     ax.set(xlabel="gravity $g$ / m s$^{-2}$", ylabel=f"height at {WATCHED} s / m", title="its slope in $g$, two ways")

@@ -23,7 +23,7 @@ from . import _targets, style
 from .learnt_densities import FINE, cells
 
 SECONDS = 12
-SIZE, DPI = (8.0, 4.4), 100
+SIZE = (8.0, 4.4)
 TIMES = np.array([0.0, 0.35, 0.7, 1.0])
 PARTICLES, DRAWN, SHARE = 4000, 400, 0.9
 MARKED = (-1.35, 0.35)                     # about where
@@ -68,11 +68,11 @@ def draw(fig, data):
         ax.plot(*states[:DRAWN].T, ".", color=style.BLACK, ms=1.2)
         ax.plot(*states[data["marked"]], "o", color=style.VERMILION, ms=5)
         ax.set_title(f"$t = {t:g}$")
-        ax.set_title(rf"$\log p = {value:.1f}$", color=style.VERMILION, loc="right", size=10)
+        ax.set_title(rf"$\log p = {value:.1f}$", color=style.ink(style.VERMILION), loc="right", size=10)
+    fastest = max(np.linalg.norm(velocity[3::5, 3::5], axis=-1).max() for velocity, _ in data["fields"])
     for ax, (velocity, rate), states in zip(below, data["fields"], data["particles"]):
         ax.contourf(PLANE, PLANE, rate, RATES, colors=SHADES)
-        arrows = velocity / np.sqrt(np.linalg.norm(velocity, axis=-1, keepdims=True))
-        ax.quiver(*2 * [PLANE[3::5]], *np.moveaxis(arrows[3::5, 3::5], -1, 0), width=0.01, scale=17)
+        style.field(ax, velocity[3::5, 3::5], PLANE[3::5], color=style.BLACK, longest=1.2, fastest=fastest, width=0.01)
         ax.plot(*states[data["marked"]], "o", color=style.VERMILION, ms=5)
         ax.grid(False)
         ax.set_xlabel("$y_1$")

@@ -32,7 +32,7 @@ from minode.learning.optimisers import cosine
 from . import style
 
 SECONDS = 2
-SIZE, DPI = (8.0, 6.4), 100
+SIZE = (8.0, 6.4)
 A = np.array([[-0.1, 1.0], [-2.0, -0.3]])
 FIELD, H, INTERVALS, STARTS = Linear(2), 0.25, 16, 40
 STEPS, RATE, NEWTON = 300, 0.1, 4
@@ -76,7 +76,7 @@ def compute():
                    "fine": run(data["euler"]["A"], "euler", FINER[-1])[:, 0]}
 
 
-COLOURS = {"euler": style.VERMILION, "midpoint": style.PURPLE, "rk4": style.BLUE}
+COLOURS = {name: style.METHOD[name] for name in ("euler", "midpoint", "rk4")}
 
 
 def draw(fig, data):
@@ -84,7 +84,7 @@ def draw(fig, data):
     plane.plot(*data["fine"].T, "o-", color=style.ORANGE, ms=3, lw=1)
     plane.plot(*data["truth"][:, 0].T, "o-", color=style.PALE, ms=9, lw=5)
     plane.plot(*data["path"].T, "o-", color=style.VERMILION, ms=3, lw=1)
-    plane.text(0.0, -0.02, "64 steps", color=style.ORANGE, ha="center")
+    plane.text(0.0, -0.02, "64 steps", color=style.ink(style.ORANGE), ha="center")
     plane.set(xlabel="$y_1$", ylabel="$y_2$", title="trained with Euler")
     field.plot(*np.moveaxis(data["arcs"], -1, 0), color=style.PALE, lw=3)
     starts = data["arcs"][0]
@@ -97,7 +97,7 @@ def draw(fig, data):
         errors.loglog(FINER, np.maximum(data[method]["errors"], FLOOR), "o-", color=colour)
     losses.set(xlabel="steps of Adam", ylabel="loss", title="training")
     for name, y in (("euler", 1.2), ("midpoint", 2e-3), ("rk4", 1e-5)):
-        errors.text(64, y, {"euler": "Euler", "rk4": "RK4"}.get(name, name), color=COLOURS[name], ha="right")
+        errors.text(64, y, {"euler": "Euler", "rk4": "RK4"}.get(name, name), color=style.ink(COLOURS[name]), ha="right")
     errors.minorticks_off()
     errors.set(xlabel="steps to an interval", ylabel="rms error", xticks=FINER, xticklabels=FINER, ylim=(1e-15, 30),
                title="testing")

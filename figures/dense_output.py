@@ -26,10 +26,10 @@ SHOWN, H = 2.0, 0.5                         # the start and size of the step on 
 ROUND_OFF = 2e-13                           # errors below this are not counted in a slope
 KINDS = {                                   # the method, the slope to expect, and a colour
     "straight line": ("dopri5", 2, style.GREY),
-    "rk4": ("rk4", 4, style.PURPLE),
-    "dopri5": ("dopri5", 5, style.BLUE),
-    "tsit5": ("tsit5", 5, style.VERMILION),
-    "dop853": ("dop853", 8, style.BLACK),
+    "rk4": ("rk4", 4, style.METHOD["rk4"]),
+    "dopri5": ("dopri5", 5, style.METHOD["dopri5"]),
+    "tsit5": ("tsit5", 5, style.METHOD["tsit5"]),
+    "dop853": ("dop853", 8, style.METHOD["dop853"]),
 }
 
 
@@ -71,11 +71,12 @@ def draw(fig, data):
         error = data[kind]["error"]
         one.semilogy(np.linspace(0.0, 1.0, 101), np.maximum(data[kind]["inside"], 1e-17), color=colour)
         ax.loglog(END / STEPS, error, "o-", color=colour)
-        labels.append((error[0], f"{kind} {data[kind]['slope']:.2f}", colour))
+        labels.append((error[-1], f"{kind} {data[kind]['slope']:.2f}", colour))
     one.set(xlabel="$σ$, the fraction of the step", ylabel="error", ylim=(1e-11, 1),
             title=f"inside one step, $h = {H}$")
     ax.set(xlabel="step size $h$", ylabel="largest error", ylim=(1e-15, 3),
            title="in a whole solve, and slope")
     ax.minorticks_off()
     ax.set(xticks=(0.03, 0.1, 0.3), xticklabels=("0.03", "0.1", "0.3"))
-    style.end_labels(ax, END / STEPS[0], labels, space=0.04)
+    ax.invert_xaxis()
+    style.end_labels(ax, END / STEPS[-1], labels, space=0.04)

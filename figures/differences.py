@@ -7,7 +7,7 @@ figure shows (22.1) to (22.3): forward differences have an error of ε/2 |L''| +
 ones of ε²/6 |L'''| + u |L|/ε, both with the rounding of numbers of size |L| in a difference of
 size ε; the complex step has the ε² and subtracts nothing.
 
-Caption. The relative error of each, an exact zero drawn at 1e-17; the dashed line is ε = u^{1/3},
+Caption. The relative error of each; the dashed line is ε = u^{1/3},
 where u = 2.2e-16 is the distance from 1 to the next number. Forward differences get no better than
 about u^{1/2} = 1.5e-8, central ones no better than about u^{2/3} = 3.7e-11; how near they come is up to
 rounding. The complex step is right to a few roundings for every ε ≤ 1e-8. On the way down the
@@ -28,7 +28,7 @@ EPSILONS = 10.0 ** -np.arange(0, 16.5, 0.5)
 SOLVER = {"method": "rk4", "step_size": 0.1}
 WAYS = {"forward": (style.VERMILION, "s"), "central": (style.BLUE, "o"), "complex step": (style.GREEN, "D")}
 SLOPE_FROM = {"forward": slice(6, 13), "central": slice(4, 9), "complex step": slice(4, 11)}
-FLOOR = 1e-17
+FLOOR = 1e-17                               # where the line "exactly 0" is drawn
 
 
 def compute():
@@ -55,12 +55,13 @@ def compute():
 def draw(fig, data):
     ax = fig.subplots()
     for name, (colour, marker) in WAYS.items():
-        ax.loglog(EPSILONS, np.maximum(data["errors"][name], FLOOR), marker=marker, color=colour, lw=1.2)
+        ax.loglog(EPSILONS, data["errors"][name], marker=marker, color=colour, lw=1.2)
     ax.axvline(EPSILON, color=style.GREY, lw=1, ls="--")
     ax.text(EPSILON * 0.8, 3, "$u^{1/3}$", color=style.GREY)
-    ax.text(2e-4, 2e-2, "forward", color=style.VERMILION, ha="right")
+    ax.text(2e-4, 2e-2, "forward", color=style.ink(style.VERMILION), ha="right")
     ax.text(1e-10, 1e-8, "the subtraction loses digits", color=style.BLACK)
     ax.text(3e-2, 1e-7, "central", color=style.BLUE)
-    ax.text(1e-13, 8e-15, "complex step", color=style.GREEN)
+    ax.text(1e-13, 8e-15, "complex step", color=style.ink(style.GREEN))
     ax.set(xlabel="$ε$, the size of the step", ylabel="relative error of the derivative",
-           xlim=(2, 5e-17), ylim=(5e-18, 30))
+           xlim=(2, 5e-17), ylim=(FLOOR, 30))
+    style.floor(ax, FLOOR)

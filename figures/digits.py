@@ -92,7 +92,7 @@ def draw(fig, data):
         error.plot(calls, percent.mean(axis=0), color=colour)
         error.plot(calls[0], percent.mean(axis=0)[0], "o", color=colour, ms=9)
         error.text(1.12 * calls[-1], percent.mean(axis=0)[-1], f"{name}\n{data['parameters'][name]:,} parameters",
-                   color=colour, size=10, va="center")
+                   color=style.ink(colour), size=10, va="center")
     error.set_xscale("log", base=2)
     error.set_yscale("log", base=2)
     error.minorticks_off()
@@ -106,7 +106,7 @@ def draw(fig, data):
         memory = data["costs"][name, route][0]
         costs.barh(row, memory, color=COLOURS[name], height=0.62)
         costs.text(memory + 0.05, row, f"{memory:.1f} MB", va="center", size=10)
-        costs.text(0.04, row, route, va="center", size=9, color="white")
+        costs.text(0.04, row, route, va="center", size=9, color="white" if COLOURS[name] == style.BLUE else "black")
     costs.invert_yaxis()
     costs.grid(axis="y", visible=False)
     costs.set(yticks=[], xlim=(0, 4.1), xlabel="peak memory, MB", title="one gradient, a batch of 96")

@@ -27,7 +27,7 @@ from .trajectory import MODEL, THETA
 SECONDS = 0.5
 SIZE = (8.0, 3.7)
 PAIRS, NUDGE, H = 3000, 1e-30, 0.1
-COLOURS = {"dopri5": style.BLUE, "rk4": style.VERMILION, "euler": style.PURPLE, "Euler": style.PURPLE}
+COLOURS = {name: style.METHOD[name.lower()] for name in ("dopri5", "rk4", "euler", "Euler")}
 T = np.linspace(0.0, 4.0, 41)
 
 
@@ -72,22 +72,22 @@ def draw(fig, data):
         two.plot(T, np.maximum(T - wait, 0) ** 2 / 4, color=style.PALE, lw=5, zorder=1)
     for name, ys in data["root"].items():
         two.plot(T, ys, ".", color=COLOURS[name.split()[0]], ms=4)
-    two.text(2.35, 2.1, "dopri5\nfrom $10^{-30}$", color=style.BLUE, ha="right")
-    two.text(4.2, 2.87, "Euler\nfrom\n$10^{-30}$", color=style.PURPLE, va="center")
-    two.text(0.1, -0.2, "dopri5 from 0", color=style.BLUE, va="top")
+    two.text(2.35, 2.1, "dopri5\nfrom $10^{-30}$", color=style.ink(COLOURS["dopri5"]), ha="right")
+    two.text(4.2, 2.87, "Euler\nfrom\n$10^{-30}$", color=style.ink(COLOURS["euler"]), va="center")
+    two.text(0.1, -0.2, "dopri5 from 0", color=style.ink(COLOURS["dopri5"]), va="top")
     two.set(xlabel="time $t$", ylabel="$y$", title="$y' = \\sqrt{|y|}$: many",
             xlim=(-0.1, 5.4), ylim=(-0.7, 4.3))
 
     for name, row in data["pole"].items():
         none.semilogy(*row["steps"].T, ".-", color=COLOURS[name], ms=4, lw=1)
-    none.text(0.93, 3e13, "dopri5", color=style.BLUE, ha="right")
-    none.text(1.22, 3e11, "RK4", color=style.VERMILION)
-    none.text(1.48, 1e6, "Euler", color=style.PURPLE, ha="right")
+    none.text(0.93, 3e13, "dopri5", color=style.ink(COLOURS["dopri5"]), ha="right")
+    none.text(1.22, 3e11, "RK4", color=style.ink(COLOURS["rk4"]))
+    none.text(1.48, 1e6, "Euler", color=style.ink(COLOURS["euler"]), ha="right")
     none.set(xlabel="time $t$", ylabel="$y$", title="$y' = y^2$: none beyond 1",
              xlim=(0, 1.85), ylim=(0.5, 1e16))
 
     one.semilogx(data["distance"], data["slope"], ".", color=style.GREY, ms=2)
-    one.axhline(data["bound"], color=style.VERMILION)
-    one.text(1e-3, data["bound"] - 0.07, "proved bound", color=style.VERMILION, va="top")
+    one.axhline(data["bound"], color=style.BLACK)
+    one.text(1e-3, data["bound"] - 0.07, "proved bound", va="top")
     one.set(xlabel="distance $|u - v|$", ylabel="$|f(t, u) - f(t, v)| \\,/\\, |u - v|$", ylim=(0, None),
             title="a network: exactly one")

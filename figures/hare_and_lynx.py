@@ -32,7 +32,7 @@ from . import style
 from ._pelts import pelts
 
 SECONDS = 14
-SIZE, DPI = (8.0, 6.0), 91
+SIZE = (8.0, 6.0)
 FIELD, (YEARS, COUNTS) = LotkaVolterra(), pelts()
 T = YEARS - YEARS[0]
 NAMES = ("$α$", "$β$", "$γ$", "$δ$", "hares", "lynx")
@@ -132,7 +132,7 @@ def draw(fig, data):
         ax.plot(years, data["fit"][:, k], color=colour)
         ax.plot(years, data["stuck"][:, k], ":", color=colour, lw=1.4)
     ax.text(1903.7, 70, "hares", color=style.BLUE)
-    ax.text(1905.2, 48, "lynx", color=style.VERMILION)
+    ax.text(1905.2, 48, "lynx", color=style.ink(style.VERMILION))
     ax.set(xlabel="year", ylabel="pelts (thousands)", title="counts and fit", xticks=YEARS[::4],
            ylim=(0, None))
 
@@ -153,7 +153,7 @@ def draw(fig, data):
     for step in STEPS * np.arange(1, len(HORIZONS)):
         losses.axvline(step, color=style.PALE, lw=0.8, zorder=0)
     losses.text(255, 1.3, "all years at once", color=style.PURPLE, ha="right")
-    losses.text(255, 0.13, "a growing horizon", color=style.GREEN, ha="right")
+    losses.text(255, 0.13, "a growing horizon", color=style.ink(style.GREEN), ha="right")
     losses.minorticks_off()
     ticks = (0.1, 0.2, 0.5, 1, 2, 5)
     losses.set(xlabel="steps of Adam", ylabel="rms residual of log counts", yticks=ticks, yticklabels=ticks,

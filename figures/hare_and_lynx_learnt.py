@@ -31,7 +31,7 @@ from . import style
 from ._pelts import pelts
 
 SECONDS = 14
-SIZE, DPI = (8.0, 6.0), 94
+SIZE = (8.0, 6.0)
 YEARS, COUNTS = pelts()
 T, KNOWN = YEARS - YEARS[0], 13                          # 1900 to 1912 are fitted
 UNIT = np.exp(np.log(COUNTS[:KNOWN]).mean(axis=0))       # geometric means
@@ -207,7 +207,7 @@ def draw(fig, data):
     ax.minorticks_off()
     ax.text(0.04, 0.225, "Lotka–Volterra, fitted years", color=style.BLUE)
     ax.text(0.04, 0.325, "Lotka–Volterra, forecast", color=style.BLUE)
-    ax.text(0.024, 0.63, "network alone", color=style.VERMILION)
-    ax.text(0.024, 0.57, "Lotka–Volterra and network", color=style.GREEN)
+    ax.text(0.024, 0.63, "network alone", color=style.ink(style.VERMILION))
+    ax.text(0.024, 0.57, "Lotka–Volterra and network", color=style.ink(style.GREEN))
     ax.set(xlabel="weight decay", ylabel="rms residual of log counts", ylim=(0, None), xticks=DECAYS,
            xticklabels=DECAYS, title="residuals: years fitted (○), forecast (●)")

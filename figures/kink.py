@@ -90,19 +90,18 @@ def draw(fig, data):
         ax.loglog(h, data[name]["error"], f"{marker}-", color=colour, lw=1)
     ax.loglog(h, data["leaky_relu"]["error across"], "s-", color=style.BLACK)
     ax.text(h[3], 1.2e-4, "leaky_relu,\nacross a kink", ha="center")
-    ax.text(h[2] * 0.9, 2e-10, "tanh", color=style.BLUE)
-    ax.text(h[2] * 0.9, 3e-11, "softplus", color=style.GREEN)
-    ax.text(h[2] * 0.9, 4.5e-12, "leaky_relu, no kink", color=style.VERMILION)
+    style.key(ax, {"tanh": style.BLUE, "softplus": style.GREEN, "leaky_relu, no kink": style.VERMILION}, "lower left")
     ax.set(xlabel="step size $h$", ylabel="error", ylim=(1e-12, 1e-2), xticks=h[::2],
            xticklabels=[f"1/{1 / x:.0f}" for x in h[::2]], title="RK4")
     ax.minorticks_off()
+    ax.invert_xaxis()
 
     for i, (start, end, accepted) in enumerate(data["tries"], start=1):
         bars.barh(i, end - start, left=start, height=0.7, color=style.BLUE if accepted else style.ORANGE)
     for time in data["kinks"]:
         bars.axvline(time, color=style.BLACK, ls="--", lw=1.2)
     bars.text(0.42, 1, "accepted", color=style.BLUE, va="center")
-    bars.text(0.42, 12, "rejected", color=style.ORANGE, va="center")
+    bars.text(0.42, 12, "rejected", color=style.ink(style.ORANGE), va="center")
     bars.set(xlabel="time $t$", ylabel="steps tried", xlim=(0, END), ylim=(len(data["tries"]) + 0.7, 0.3),
              yticks=np.arange(1, len(data["tries"]) + 1, 4), title="dopri5, leaky_relu")
     bars.grid(axis="y", visible=False)

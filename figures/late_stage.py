@@ -64,11 +64,11 @@ def compute():
 
 def draw(fig, data):
     nodes, error = fig.subplots(1, 2, width_ratios=[1, 1.25])
-    colours = dict(zip(METHODS, (style.BLUE, style.VERMILION, style.PURPLE)))
+    colours = dict(zip(METHODS, (style.METHOD["rk4"], style.VERMILION, style.METHOD["euler"])))
     nodes.axvspan(0, 1, color="#eeeeee", lw=0)
     for row, name in enumerate(METHODS):
         nodes.plot([-0.1, 2.1], [-row, -row], color=style.PALE, lw=1)
-        nodes.text(-0.1, 0.3 - row, name, color=colours[name])
+        nodes.text(-0.1, 0.3 - row, name, color=style.ink(colours[name]))
         times = data["asked"][name]
         for i, t in enumerate(times):
             nodes.plot(t, -row, "o", color=colours[name], ms=8)

@@ -24,7 +24,7 @@ from ._digits import data, models, trained
 from .digits import COLOURS
 
 SECONDS = 6
-SIZE, DPI = (8.0, 5.4), 98
+SIZE = (8.0, 5.4)
 TIMES = np.linspace(0.0, 1.0, 9)
 SHOWN = (0, 4, 8)                          # of TIMES
 GAP = 0.06                                 # between the numbers, in the extent of the states
@@ -80,7 +80,7 @@ def draw(fig, data):
             ax.plot(*states[i, here].T, ".", color=colour, ms=2.5)
         means = np.array([states[i, labels == digit].mean(axis=0) for digit in range(10)])
         for digit, (colour, place) in enumerate(zip(TEN, parted(means, GAP * np.ptp(states)))):
-            ax.text(*place, str(digit), color=colour, size=13, weight="bold",
+            ax.text(*place, str(digit), color=style.ink(colour), size=13, weight="bold",
                     ha="center", va="center", path_effects=[withStroke(linewidth=3, foreground="white")])
         ax.grid(visible=False)
         ax.set(title=f"$t = {TIMES[i]:g}$", xlabel="first axis", xticks=(-10, 0, 10),
@@ -90,8 +90,7 @@ def draw(fig, data):
     for name, values in data["losses"].items():
         loss.semilogy(AVERAGED * (np.arange(len(values)) + 0.5), values, color=COLOURS[name], lw=1.4)
     loss.set(xlabel="step", ylabel="loss", title="training, means of 20 steps")
-    for row, (name, colour) in enumerate(COLOURS.items()):
-        loss.text(0.98, 0.93 - 0.13 * row, name, color=colour, transform=loss.transAxes, ha="right", va="top", size=10)
+    style.key(loss, COLOURS, "upper right", size=10)
     images.axis("off")
     images.set_title(f"misread: {len(data['wrong'])} of {len(labels)} held-out digits")
     for n, (image, where) in enumerate(zip(data["images"], data["wrong"])):

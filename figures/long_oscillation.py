@@ -29,7 +29,7 @@ from minode.learning.optimisers import cosine
 from . import style
 
 SECONDS = 10
-SIZE, DPI = (8.0, 5.6), 90
+SIZE = (8.0, 5.6)
 FIELD, T = MLP([2, 16, 2], ["tanh", "identity"]), np.linspace(0.0, 40.0, 201)
 Y0, NOISE, STEPS, RATE, LARGEST = np.array([2.0, 0.0]), 0.1, 400, 0.02, 1.0
 PIECE, WEIGHT = 5, 1.0                     # intervals of a piece, weight of the jumps between pieces

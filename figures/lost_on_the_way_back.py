@@ -60,10 +60,11 @@ def draw(fig, data):
         path.semilogy(PATH[1:], away[1:], color=colour)
         path.semilogy(PATH, away[-1] * np.exp(-rate * PATH), ":", color=colour, lw=1.2)
         ax.loglog(RESETS, np.maximum(data[rate]["at_start"], FLOOR), "o-", color=colour)
-    path.set(xlabel="time $t$, backwards", ylabel="$|\\,y$ met again $-$ $y\\,|$", xlim=(1.0, 0.0),
+    path.set(xlabel="time $t$", ylabel="$|\\,y$ met again $-$ $y\\,|$", xlim=(0.0, 1.0),
              ylim=(FLOOR / 3, 1e17), title="on the way back")
+    style.solved_backwards(path)
     style.end_labels(path, 0.0, [(data[rate]["path"][-1], f"$λ = {rate}$", colour)
-                                 for rate, colour in LAMBDAS.items()], gap=0.06)
+                                 for rate, colour in LAMBDAS.items()], gap=0.06, ha="right")
     ax.set(xlabel="output times, at which $y$ is set right", xticks=RESETS, xticklabels=RESETS,
            title="at $t = 0$")
     ax.minorticks_off()

@@ -24,7 +24,7 @@ from minode.learning.optimisers import cosine
 from . import _targets, style
 
 SECONDS = 25
-SIZE, DPI = (8.0, 4.4), 100
+SIZE = (8.0, 4.4)
 STEPS, BATCH, RATE = 1200, 256, 0.05
 FIRST, LAST = 0.003, 3.0                   # times of the score
 SOLVER = {"rtol": 1e-3, "atol": 1e-3}
@@ -101,6 +101,7 @@ def draw(fig, data):
     above.set_title("from noise to data", loc="center")
     for name, colour in (("once", style.BLUE), ("again", style.GREEN)):
         below.loglog(EULER, data["straight"][name]["missed"], "o-", color=colour, ms=4)
-        below.text(EULER[2], 1.25 * data["straight"][name]["missed"][2], f"fitted {name}", color=colour, size=10)
+        below.text(EULER[2], 1.25 * data["straight"][name]["missed"][2], f"fitted {name}",
+                   color=style.ink(colour), size=10)
     below.set(xlabel="steps of Euler's method", ylabel="missed by", xticks=EULER[::2], xticklabels=map(str, EULER[::2]))
     below.minorticks_off()

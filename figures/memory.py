@@ -39,9 +39,8 @@ class Pendula(VectorField):
         return -np.cos(y) * a, drive.reshape(-1, WIDTH).sum(axis=0)
 
 
-ROUTES = {"discrete": ("euler", style.BLUE, "s"), "interpolate": ("euler", style.PURPLE, "D"),
-          "checkpoint": ("euler", style.GREEN, "o"), "backsolve": ("euler", style.VERMILION, "v"),
-          "reversible": ("asynchronous_leapfrog", style.BLACK, "^")}
+ROUTES = {"discrete": ("euler", "s"), "interpolate": ("euler", "D"), "checkpoint": ("euler", "o"),
+          "backsolve": ("euler", "v"), "reversible": ("asynchronous_leapfrog", "^")}
 INTERPOLATED = 1000                        # no more steps than these by interpolate, which is slow
 
 
@@ -65,7 +64,7 @@ def peak(route, method, n, y0, theta):
 def compute():
     y0, theta = np.random.default_rng(0).normal(size=(2, WIDTH))
     data = {}
-    for route, (method, _, _) in ROUTES.items():
+    for route, (method, _) in ROUTES.items():
         peak(route, method, 10, y0, theta)             # what is made once and kept is not counted
         steps = STEPS[STEPS <= INTERPOLATED] if route == "interpolate" else STEPS
         data[route] = np.array([peak(route, method, n, y0, theta) for n in steps])
@@ -74,12 +73,13 @@ def compute():
 
 def draw(fig, data):
     ax = fig.subplots()
-    for route, (_, colour, marker) in ROUTES.items():
+    for route, (_, marker) in ROUTES.items():
+        colour = style.ROUTE[route]
         ax.loglog(STEPS[:len(data[route])], data[route] / 1e6, marker=marker, color=colour,
                   ms=9 if route == "discrete" else 5, mfc="none" if route == "discrete" else colour)
     ax.set(xlabel="steps", ylabel="peak memory (MB)", xticks=STEPS, xticklabels=[f"{n:,}" for n in STEPS],
            xlim=(80, 36000), ylim=(0.02, 300))
     ax.minorticks_off()
-    style.end_labels(ax, STEPS[-1], [(data[route][-1] / 1e6, route, ROUTES[route][1])
+    style.end_labels(ax, STEPS[-1], [(data[route][-1] / 1e6, route, style.ROUTE[route])
                                      for route in ("discrete", "checkpoint", "backsolve", "reversible")])
-    ax.text(STEPS[1] / 7, 6, "interpolate", color=style.PURPLE)
+    ax.text(STEPS[1] / 7, 6, "interpolate", color=style.ink(style.ROUTE["interpolate"]))

@@ -10,7 +10,7 @@ bottom. The figure shows (21.1) to (21.3).
 Caption. Left: contours of L (grey) over α and γ of Lotka–Volterra, and ellipses (blue), those of
 the parabola at the start, whose middle is Newton's first step; the cross is the bottom. Right: the
 distance from the bottom. Newton's method goes from 0.099 to 0.045, 0.0052, 5.7e-5, 8.2e-9, and then
-to round-off, drawn at 1e-17. Gradient descent, where the eigenvalues are 67 and 383, is still
+to round-off. Gradient descent, where the eigenvalues are 67 and 383, is still
 3.1e-4 away after 30 steps.
 """
 
@@ -108,8 +108,9 @@ def draw(fig, data):
 
     for name, colour, marker in (("descent", style.VERMILION, "."), ("newton", style.BLUE, "o")):
         away = np.linalg.norm(data[name] - data["bottom"], axis=1)
-        ax.semilogy(np.maximum(away, FLOOR), marker=marker, color=colour)
+        ax.semilogy(away, marker=marker, color=colour)
     ax.text(6, 1e-9, "Newton", color=style.BLUE)
-    ax.text(17, 1e-2, "gradient descent", color=style.VERMILION)
-    ax.set(xlabel="steps", ylabel="distance from the bottom", ylim=(1e-18, 1),
+    ax.text(17, 1e-2, "gradient descent", color=style.ink(style.VERMILION))
+    ax.set(xlabel="steps", ylabel="distance from the bottom", ylim=(1e-17, 1),
            title="how far from its bottom")
+    style.floor(ax, FLOOR)

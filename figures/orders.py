@@ -21,7 +21,7 @@ from minode import methods, odeint, reversible
 from . import style
 
 SECONDS = 2.5
-SIZE, DPI = (8.0, 6.6), 100
+SIZE = (8.0, 6.6)
 END, Y0, DAMPING = 6.0, np.array([1.5, 0.0]), 0.2
 REFERENCE = 1024
 ROUND_OFF = 5e-13                           # errors below this are not counted in a slope

@@ -27,7 +27,7 @@ NAMED = 5
 
 def names():
     """A name for each of the 43 parameters, in the order of θ."""
-    return [rf"$W_{l}^{{{i + 1}{j + 1}}}$" if j < m else f"$b_{l}^{i + 1}$"
+    return [f"$W_{l}[{i + 1},{j + 1}]$" if j < m else f"$b_{l}[{i + 1}]$"
             for l, (n, m) in enumerate(MODEL.shapes, start=1)
             for i, j in [(i, j) for i in range(n) for j in range(m)] + [(i, m) for i in range(n)]]
 
@@ -66,5 +66,6 @@ def draw(fig, data):
     ax.plot(data["t"], data["b"], color="#d9b3d9", lw=0.6, antialiased=False)
     largest = np.argsort(-np.abs(data["b"][-1]))[:NAMED]
     ax.plot(data["t"], data["b"][:, largest], color=style.B, lw=1.8)
-    ax.set(xlabel="time $t$, backwards", ylabel="$b(t)$", xlim=(6, 0), title="$b(t)$, from 0 to $dL/dθ$")
-    style.end_labels(ax, 0.0, [(data["b"][-1, k], names()[k], style.B) for k in largest])
+    ax.set(xlabel="time $t$", ylabel="$b(t)$", xlim=(0, 6), title="$b(t)$, from 0 at $t = 6$ to $dL/dθ$")
+    style.solved_backwards(ax, x=0.7)
+    style.end_labels(ax, 0.0, [(data["b"][-1, k], names()[k], style.B) for k in largest], ha="right")

@@ -45,9 +45,7 @@ def draw(fig, data):
     path.plot(*data["flow"].T, color=style.PALE, lw=7, solid_capstyle="round", zorder=1)
     for n, states in data["networks"].items():
         path.plot(*states.T, "o-", color=colours[n], ms=5 if n < 20 else 2.5, lw=1.2)
-    names = [(f"{n} layers", colours[n]) for n in SHOWN] + [("flow", style.EXACT)]
-    for row, (name, colour) in enumerate(names):
-        path.text(0.24, 0.07 - 0.085 * row, name, color=colour)
+    style.key(path, {f"{n} layers": colours[n] for n in SHOWN} | {"flow": style.EXACT}, (0.22, 0.42))
     path.annotate("input", (0, 0), xytext=(-2, -14), textcoords="offset points", va="center")
     path.set(xlabel="$y_1$", ylabel="$y_2$", title="one state, layer by layer")
 

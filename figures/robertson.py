@@ -109,12 +109,12 @@ def draw(fig, data):
         course.loglog(T[1:], data["data"][1:, i], "o", color=colour)
     for label, x, y, colour in (("A", 0.012, 1.6, COLOURS[0]), ("B", 0.012, 1.2e-5, COLOURS[1]),
                                 ("C", 0.03, 2e-4, COLOURS[2])):
-        course.text(x, y, label, color=colour)
+        course.text(x, y, label, color=style.ink(colour))
     course.set(xlabel="time $t$", ylabel="amount", ylim=(3e-8, 6.0), title="measured, first guess (dotted), learnt")
     n = np.arange(len(data["path"]))
     for i, (colour, place) in enumerate(zip(COLOURS, ((1.3, 2.8), (3.2, 1.1), (2.2, 0.125)))):
         learning.semilogy(n, data["path"][:, i], ".-", color=colour)
-        learning.text(*place, f"$\\theta_{i + 1}$", color=colour)
+        learning.text(*place, f"$\\theta_{i + 1}$", color=style.ink(colour))
     learning.axhline(1.0, color=style.EXACT, lw=1)
     learning.set(xlabel="iteration", ylabel="rate over the true rate", ylim=(0.1, 7.0), title="learnt by the exact gradient")
     learning.set_yticks([0.1, 0.2, 0.5, 1.0, 2.0, 5.0], ["0.1", "0.2", "0.5", "1", "2", "5"])

@@ -23,8 +23,8 @@ from .work_precision import calls_for
 SECONDS = 2
 TOLERANCES = 10.0 ** -np.arange(2, 11)
 STEPS = 2 ** np.arange(6)                  # between two outputs
-ROUTES = {"discrete": (style.BLUE, "s"), "checkpoint": (style.GREEN, "o"), "reversible": (style.BLACK, "^"),
-          "backsolve": (style.VERMILION, "v"), "interpolate": (style.PURPLE, "D")}
+ROUTES = {route: (style.ROUTE[route], marker) for route, marker in (
+    ("discrete", "s"), ("checkpoint", "o"), ("reversible", "^"), ("backsolve", "v"), ("interpolate", "D"))}
 CALLS = {"dopri5": (30, 100, 300), "RK4, equal steps": (30, 100, 300, 1000, 3000)}      # marked on the axes
 READ_OFF = 1e-8                            # the error for which the caption gives the calls
 T = np.linspace(0.0, 2.0, 5)

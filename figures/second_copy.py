@@ -92,8 +92,8 @@ def draw(fig, data):
     colours = dict(zip(data["difference"], (style.VERMILION, style.ORANGE, style.BLUE, style.PURPLE)))
     for name, values in data["difference"].items():
         copies.semilogy(data["t"][1:], values[1:], color=colours[name])
-    copies.text(98, 250, "reversible Heun", color=style.VERMILION, ha="right")
-    copies.text(62, 0.03, "asynchronous\nleapfrog", color=style.ORANGE, va="center")
+    copies.text(98, 250, "reversible Heun", color=style.ink(style.VERMILION), ha="right")
+    copies.text(62, 0.03, "asynchronous\nleapfrog", color=style.ink(style.ORANGE), va="center")
     copies.text(46, 5e-6, "$c = 0.999$", color=style.BLUE)
     copies.text(58, 3e-8, "$c = 0.9$", color=style.PURPLE)
     copies.text(5, 1.5, "solution", color=style.GREY)
@@ -105,6 +105,6 @@ def draw(fig, data):
         ax.semilogy(n, np.maximum(missed, FLOOR), color=COUPLINGS[coupling], lw=1.2)
         ax.semilogy(n, 1e-16 * coupling ** -n.astype(float), ":", color=COUPLINGS[coupling], lw=1.4)
     for coupling, x, y in ((0.9, 380, 1e-3), (0.99, 620, 3e-9), (0.999, 1470, 9.5e-16), (1.0, 1480, 2.5e-13)):
-        ax.text(x, y, f"$c = {coupling:g}$", color=COUPLINGS[coupling])
+        ax.text(x, y, f"$c = {coupling:g}$", color=style.ink(COUPLINGS[coupling]))
     ax.set(xlabel="steps back", ylabel="distance from the way there", ylim=(2e-18, 10),
            title="back: a driven pendulum")

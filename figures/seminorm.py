@@ -77,9 +77,9 @@ def draw(fig, data):
     errors.minorticks_off()
     calls.set(xlabel="rtol", xlim=(2e-2, 5e-10), yticks=COUNTS, yticklabels=COUNTS,
               ylabel="vector–Jacobian products", title="products for a tolerance")
-    calls.text(1.6e-2, 75, "norm of $y, a, b$", color=style.VERMILION)
+    calls.text(1.6e-2, 75, "norm of $y, a, b$", color=style.ink(style.VERMILION))
     calls.text(1e-6, 20, "seminorm, of $y, a$", color=style.BLUE)
-    errors.text(88, 8e-8, "norm", color=style.VERMILION)
+    errors.text(88, 8e-8, "norm", color=style.ink(style.VERMILION))
     errors.text(22, 3e-8, "seminorm", color=style.BLUE)
     errors.set(xlabel="vector–Jacobian products", xticks=COUNTS, xticklabels=COUNTS,
                ylabel="relative error of $dL/dθ$", title="what they buy")

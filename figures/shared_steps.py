@@ -85,17 +85,17 @@ def draw(fig, data):
     steps.set(xlabel="size of the batch", ylabel="steps in common over own", xticks=SIZES, xticklabels=SIZES,
               yticks=[1, 2, 4, 8], yticklabels=[1, 2, 4, 8], ylim=(0.9, 9),
               title="van der Pol, random phases")
-    steps.text(1, 7.3, "maximum", color=COLOURS["maximum"])
-    steps.text(1, 6, "mean", color=COLOURS["mean"])
+    steps.text(1, 7.3, "maximum", color=style.ink(COLOURS["maximum"]))
+    steps.text(1, 6, "mean", color=style.ink(COLOURS["mean"]))
     style.end_labels(steps, SIZES[-1], labels, space=0.04)
 
     ringed = np.argmin(np.abs(TOLERANCES - RINGED))
     for way, row in data["comet"].items():
         ax.loglog(row["all"], row["error"], "o-", color=COLOURS[way])
         ax.plot(row["all"][ringed], row["error"][ringed], "o", color=COLOURS[way], ms=11, mfc="none")
-    ax.text(19, 1e-6, "steps of\nits own", color=COLOURS["own"], ha="right")
-    ax.text(60, 2e-3, "in common, mean", color=COLOURS["mean"])
-    ax.text(180, 6e-8, "in common,\nmaximum", color=COLOURS["maximum"])
+    ax.text(19, 1e-6, "steps of\nits own", color=style.ink(COLOURS["own"]), ha="right")
+    ax.text(60, 2e-3, "in common, mean", color=style.ink(COLOURS["mean"]))
+    ax.text(180, 6e-8, "in common,\nmaximum", color=style.ink(COLOURS["maximum"]))
     ax.minorticks_off()
     ax.set(xlabel="steps of a trajectory, on average", ylabel="error of the comet", xlim=(8, 400),
            xticks=[10, 30, 100, 300], xticklabels=[10, 30, 100, 300], title="63 planets and a comet")

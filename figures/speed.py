@@ -1,16 +1,19 @@
-"""Figure 90. Speed, side by side
+"""Figure 90. Only compiled code is faster, and only where arrays are small
 
 Times of this book's solvers and gradients beside those of other libraries, measured in turns in one
-run, on one thread pinned to one core, in float64. Each ratio is the median over the rounds of the
-times of that round. The times of JAX leave out its compiling, which is given beside them. One table
+run, on one thread pinned to one core, in float64. Each ratio is that of the two medians that the
+tables print. The times of JAX leave out its compiling, which is given beside them. One table
 leaves nothing out: whole processes, from import to a trained network (the programs in
 `figures/demo`). Printed as tables and drawn as ratios; shows (9.1), (12.1), (18.1). Beside them
 minode's solve next to the same method and network written out in NumPy, and the time that NumPy
-and the others take for tanh, on which the networks spend much of theirs.
+and the others take for tanh, on which the networks spend much of theirs. MINODE_SPEED names the
+tables to measure, "training solvers written batch gradients"; "readme" measures nothing and draws
+those that README.md prints.
 
-Caption. Time of the others over the time of minode, on a logarithmic scale: blue bars, to the
-right of 1, are slower than minode, the others faster. The numbers depend on the machine and
-on what else it does; draw the figure to have yours.
+Caption. Only JAX's compiled code is faster than minode, as long as its compiling is left out and the
+matrices are not large. Each dot is a library's time over minode's, both as the tables print them: to
+the right of the line it is slower. The numbers depend on the machine; draw the figure to have
+yours.
 """
 
 import math
@@ -31,7 +34,7 @@ from . import _peers, _targets, style
 
 SECONDS = 400
 ON_REQUEST = True
-SIZE = (8.0, 11.0)
+SIZE = (8.0, 4.4)
 ROUNDS = 15
 
 THETA = (0.55, 0.028, 0.80, 0.024)
@@ -181,10 +184,9 @@ def processes_in_turns(commands, rounds=3):
 
 
 def compare(title, contenders, notes=(), measure=in_turns):
-    """One table: median milliseconds of each contender, and the median of the ratios to the first."""
-    times = measure(contenders)
-    ours = next(iter(times.values()))
-    rows = {name: (1e3 * np.median(seconds), np.median(seconds / ours)) for name, seconds in times.items()}
+    """One table: median milliseconds of each contender, and their ratio to those of the first."""
+    ms = {name: 1e3 * np.median(seconds) for name, seconds in measure(contenders).items()}
+    rows = with_ratios(ms)
     print(f"\n{title}", file=sys.stderr)
     first = next(iter(rows)).split(",")[0]
     for name, (ms, ratio) in rows.items():
@@ -192,6 +194,12 @@ def compare(title, contenders, notes=(), measure=in_turns):
     for note in notes:
         print(f"    {note}", file=sys.stderr)
     return {"title": title, "rows": rows}
+
+
+def with_ratios(ms):
+    """{name: (milliseconds, their ratio to the first)}"""
+    ours = next(iter(ms.values()))
+    return {name: (median, median / ours) for name, median in ms.items()}
 
 
 def solver_tables(rng):
@@ -305,6 +313,21 @@ def as_markdown(tables):
     return "\n".join(lines[1:])
 
 
+def from_markdown(text):
+    """The tables of times that a text has printed: those of `as_markdown`, in as many digits as there are."""
+    tables, header = [], None
+    for line in text.splitlines():
+        title, *cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else [None]
+        if title == "ms":
+            header = cells
+        elif title is None:
+            header = None
+        elif header and not title.startswith("---"):
+            times = dict(zip(header, (float(cell.replace(",", "")) for cell in cells)))
+            tables.append({"title": title, "rows": with_ratios(times)})
+    return tables
+
+
 def measured(rng, only=("training", "solvers", "written", "batch", "gradients")):
     """The tables one after the other, or only some of them."""
     if "training" in only:
@@ -321,27 +344,37 @@ def measured(rng, only=("training", "solvers", "written", "batch", "gradients"))
 
 
 def compute():
+    only = os.environ.get("MINODE_SPEED", "training solvers written batch gradients").split()
+    if only == ["readme"]:
+        return {"tables": from_markdown((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8"))}
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print("versions: " + ", ".join(f"{k} {v}" for k, v in _peers.versions().items()), file=sys.stderr)
-    only = os.environ.get("MINODE_SPEED", "training solvers written batch gradients").split()
     tables = list(measured(np.random.default_rng(0), only))
     print(f"\nfor README.md:\n\n{as_markdown(tables)}", file=sys.stderr)
     return {"tables": tables, "versions": _peers.versions()}
 
 
+LIBRARIES = {"SciPy": style.GREEN, "torchode": style.BLACK, "torchdiffeq": style.VERMILION, "diffrax": style.BLUE}
+
+
 def draw(fig, data):
-    rows = [(table["title"], name, ratio) for table in data["tables"] if "NumPy" not in table["rows"]
-            for name, (_, ratio) in list(table["rows"].items())[1:]]
-    ax, place = fig.subplots(), -np.arange(len(rows))
-    ax.barh(place, [ratio - 1 for _, _, ratio in rows], left=1, height=0.7,
-            color=[style.VERMILION if ratio < 1 else style.BLUE for _, _, ratio in rows])
-    ax.set_yticks(place, [name for _, name, _ in rows], fontsize=8)
-    ax.set(xscale="log", xlabel="time over the time of minode", ylim=(place[-1] - 0.6, 0.6))
-    ratios = [ratio for _, _, ratio in rows]
-    ax.set_xlim(0.7 * min(ratios), 30 * max(ratios))
-    for y, (title, _, ratio) in zip(place, rows):
-        text = title if y == 0 or title != rows[-y - 1][0] else ""
-        ax.text(max(ratio, 1.0) * 1.1, y, f"{ratio:.2g}" + (f"    {text}" if text else ""), va="center", fontsize=7)
+    ax, rows = fig.subplots(), {}
+    for table in data["tables"]:
+        if set(table["rows"]) - {"minode", "NumPy", "PyTorch", "JAX", "written out in NumPy"}:
+            title = "solving, beside SciPy" if " beside " in table["title"] else table["title"].partition(", ")[0]
+            title = f"gradient, {title}" if title[1] == ":" else title
+            place = rows.setdefault(title, -len(rows))
+            for name, (_, ratio) in table["rows"].items():
+                library = next((library for library in LIBRARIES if name.startswith(library)), None)
+                if library:
+                    ax.semilogx(ratio, place, "o", color=LIBRARIES[library], ms=8,
+                                mfc="none" if name.endswith("adjoint") else LIBRARIES[library])
     ax.axvline(1, color=style.BLACK, lw=1)
-    ax.grid(axis="y", visible=False)
+    ax.text(1.04, 0.65, "minode", va="center")
+    style.key(ax, {"torchdiffeq (○ adjoint)" if name == "torchdiffeq" else name: colour
+                   for name, colour in LIBRARIES.items()}, "lower right")
+    ticks = (0.2, 0.5, 1, 2, 5, 10, 20, 50)
+    ax.minorticks_off()
+    ax.set(xlabel="time over the time of minode", ylim=(0.9 - len(rows) - 0.4, 0.95), xticks=ticks, xticklabels=ticks)
+    ax.set_yticks([*rows.values()], [*rows])

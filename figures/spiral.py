@@ -27,7 +27,7 @@ from minode.learning.optimisers import cosine
 from . import style
 
 SECONDS = 4
-SIZE, DPI = (8.0, 5.2), 95
+SIZE = (8.0, 5.2)
 Y0, T = np.array([2.0, 0.0]), np.linspace(0.0, 25.0, 1000)
 A = np.array([[-0.1, 2.0], [-2.0, -0.1]])
 BATCH, LENGTH, RATE, STEPS = 20, 10, 3e-2, 1000
@@ -113,8 +113,6 @@ def draw(fig, data):
     ax.set(xlabel="steps of Adam", ylabel="loss of the batch", title="the loss")
     ax = panels["field"]
     for name, colour, width in (("true", style.PALE, 0.012), ("learnt", style.BLUE, 0.004)):
-        speed = np.linalg.norm(data[name], axis=-1, keepdims=True)
-        arrows = data[name] / np.maximum(speed, 1e-12) ** (2 / 3)
-        ax.quiver(*np.moveaxis(data["plane"], -1, 0), *np.moveaxis(arrows, -1, 0), color=colour, width=width,
-                  scale=30, angles="xy")
+        style.field(ax, data[name], data["plane"], power=1 / 3, color=colour, longest=1.4,
+                    fastest=np.linalg.norm(data["true"], axis=-1).max(), width=width)
     ax.set(aspect="equal", xlabel="$y_1$", ylabel="$y_2$", title="the field, and the field learnt")

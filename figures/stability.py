@@ -10,8 +10,8 @@ one puts it out.
 Caption. A step of size h on y' = λy multiplies y by R(z), z = hλ. Left: the regions in which it
 does not grow, but for small islands on the right. On the negative real axis they reach to −2 for
 Euler and Heun, −2.51 for bosh3, −2.79 for rk4, −3.31 for dopri5, −3.51 for tsit5 and −6.39 for
-dop853. Right: at z = −1000 rk4 (dotted) multiplies y by 4.2e10, the symmetric methods (red) by
-0.976 to 0.996, and the L-stable ones (blue) by 0.0010, implicit Euler, to 0.0064, kvaerno5.
+dop853. Right: at z = −1000 rk4 (dotted) multiplies y by 4.2e10, the symmetric methods (grey) by
+0.976 to 0.996, and the L-stable ones (black) by 0.0010, implicit Euler, to 0.0064, kvaerno5.
 """
 
 import numpy as np
@@ -23,9 +23,8 @@ from minode.solvers.implicit import stability_function
 from . import style
 
 SECONDS = 1
-SIZE, DPI = (8.0, 4.0), 110
-EXPLICIT = {"euler": style.PURPLE, "heun": style.GREEN, "bosh3": style.GREY, "rk4": style.BLUE,
-            "dopri5": style.VERMILION, "tsit5": style.ORANGE, "dop853": style.BLACK}
+SIZE = (8.0, 4.0)
+EXPLICIT = {name: style.METHOD[name] for name in ("euler", "heun", "bosh3", "rk4", "dopri5", "tsit5", "dop853")}
 SYMMETRIC = ("trapezoid", "implicit_midpoint", "gauss4", "gauss6")
 L_STABLE = ("implicit_euler", "radau3", "radau5", "trbdf2", "kvaerno5")
 X, Y = np.linspace(-6.6, 0.5, 121), np.linspace(0.0, 6.6, 111)
@@ -59,18 +58,18 @@ def draw(fig, data):
     for row, (name, size) in enumerate(data["region"].items()):
         both_halves = np.concatenate([size[:0:-1], size])
         plane.contour(X, np.concatenate([-Y[:0:-1], Y]), both_halves, [1.0], colors=EXPLICIT[name])
-        plane.text(0.9, 1.05 * (row - 3), name, color=EXPLICIT[name], va="center")
+        plane.text(0.9, 1.05 * (row - 3), name, color=style.ink(EXPLICIT[name]), va="center")
     plane.set(aspect="equal", xlim=(-6.8, 3.8), xticks=(-6, -4, -2, 0), xlabel="real part of $z$",
               ylabel="imaginary part of $z$", title="explicit: $|R(z)| ≤ 1$ inside")
 
     labels = []
     for name, size in data["decay"].items():
-        colour = style.VERMILION if name in SYMMETRIC else style.BLUE if name in L_STABLE else style.GREY
+        colour = style.GREY if name in SYMMETRIC else style.BLACK if name in L_STABLE else style.METHOD[name]
         ax.loglog(data["x"], size, color=colour, lw=1.4, ls=":" if name == "rk4" else "-")
         if name in L_STABLE:
             labels.append((size[-1], name, colour))
-    labels.append((1.2, "implicit_midpoint,\ntrapezoid,\ngauss4, gauss6", style.VERMILION))
-    ax.text(3.5, 10, "rk4", color=style.GREY, ha="right")
+    labels.append((1.2, "implicit_midpoint,\ntrapezoid,\ngauss4, gauss6", style.GREY))
+    ax.text(3.5, 10, "rk4", color=style.ink(style.METHOD["rk4"]), ha="right")
     ax.set(xlim=(0.1, 1e4), ylim=(3e-5, 30), xlabel="$-z$", ylabel="$|R(z)|$",
            title="implicit, on the negative real axis")
     style.end_labels(ax, data["x"][-1], labels, space=0.03)

@@ -27,7 +27,7 @@ SECONDS = 2
 SIZE = (8.0, 4.6)
 FIELD, THETA, Y0, END = VanDerPol(), np.array([1000.0]), np.array([2.0, 0.0]), 2000.0
 TOLERANCE, REFERENCE, BUDGET = 1e-5, 1e-8, 10_000
-METHODS = {"kvaerno5": style.BLUE, "trbdf2": style.GREEN, "dopri5": style.VERMILION}
+METHODS = {name: style.METHOD[name] for name in ("kvaerno5", "trbdf2", "dopri5")}
 
 
 def steps(method):
@@ -60,15 +60,15 @@ def draw(fig, data):
     path, sizes = fig.subplots(2, 1, sharex=True, height_ratios=[1, 1.7])
     t, y_1 = data["path"]
     row = data["kvaerno5"]
-    path.plot(t, y_1, color=style.BLUE, lw=1)
-    path.plot(row["t"], row["y"][:, 0], ".", color=style.BLUE, ms=6)
+    path.plot(t, y_1, color=METHODS["kvaerno5"], lw=1)
+    path.plot(row["t"], row["y"][:, 0], ".", color=METHODS["kvaerno5"], ms=6)
     path.set(ylabel="$y_1$", yticks=[-2, -1, 0, 1, 2], title=f"van der Pol, $\\mu = {THETA[0]:.0f}$")
     for method, colour in METHODS.items():
         sizes.semilogy(data[method]["t"], data[method]["h"], ".-", color=colour, lw=0.8, ms=4)
-    sizes.semilogy(t, data["limit"], ":", color=style.VERMILION)
-    for name, x, y, colour in (("kvaerno5", 420, 250, style.BLUE), ("trbdf2", 300, 4, style.GREEN)):
+    sizes.semilogy(t, data["limit"], ":", color=METHODS["dopri5"])
+    for name, x, y, colour in (("kvaerno5", 420, 250, METHODS["kvaerno5"]), ("trbdf2", 300, 4, METHODS["trbdf2"])):
         taken = float(f"{len(data[name]['t']):.2g}")                 # as the caption has it
-        sizes.text(x, y, f"{name}, {taken:.0f} steps", color=colour, ha="center")
-    sizes.text(25, 1e-4, f"dopri5, {BUDGET:,} steps to $t = 11$", color=style.VERMILION)
-    sizes.text(1250, 5e-3, "$h |λ| = 3.31$", color=style.VERMILION, ha="right")
+        sizes.text(x, y, f"{name}, {taken:.0f} steps", color=style.ink(colour), ha="center")
+    sizes.text(25, 1e-4, f"dopri5, {BUDGET:,} steps to $t = 11$", color=style.ink(METHODS["dopri5"]))
+    sizes.text(1250, 5e-3, "$h |λ| = 3.31$", color=style.ink(METHODS["dopri5"]), ha="right")
     sizes.set(xlabel="time $t$", ylabel="step size $h$", ylim=(1e-5, 2e3))

@@ -22,8 +22,8 @@ from .work_precision import calls_for
 
 SECONDS = 15
 SIZE = (8.0, 5.6)
-METHODS = {"trbdf2": style.GREEN, "kvaerno5": style.BLUE, "radau5": style.PURPLE}
-SCIPY = {"Radau": style.PURPLE, "BDF": style.GREY}
+METHODS = {name: style.METHOD[name] for name in ("trbdf2", "kvaerno5", "radau5")}
+SCIPY = {"Radau": style.METHOD["radau5"], "BDF": style.GREY}
 TITLES = {"robertson": "Robertson", "van der pol": "van der Pol, $\\mu = 1000$", "hires": "HIRES", "orego": "Oregonator",
           "e5": "E5", "pollution": "pollution"}
 TOLERANCES = 10.0 ** -np.arange(3, 8)
@@ -69,9 +69,5 @@ def draw(fig, data):
         ax.set_xlabel("calls of $f$")
     for ax in list(axes.values())[::3]:
         ax.set_ylabel("relative error at the end")
-    first = axes["robertson"]
-    for row, (name, colour) in enumerate(METHODS.items()):
-        first.text(0.04, 0.24 - 0.09 * row, name, color=colour, transform=first.transAxes)
-    for row, (name, colour) in enumerate(SCIPY.items()):
-        axes["van der pol"].text(0.04, 0.15 - 0.09 * row, f"rings: SciPy's {name}", color=colour,
-                                 transform=axes["van der pol"].transAxes)
+    style.key(axes["robertson"], METHODS, "lower left")
+    style.key(axes["van der pol"], {f"rings: SciPy's {name}": colour for name, colour in SCIPY.items()}, "lower left")

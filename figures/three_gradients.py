@@ -98,13 +98,13 @@ def compute():
 def draw(fig, data):
     axes = fig.subplots(1, 3, sharey=True)
     ring = {"marker": "o", "ms": 10, "mfc": "none", "lw": 1}
-    lines = {"backsolve": ("backsolve to solution", style.VERMILION, ring),
-             "interpolate": ("interpolate to solution", style.PURPLE, {"marker": "x", "ms": 7, "lw": 1}),
-             "discrete": ("discrete to solution", style.BLUE, {"marker": "s", "ms": 4, "lw": 1}),
-             "apart": ("backsolve to discrete", style.BLACK, {"ls": ":"}),
-             "complex_step": ("discrete to complex step", style.BLUE, {"marker": "D", "lw": 1}),
-             "checkpoint": ("checkpoint to discrete", style.GREEN, {"marker": ".", "lw": 1}),
-             "reversible": ("reversible to discrete", style.ORANGE, {"marker": ".", "lw": 1})}
+    lines = {"backsolve": ("backsolve to solution", style.ROUTE["backsolve"], ring),
+             "interpolate": ("interpolate to solution", style.ROUTE["interpolate"], {"marker": "x", "ms": 7, "lw": 1}),
+             "discrete": ("discrete to solution", style.ROUTE["discrete"], {"marker": "s", "ms": 4, "lw": 1}),
+             "apart": ("backsolve to discrete", style.GREY, {"ls": ":"}),
+             "complex_step": ("discrete to complex step", style.ROUTE["discrete"], {"marker": "D", "lw": 1}),
+             "checkpoint": ("checkpoint to discrete", style.ROUTE["checkpoint"], {"marker": ".", "lw": 1}),
+             "reversible": ("reversible to discrete", style.ROUTE["reversible"], {"marker": ".", "lw": 1})}
     for ax, (method, name) in zip(axes, METHODS.items()):
         for key, (label, colour, look) in lines.items():
             if key in data[method]:

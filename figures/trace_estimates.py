@@ -79,7 +79,7 @@ def draw(fig, data):
         nats.loglog(K, measured, "o", color=colour)
         nats.loglog(np.append(K, d), np.append(predicted, predicted[0] / np.sqrt(d)), color=colour, lw=1.2)
         nats.axvline(d, color=colour, ls=":", lw=1.4)
-        nats.text(1.05, measured[0] * 1.12, f"$d$ = {d}", color=colour)
+        nats.text(1.05, measured[0] * 1.12, f"$d$ = {d}", color=style.ink(colour))
     nats.set(xlabel="Jacobian–vector products", ylabel="standard deviation of log $p$ (nats)",
              title="log $p$ from random signs", xticks=PROBES, xticklabels=PROBES, yticks=NATS, yticklabels=NATS)
     nats.minorticks_off()

@@ -81,9 +81,12 @@ def draw_path(space, t, ys):
 
 
 def components(ax, t, rows, name, colour):
-    """The three components from t[0] on the left to t[-1] on the right, named there."""
+    """The three components over time, named where they end: on the right, or on the left if t runs backwards."""
     for row, dashes in zip(rows.T, ("-", "--", ":")):
         ax.plot(t, row, dashes, color=colour)
-    direction = "" if t[0] < t[-1] else ", backwards"
-    ax.set(xlabel=f"time $t${direction}", ylabel=f"${name}_1, {name}_2, {name}_3$", xlim=(t[0], t[-1]))
-    style.end_labels(ax, t[-1], [(rows[-1, i], f"${name}_{i + 1}$", colour) for i in range(3)], space=0.03)
+    ax.set(xlabel="time $t$", ylabel=f"${name}_1, {name}_2, {name}_3$", xlim=(t.min(), t.max()))
+    if t[0] > t[-1]:
+        style.solved_backwards(ax)
+        ax.set_position((0.61, 0.14, 0.295, 0.71))
+    style.end_labels(ax, t[-1], [(rows[-1, i], f"${name}_{i + 1}$", colour) for i in range(3)], space=0.03,
+                     ha="left" if t[0] < t[-1] else "right")

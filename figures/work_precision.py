@@ -23,8 +23,8 @@ from minode import LotkaVolterra, solve
 from . import arenstorf, style
 
 SECONDS = 4
-METHODS = {"bosh3": style.GREEN, "dopri5": style.BLUE, "tsit5": style.VERMILION, "dop853": style.BLACK}
-SCIPY = {"RK45": style.BLUE, "DOP853": style.BLACK}
+METHODS = {name: style.METHOD[name] for name in ("bosh3", "dopri5", "tsit5", "dop853")}
+SCIPY = {"RK45": style.METHOD["dopri5"], "DOP853": style.METHOD["dop853"]}
 TOLERANCES = 10.0 ** -np.arange(3, 13)
 MOST_CALLS = 5_000                          # no tighter tolerance after a solve that took more
 ASTRAY = 0.1                                # of the orbit: which loose tolerance goes astray is up to rounding
@@ -96,8 +96,5 @@ def draw(fig, data):
                xticklabels=[f"{calls:,}" for calls in CALLS])
     first, second, _ = axes.values()
     first.set_ylabel("relative error at the end")
-    for row, (name, colour) in enumerate(METHODS.items()):
-        first.text(0.04, 0.27 - 0.075 * row, name, color=colour, transform=first.transAxes)
-    for row, (name, colour) in enumerate(SCIPY.items()):
-        second.text(0.04, 0.15 - 0.085 * row, f"rings: SciPy's {name}", color=colour,
-                    transform=second.transAxes)
+    style.key(first, METHODS, "lower left")
+    style.key(second, {f"rings: SciPy's {name}": colour for name, colour in SCIPY.items()}, "lower left")

@@ -32,18 +32,18 @@ def compute():
 
 def draw(fig, data):
     state, error = fig.subplots(1, 2)
-    t, colours = data["t"], {"Euler": style.PURPLE, "Runge–Kutta": style.BLUE}
+    t, colours = data["t"], {"Euler": style.METHOD["euler"], "Runge–Kutta": style.METHOD["rk4"]}
     state.plot(t, data["exact"] / 1000, color=style.PALE, lw=7, solid_capstyle="round")
     for name, ys in data["ys"].items():
         state.plot(t, ys / 1000, ".", color=colours[name], ms=4)
-    state.text(8.4, 36, "solution $2e^t$ (grey)\nand Runge–Kutta", color=style.BLUE, ha="right")
-    state.text(8.8, 4, "Euler", color=style.PURPLE)
+    state.text(8.4, 36, "solution $2e^t$ (grey)\nand Runge–Kutta", color=style.ink(colours["Runge–Kutta"]), ha="right")
+    state.text(8.8, 4, "Euler", color=style.ink(colours["Euler"]))
     state.set(xlabel="time $t$", ylabel="$y$ (thousands)", title="$y' = y$, 100 steps", ylim=(0, None))
 
     for name, low in data["too_low"].items():
         error.semilogy(t[1:], low[1:], color=colours[name])
         error.semilogy(t[1:], data["theory"][name][1:], ":", color=style.BLACK, lw=1.4)
-    error.text(9.9, 0.02, "Euler: 37 % too low at $t = 10$", color=style.PURPLE, ha="right")
-    error.text(9.9, 5e-7, "Runge–Kutta: 0.0008 %", color=style.BLUE, ha="right")
+    error.text(9.9, 0.02, "Euler: 37 % too low at $t = 10$", color=style.ink(colours["Euler"]), ha="right")
+    error.text(9.9, 5e-7, "Runge–Kutta: 0.0008 %", color=style.ink(colours["Runge–Kutta"]), ha="right")
     error.set(xlabel="time $t$", ylabel="relative error (too low by)", title="error, and theory (dotted)",
               ylim=(3e-8, 3))

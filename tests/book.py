@@ -186,10 +186,11 @@ def gallery():
     for source in sources("figures"):
         title = re.match(r"Figure (\d+)\. (.+)", source.docstring)
         if title:
-            caption = " ".join(source.docstring.partition("\n\nCaption. ")[2].split())
+            caption, _, numbers = " ".join(source.docstring.partition("\n\nCaption. ")[2].split()).partition(" Numbers. ")
+            folded = f"\n<details><summary>Numbers</summary>\n\n{numbers}\n\n</details>\n" if numbers else ""
             name = source.path.stem
             entries[int(title[1])] = (f"**Figure {title[1]}. {title[2]}** `python -m figures {name}`\n\n"
-                                      f"![{title[2]}](figures/gallery/{name}.png)\n\n{caption}\n")
+                                      f"![{title[2]}](figures/gallery/{name}.png)\n\n{caption}\n{folded}")
     return "\n".join(entries[number] for number in sorted(entries))
 
 

@@ -164,6 +164,16 @@ def test_a_table_of_times_is_printed_as_the_readme_has_it():
                                          "| one | 1.23 | 1,234 |\n| two | 0.5 | 12.3 |")
 
 
+def test_tables_read_back_from_the_readme_are_those_that_it_prints_with_the_ratios_of_their_times():
+    tables = speed.from_markdown(section("Speed"))
+    assert len(tables) == len(cells(section("Speed")))
+    for printed in re.findall(r"(?:^\|.*\n)+", section("Speed"), re.M):
+        assert speed.as_markdown(speed.from_markdown(printed)) == printed.strip()
+    assert all(list(table["rows"].values())[0][1] == 1.0 for table in tables)
+    ms, ratio = tables[0]["rows"]["torchdiffeq"]
+    assert ratio == ms / tables[0]["rows"]["minode"][0]
+
+
 # -- the other libraries ----------------------------------------------------------------
 
 ELSEWHERE = cells(section("When you outgrow this book"), 5)

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib import import_module
 
-from figures import caption
+from figures import caption, numbers
 from tests.ahead import result
 
 
@@ -14,8 +14,9 @@ def computed(name):
 
 
 def says(name, text):
-    """Whether the caption of a figure contains this text (of ASCII minus signs, exponents' alone stay so)."""
-    return " ".join(text.split()) in caption(import_module(f"figures.{name}"))
+    """Whether a figure's caption or "Numbers." contain this text (of ASCII minus signs, exponents' alone stay so)."""
+    module = import_module(f"figures.{name}")
+    return any(" ".join(text.split()) in paragraph for paragraph in (caption(module), numbers(module)))
 
 
 def fixed(x, digits):

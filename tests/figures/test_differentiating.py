@@ -42,7 +42,7 @@ def test_b_grows_from_nothing_to_the_gradient_in_theta():
     assert not data["b"][0].any()
     assert says("pullback_parameters", f"differ by {scientific(data['apart'])} at most")
     largest = np.argmax(np.abs(data["dL_dtheta"]))
-    assert pullback_parameters.names()[largest] == "$W_1^{41}$"
+    assert pullback_parameters.names()[largest] == "$W_1[4,1]$"
     assert says("pullback_parameters", f"The largest entry, {data['dL_dtheta'][largest]:.2f}, is the weight "
                                        "with which the fourth hidden unit hears the time")
 

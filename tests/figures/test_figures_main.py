@@ -1,5 +1,6 @@
 """`python -m figures` draws whole pictures, the same ones each time, and says what it does."""
 
+import io
 import os
 import re
 import shutil
@@ -11,17 +12,24 @@ import types
 from functools import cache
 from pathlib import Path
 
+import matplotlib
+import numpy as np
 import pytest
+from matplotlib.text import Text
+from PIL import Image
 
 import figures
 from figures import __main__ as command
 from tests.book import ROOT
 
 from . import computed
+from .test_style import READABLE, contrast
 
 ALL = figures.discover()
 BY_DEFAULT = {name: module for name, module in ALL.items() if not getattr(module, "ON_REQUEST", False)}
 LARGEST = 130_000              # bytes of one picture
+LARGEST_MOVING = 200_000       # of an animation
+WORDS, COUNTED = 60, 4         # of a caption: words, and numbers that are neither years nor those of a figure or chapter
 PATIENCE = 60                  # seconds before a process counts as hung
 
 MODULE = '''
@@ -86,15 +94,69 @@ def drawn(name):
     return figures.render(ALL[name], computed(name))
 
 
+def frames(module):
+    return getattr(module, "FRAMES", None)
+
+
 @pytest.mark.parametrize("name", BY_DEFAULT)
 def test_a_figure_is_drawn_without_a_warning_into_a_small_picture(name):
-    assert len(drawn(name)) < LARGEST
+    assert len(drawn(name)) < (LARGEST_MOVING if frames(ALL[name]) else LARGEST)
 
 
-@pytest.mark.parametrize("name", ["pushforward", "three_gradients"])       # in space; with axes and a legend
-def test_a_figure_drawn_twice_is_the_same_byte_for_byte(name):
-    once, again = (figures.render(ALL[name], ALL[name].compute()) for _ in range(2))
-    assert once == again
+@pytest.mark.parametrize("name", BY_DEFAULT)
+def test_every_text_in_a_figure_can_be_read(name):
+    with matplotlib.rc_context():
+        fig = figures.drawn(ALL[name], computed(name), 0 if frames(ALL[name]) else None)
+    for text in fig.findobj(Text):
+        colour = matplotlib.colors.to_hex(text.get_color())
+        assert not text.get_text() or colour == "#ffffff" or contrast(colour) > READABLE, (text.get_text(), colour)
+
+
+@pytest.mark.parametrize("format", [None, *figures.FORMATS])
+@pytest.mark.parametrize("name", ["pushforward", "invariant"])       # in space; with axes
+def test_a_figure_drawn_twice_is_the_same_byte_for_byte(name, format):
+    once, again = (figures.render(ALL[name], computed(name), format) for _ in range(2))
+    assert once == again and (format is None or once[:5] == {"png": b"\x89PNG\r", "svg": b"<?xml", "pdf": b"%PDF-"}[format])
+
+
+def test_the_dots_per_inch_are_those_asked_for():
+    module, data = ALL["invariant"], computed("invariant")
+    pixels = [Image.open(io.BytesIO(figures.render(module, data, dpi=dpi))).size for dpi in (None, 50)]
+    assert pixels == [tuple(round(160 * inches) for inches in (8.0, 3.9)), (400, 195)]
+
+
+def moving(frames):
+    """A figure of a square that moves to the right, a step each frame."""
+    def draw(fig, data, frame):
+        ax = fig.subplots()
+        ax.plot(data["x"][frame], 0.5, "s", ms=20)
+        ax.set(xlim=(-1, frames))
+    return types.SimpleNamespace(draw=draw, FRAMES=frames, SIZE=(3.0, 2.0), PER_SECOND=20, __name__="moving"), {
+        "x": np.arange(float(frames))}
+
+
+def test_an_animation_is_one_png_that_moves_and_begins_with_a_picture_of_its_own():
+    module, data = moving(6)
+    content = figures.render(module, data)
+    assert content == figures.render(module, data) and content.startswith(b"\x89PNG") and content.endswith(b"IEND\xaeB`\x82")
+    picture = Image.open(io.BytesIO(content))
+    assert picture.is_animated and picture.n_frames == 6 and picture.size == (240, 160) and picture.info["loop"] == 0
+    shown, times = [], []
+    for frame in range(6):
+        picture.seek(frame)
+        shown.append(np.array(picture.convert("RGB")))
+        times.append(picture.info["duration"])
+    assert times == [50] * 5 + [2000]
+    at = [np.argwhere(np.ptp(pixels.astype(int), axis=2) > 60)[:, 1].mean() for pixels in shown]
+    assert (np.diff(at) > 10).all()                                                  # pixels, to the right
+    first = Image.open(io.BytesIO(figures.render(module, data, "png", dpi=80)))
+    assert not getattr(first, "is_animated", False)
+    assert np.abs(np.array(first.convert("RGB")).astype(int) - shown[0]).mean() < 1          # of 255: other palettes
+
+
+@pytest.mark.parametrize("format, begins", [("svg", b"<?xml"), ("pdf", b"%PDF-")])
+def test_an_animation_in_another_format_is_its_first_frame(format, begins):
+    assert figures.render(*moving(3), format).startswith(begins)
 
 
 @pytest.fixture
@@ -125,25 +187,33 @@ def test_numbers_are_computed_anew_if_and_only_if_something_that_they_depend_on_
     source, run = made
     assert [run(), run()] == [1, 1]
     source.write_text(source.read_text().replace("A line.", "Another.").replace("plot(", "scatter(") + "# a remark\n")
-    assert run() == 1                                       # words, and how it is drawn
+    source.write_text(source.read_text() + "SIZE = 8, 5\ndef draw_more(ax):\n    pass\n")
+    (source.parent / "style.py").write_text("BLUE = 1\ndef slope(x):\n    return x\n")
+    source.write_text(source.read_text() + "from . import style\nCOLOURS = {'rk4': style.BLUE}\n")
+    before = run()
+    (source.parent / "style.py").write_text("BLUE = 2\ndef key(x):\n    pass\ndef slope(x):\n    return x\n")
+    source.write_text(source.read_text().replace("style.BLUE", "style.METHOD['rk4']"))
+    assert run() == before == 2                             # words, how it is drawn, and colours
     source.write_text(source.read_text() + "N = 1\n")
-    assert [run(), run()] == [2, 2]
+    assert [run(), run()] == [3, 3]
+    (source.parent / "style.py").write_text("def slope(x):\n    return 2 * x\n")
+    assert run() == 4
     (source.parent / "other.py").write_text("M = 1\n")
     source.write_text(source.read_text() + "from .other import M\n")
-    assert run() == 3
+    assert run() == 5
     (source.parent / "other.py").write_text("M = 2\n")
-    assert run() == 4
+    assert run() == 6
     (source.parent / "data").mkdir()
     (source.parent / "data" / "seen.csv").write_text("1")
-    assert [run(), run()] == [5, 5]
+    assert [run(), run()] == [7, 7]
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("OPENBLAS_CORETYPE", "Prescott")
-        assert [run(), run()] == [6, 6]
+        assert [run(), run()] == [8, 8]
         elsewhere.setenv("FIGURES_OF_ANY_VERSION", "1")
         elsewhere.setenv("OPENBLAS_CORETYPE", "Haswell")
-        assert run() in (5, 6)
-    assert run() == 5
-    assert [run(fresh=True), run()] == [7, 7]
+        assert run() in (7, 8)
+    assert run() == 7
+    assert [run(fresh=True), run()] == [9, 9]
 
 
 def test_a_kept_file_that_is_damaged_is_not_used_and_old_ones_go(made):
@@ -207,9 +277,50 @@ def test_every_figure_has_a_number_of_its_own_a_caption_and_equations():
     assert numbers[:len(BY_DEFAULT)] == list(range(1, len(BY_DEFAULT) + 1))
     assert len(set(numbers)) == len(numbers)
     for module in ALL.values():
-        assert figures.caption(module).startswith("Caption. ")
+        assert figures.caption(module).startswith("Caption. ") and module.__doc__.count("\n\nCaption. ") == 1
+        last = module.__doc__.partition("\n\nCaption. ")[2].split("\n\n")[1:]
+        assert [paragraph.split()[0] for paragraph in last] in ([], ["Numbers."]), module.__name__
         assert re.search(r"shows\s+\(\d+\.\d+\)", module.__doc__), module.__name__
         assert module.SECONDS > 0
+
+
+def is_long(name):
+    """Whether a caption has more words or numbers than a reader takes in; years and the numbers of figures are free."""
+    text = figures.caption(ALL[name]).removeprefix("Caption. ")
+    counted = re.sub(r"\((?:[^()]* )?\d{4}\)|[Ff]igures? \d+(?:(?:, | and | to )\d+)*|chapters? \d+|\(\d+\.\d+\)", "", text)
+    return len(text.split()) > WORDS or len(re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e[-−]?\d+)?", counted)) > COUNTED
+
+
+STILL_LONG = """
+    residual_network worked_example late_stage trajectory pushforward pullback_state pullback_parameters
+    round_trip three_gradients invariant existence orders arenstorf work_precision dense_output shared_steps
+    stability stiff_path second_copy resting_state lost_on_the_way_back differences kink seminorm memory
+    routes newton digits learning_digits hare_and_lynx hare_and_lynx_learnt spiral annuli long_oscillation
+    coarse_to_fine carried_density learnt_densities same_marginals trace_estimates stiff_work
+""".split()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_caption_can_be_taken_in_at_once(name):
+    assert is_long(name) == (name in STILL_LONG)
+
+
+def test_the_names_of_long_captions_are_those_of_figures():
+    assert set(STILL_LONG) <= set(ALL)
+
+
+def test_the_caption_and_the_numbers_are_paragraphs_of_their_own():
+    module = types.SimpleNamespace(__doc__="""Figure 1. One
+
+    Caption. It falls
+    with n.
+
+    Numbers. From 1
+    to 0.5.
+    """)
+    assert figures.caption(module) == "Caption. It falls with n." and figures.numbers(module) == "Numbers. From 1 to 0.5."
+    module.__doc__ = "Figure 1. One\n\nCaption. It falls.\n"
+    assert figures.caption(module) == "Caption. It falls." and figures.numbers(module) == ""
 
 
 def test_a_docstring_without_number_and_title_is_refused(monkeypatch):
@@ -229,6 +340,13 @@ def test_the_list_names_number_time_and_title(small):
 @pytest.mark.parametrize("arguments, message", [
     (["plian"], "unknown figure 'plian'; known: plain, broken, warning, requested, slow"),
     (["plain", "--jobs", "0"], "--jobs must be at least 1, not 0"),
+    (["plain", "--dpi", "5"], "--dpi must be between 10 and 1200, not 5"),
+    (["plain", "--format", "gif"], "argument --format: invalid choice: 'gif'"),
+    (["--new", "Plain"], "--new must be a name of small letters, digits and _ that begins with a letter, not 'Plain'"),
+    (["--new", "../plain"], "--new must be a name of small letters"),
+    (["--new", "class"], "--new must be a name of small letters"),
+    (["--new", "plain"], "figures/plain exists already: choose another name, or remove it first"),
+    (["--new", "style"], "figures/style exists already"),
     (["plain", "--out", "figures/style.py"], "--out must be a folder"),
     (["plain", "--out", "figures/style.py/below"], "--out must be a folder that can be written to: "),
     (["plain", "--out", "full"], "--out must be a folder that can be written to: "),
@@ -261,6 +379,32 @@ def test_a_failing_figure_is_reported_and_the_others_are_drawn(small, tmp_path):
     assert "ZeroDivisionError" in errors and "UserWarning: mind this" in errors
     assert [path.name for path in (tmp_path / "new/folder").iterdir()] == ["plain.png"]
     assert is_whole(tmp_path / "new/folder/plain.png")
+
+
+def test_pictures_in_another_format_or_size_go_to_the_current_folder(small, tmp_path):
+    for arguments, begins in ((["--format", "svg"], b"<?xml"), (["--format", "pdf"], b"%PDF-"), (["--dpi", "50"], b"\x89PNG")):
+        output, errors = small("plain", *arguments).communicate(timeout=PATIENCE)
+        picture = tmp_path / f"plain.{arguments[1] if arguments[0] == '--format' else 'png'}"
+        assert errors == "" and "1 of 1 figures drawn" in output and picture.read_bytes().startswith(begins)
+    with Image.open(tmp_path / "plain.png") as picture:
+        assert picture.size == (400, 195)
+    assert not (tmp_path / "figures" / "gallery").exists()
+
+
+def test_a_new_figure_has_the_next_number_draws_at_once_and_is_not_written_over(small, tmp_path):
+    process = small("--new", "swing")
+    output, errors = process.communicate(timeout=PATIENCE)
+    path = tmp_path / "figures" / "swing.py"
+    assert process.returncode == 0 and errors == "" and output.startswith("figures/swing.py is figure 6. Draw it by `python")
+    source = path.read_text()
+    assert source.startswith('"""Figure 6. ') and "shows (6.2)" in source and "\n\nCaption. " in source
+    output, errors = small("swing").communicate(timeout=PATIENCE)
+    assert errors == "" and "1 of 1 figures drawn" in output
+    assert is_whole(tmp_path / "figures" / "gallery" / "swing.png")
+    path.write_text(source + "# mine\n")
+    process = small("--new", "swing")
+    assert "exists already" in process.communicate(timeout=PATIENCE)[1] and process.returncode == 2
+    assert path.read_text() == source + "# mine\n"
 
 
 def test_a_picture_that_cannot_be_written_fails_by_name_and_the_others_are_drawn(small, tmp_path):
