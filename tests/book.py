@@ -171,7 +171,7 @@ def tested_in():
 def shown_in():
     """{equation: names of the figures whose docstring refers to it}."""
     where = {}
-    for source in sources("figures"):
+    for _, source in figures().values():
         for number in references(source.docstring):
             where.setdefault(number, {})[source.path.stem] = None
     return where

@@ -69,6 +69,7 @@ def citations_in(text):
 @cache
 def citations():
     return [Citation(source, *found) for folder in FOLDERS for source in sources(folder)
+            if YEAR.search(source.text) or "Hairer" in source.text
             for text in source.prose() for found in citations_in(text)]
 
 
@@ -97,10 +98,13 @@ def listed(numbers):
     return " and ".join([", ".join(words[:-1])] * (len(words) > 1) + words[-1:])
 
 
-def with_places(text):
-    """The bibliography, with the places that cite each work at the end of its line."""
-    by_number = {work.number: work for work in works()}
+def by_name(work):
+    return [author.casefold() for author in work.authors], work.year
 
-    def line(match):
-        return f"{PLACES.sub('', match[0])} *Cited in {where(by_number[int(match[1])])}.*"
-    return ENTRY.sub(line, text)
+
+def with_places(text):
+    """The bibliography, in the order of the names, with the places that cite each work at the end of its line."""
+    lines = {int(match[1]): PLACES.sub("", match[0]).partition(". ")[2] for match in ENTRY.finditer(text)}
+    in_order = sorted(works(), key=by_name)
+    new = [f"{place}. {lines[work.number]} *Cited in {where(work)}.*" for place, work in enumerate(in_order, 1)]
+    return text[:text.index("\n1. ") + 1] + "\n".join(new) + "\n"

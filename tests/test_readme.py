@@ -231,17 +231,19 @@ def test_each_broken_line_is_named_by_the_test_that_the_answer_names():
 
 # -- speed ------------------------------------------------------------------------------
 
+TIMES = section("From import to trained") + section("Speed", GALLERY)
+
 
 def test_the_speed_tables_have_the_rows_that_the_figure_measures(monkeypatch):
     measured = []
     monkeypatch.setattr(speed, "compare", lambda title, contenders, **_: measured.append((title, [*contenders])))
     monkeypatch.setattr(_peers, "available", lambda *names: False)
     list(speed.measured(np.random.default_rng(0)))
-    rows = cells(section("From import to trained")) + cells(section("Speed", GALLERY))
+    rows = cells(TIMES)
     assert [title for title, *_ in rows] == [title for title, _ in measured] and len(rows) == 23
     for _, *times in rows:
         assert all(re.fullmatch(r"[\d,]+(\.\d+)?", time) for time in times)
-    headings = re.findall(r"^\| ms \| (.+) \|$", section("From import to trained") + section("Speed", GALLERY), re.M)
+    headings = re.findall(r"^\| ms \| (.+) \|$", TIMES, re.M)
     for heading, (_, ours) in zip(headings, {tuple(names): (title, names) for title, names in measured}.values()):
         assert set(ours) <= set(heading.split(" | ")), f"no column for some of {ours}"
 

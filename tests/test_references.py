@@ -7,7 +7,7 @@ import pytest
 
 import minode
 from tests.book import BOOK, CHAPTERS, PAGES, page
-from tests.cited import ENTRY, citations, citations_in, cited, works
+from tests.cited import ENTRY, by_name, citations, citations_in, cited, works
 
 TERMS = [[cell.strip() for cell in line.strip("|").split("|")]
          for line in page("minode/GLOSSARY.md").partition("\n## ")[0].splitlines() if line.startswith("| ")][1:]
@@ -28,8 +28,7 @@ def test_every_work_in_the_bibliography_is_cited():
 
 def test_the_bibliography_is_numbered_in_the_order_of_the_names():
     assert len(works()) >= 40 and [work.number for work in works()] == list(range(1, len(works()) + 1))
-    order = [([author.casefold() for author in work.authors], work.year) for work in works()]
-    assert order == sorted(order)
+    assert works() == sorted(works(), key=by_name)
 
 
 def test_every_entry_has_a_title_and_a_working_form_of_its_number():
