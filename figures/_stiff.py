@@ -1,9 +1,9 @@
 """Six stiff problems of the literature, each with its Jacobian, its span and the state at the end
 
-They are those of the Test Set for Initial Value Problem Solvers (Mazzia and Magherini, Bari 2008) and of Hairer
-and Wanner, "Solving Ordinary Differential Equations II", sections IV.1 and IV.10: a reaction of three species by
-Robertson, van der Pol's oscillator with μ = 1000, the growth of plant tissue in light (HIRES), the Oregonator of Field
-and Noyes, E5, a pyrolysis by Datta, and a model of air pollution by Verwer.
+They are those of the Test Set for Initial Value Problem Solvers (Mazzia and Magherini 2008) and of Hairer and
+Wanner (1996), sections IV.1 and IV.10: a reaction of three species by Robertson, van der Pol's oscillator
+with μ = 1000, the growth of plant tissue in light (HIRES), the Oregonator of Field and Noyes, E5, a pyrolysis
+by Datta, and a model of air pollution by Verwer.
 """
 
 from typing import Callable, NamedTuple

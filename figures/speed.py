@@ -302,7 +302,7 @@ def training_table():
 
 
 def as_markdown(tables):
-    """The tables for the README, in milliseconds: those with the same contenders are one, a row each."""
+    """The tables for README.md (the first) and figures/README.md, in milliseconds: those with the same contenders are one, a row each."""
     lines, header = [], None
     for table in tables:
         if header != list(table["rows"]):
@@ -351,7 +351,7 @@ def compute():
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print("versions: " + ", ".join(f"{k} {v}" for k, v in _peers.versions().items()), file=sys.stderr)
     tables = list(measured(np.random.default_rng(0), only))
-    print(f"\nfor README.md:\n\n{as_markdown(tables)}", file=sys.stderr)
+    print(f"\nfor README.md (the first) and figures/README.md:\n\n{as_markdown(tables)}", file=sys.stderr)
     return {"tables": tables, "versions": _peers.versions()}
 
 

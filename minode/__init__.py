@@ -43,7 +43,8 @@ carry the same numbers are those equations.
          30  Learning a flow without solving it         matching
 
 inputs.py says what may be handed in, and refuses the rest in words. Chapters call it in one
-line each, and it is in nobody's reading order.
+line each, and it is in nobody's reading order. GLOSSARY.md has the terms and what others call
+them, BIBLIOGRAPHY.md the works cited, ERRATA.md the errors of the text that the book follows.
 
 One notation throughout. States, tangents and cotangents are rows.
 

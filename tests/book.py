@@ -1,11 +1,15 @@
-"""Reading the book as text: its chapters, the equations they print, and where each number is used.
+"""Reading the book as text: its chapters, the equations they print, where each number is used, and the pages made of it.
 
 An equation is defined where a module docstring of `minode` prints its number flush right (two spaces or more
 before it, nothing after it); it is executed where a line of code ends in `# (c.k)`; it is tested where a test
 is marked `eq("c.k")`.
+
+`python -m tests.book` writes the parts of the pages (PAGES) that are made from the source: whatever stands between
+`<!-- made: NAME -->` and `<!-- end -->`, and in the bibliography the chapters that cite a work.
 """
 
 import ast
+import inspect
 import io
 import math
 import re
@@ -76,19 +80,23 @@ class Source:
             lines.update(dict.fromkeys(range(line, node.end_lineno + 1) if opens else [line]))
         return [Numbered(tuple(numbers), node, tuple(lines)) for node, (numbers, lines) in found.items()]
 
-    def functions(self):
-        """(name, how many lines of code) of every function: no docstrings, blank lines and comments; inner ones too."""
+    @cache
+    def code_lines(self):
+        """The lines of code: no docstrings, blank lines and comments."""
         code = set()
         for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
             if token.string.strip() and token.type != tokenize.COMMENT:
                 code.update(range(token.start[0], token.end[0] + 1))
-        nodes = [node for node in ast.walk(self.tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-        for node in nodes:
-            if ast.get_docstring(node) is not None:
+        for node in ast.walk(self.tree):
+            if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
                 code.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-        for node in nodes:
+        return frozenset(code)
+
+    def functions(self):
+        """(name, how many lines of code) of every function, inner ones too."""
+        for node in ast.walk(self.tree):
             if isinstance(node, ast.FunctionDef):
-                yield node.name, len(code & set(range(node.lineno, node.end_lineno + 1)))
+                yield node.name, len(self.code_lines() & set(range(node.lineno, node.end_lineno + 1)))
 
     def identifiers(self):
         """Every name that the code gives or uses: of variables, arguments, keywords, attributes, functions, classes."""
@@ -102,6 +110,14 @@ class Source:
         for node in ast.walk(self.tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
                 yield ast.get_docstring(node) or ""
+
+    def prose(self):
+        """The docstrings and the comments, each on one line, without the examples."""
+        yield from (" ".join(line for line in text.split("\n") if not line.lstrip().startswith((">>>", "...")))
+                    for text in self.docstrings())
+        for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
+            if token.type == tokenize.COMMENT:
+                yield token.string
 
     def marked_numbers(self):
         """(line, number) for every argument of a pytest.mark.eq(...)."""
@@ -155,7 +171,7 @@ def tested_in():
 def shown_in():
     """{equation: names of the figures whose docstring refers to it}."""
     where = {}
-    for source in sources("figures"):
+    for _, source in figures().values():
         for number in references(source.docstring):
             where.setdefault(number, {})[source.path.stem] = None
     return where
@@ -169,8 +185,78 @@ def printed(number):
     return " ".join(lines.split()).rstrip(",")
 
 
+# -- the parts of the pages that are made from the source ------------------------------------
+
+READMES = ("README.md", "figures/README.md", "tests/README.md")
+PAGES = (*READMES, "minode/ERRATA.md", "minode/GLOSSARY.md", "minode/BIBLIOGRAPHY.md")
+CORE = (0, 1, 4, 6, 9, 16, 17, 18)                 # the chapters that the others rest on
+BEGINNING, AN_EQUATION, LINES_A_MINUTE = 15, 7, 3  # minutes, minutes, lines of code
+SPEED = 90                                         # the figure that belongs to no part
+FIGURE_NUMBERS = re.compile(r"[Ff]igures?\s(\d+(?:(?:,\s|\sand\s|,\sand\s|–|\sto\s)\d+)*)")
+
+
+def page(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def minutes(number):
+    """About how long a chapter takes with its appendices: 15 minutes, 7 for each equation, 1 for three lines of code.
+
+    This is a fit to the notes of one reader, who had not seen the book before: 2 h for chapter 4, 1 h for 9, 1½ h
+    for 13, 3 h for 18 and 2 h for 26. Chapter 13 is the worst of them, with 2½ h.
+    """
+    files = [source for source in BOOK if source.belongs_to == number]
+    return (BEGINNING + AN_EQUATION * sum(len(source.defines) for source in files)
+            + sum(len(source.code_lines()) for source in files) / LINES_A_MINUTE)
+
+
+def hours(*chapters):
+    """The time that some chapters take together, each to the nearest half hour, in words."""
+    halves = sum(max(1, math.floor(minutes(number) / 30 + 0.5)) for number in chapters)
+    return f"{halves // 2 or ''}{'½' * (halves % 2)} h"
+
+
+def title_of(chapter):
+    return chapter.docstring.split("\n")[0].partition(". ")[2]
+
+
+def parts():
+    """{title of a part: its chapters}, in the order of the book; chapter 0 is in none."""
+    found = {}
+    for number in sorted(set(CHAPTERS) - {0}):
+        part = BY_NAME[f"{CHAPTERS[number].path.parent.relative_to(ROOT).as_posix()}/__init__.py"].docstring
+        found.setdefault(re.match(r"Part [IVX]+\. ([^:]+):", part)[1], []).append(number)
+    return found
+
+
+def chapter_rows(numbers):
+    """Rows of the README: number, title, what the chapter needs, time. What it needs is kept as it stands there."""
+    needs = dict(re.findall(r"^\| (\d+) \| \[[^|]+\) \| ([^|]*?) ?\|", page("README.md"), re.M))
+    for number in numbers:
+        need = needs.get(str(number), "")
+        yield (f"| {number} | [{title_of(CHAPTERS[number])}]({CHAPTERS[number].name}) | {need}{' ' * bool(need)}| "
+               f"{hours(number)} |")
+
+
+def core_path():
+    return "\n".join(["| | chapter | what it needs | time |", "|---|---|---|---|", *chapter_rows(CORE)]) + "\n"
+
+
+def other_chapters():
+    lines = ["| | chapter | what it needs | time |", "|---|---|---|---|"]
+    for part, numbers in parts().items():
+        lines += [f"| | **{part}** | | |", *chapter_rows(number for number in numbers if number not in CORE)]
+    return "\n".join(lines) + "\n"
+
+
+def time_needed():
+    return (f"The core path takes about {hours(*CORE)}, and the whole book about {hours(*CHAPTERS)}. These times are for a "
+            f"reader with a pencil:\n{BEGINNING} minutes for a chapter, {AN_EQUATION} for each of its equations and 1 for "
+            f"{LINES_A_MINUTE} lines of its code, appendices included.\n")
+
+
 def equation_map():
-    """The README's table of equations."""
+    """The table of equations."""
     tests, figures = tested_in(), shown_in()
     lines = ["| equation | as printed | chapter | tests | figures |", "|---|---|---|---|---|"]
     for number, source in sorted(DEFINED.items(), key=lambda item: tuple(map(int, item[0].split(".")))):
@@ -180,61 +266,86 @@ def equation_map():
     return "\n".join(lines) + "\n"
 
 
-def gallery():
-    """The README's gallery: every figure with its number, title, picture, caption and command."""
-    entries = {}
+def figures():
+    """{number: (title, source)} of the figures."""
+    found = {}
     for source in sources("figures"):
         title = re.match(r"Figure (\d+)\. (.+)", source.docstring)
         if title:
-            caption, _, numbers = " ".join(source.docstring.partition("\n\nCaption. ")[2].split()).partition(" Numbers. ")
-            folded = f"\n<details><summary>Numbers</summary>\n\n{numbers}\n\n</details>\n" if numbers else ""
-            name = source.path.stem
-            entries[int(title[1])] = (f"**Figure {title[1]}. {title[2]}** `python -m figures {name}`\n\n"
-                                      f"![{title[2]}](figures/gallery/{name}.png)\n\n{caption}\n{folded}")
-    return "\n".join(entries[number] for number in sorted(entries))
+            found[int(title[1])] = title[2], source
+    return dict(sorted(found.items()))
+
+
+def chapter_of_figure(source):
+    """The chapter of the last of the equations that a figure shows."""
+    return max(int(number.split(".")[0]) for number in references(source.docstring))
+
+
+def cited_figures(text):
+    """The numbers of the figures that prose refers to, ranges included."""
+    found = set()
+    for some in FIGURE_NUMBERS.findall(text):
+        ends = [list(map(int, re.findall(r"\d+", piece))) for piece in re.split(r",|\band\b", some)]
+        found.update(n for piece in ends if piece for n in range(piece[0], piece[-1] + 1))
+    return found
+
+
+def paragraph(docstring, word):
+    """The paragraph of a docstring that begins with this word and a full stop, on one line and without them."""
+    found = re.search(rf"^{word}\. (.*?)(?=\n\s*\n|\s*\Z)", inspect.cleandoc(docstring), re.M | re.S)
+    return " ".join(found[1].split()) if found else ""
+
+
+def entry(number, title, source):
+    """A figure in the gallery: number, title, command, picture, caption, and folded what else is tested."""
+    name, numbers = source.path.stem, paragraph(source.docstring, "Numbers")
+    folded = f"\n<details>\n<summary>Numbers</summary>\n\n{numbers}\n\n</details>\n" if numbers else ""
+    return (f"**Figure {number}. {title}** `python -m figures {name}`\n\n![{title}](gallery/{name}.png)\n\n"
+            f"{paragraph(source.docstring, 'Caption')}\n{folded}")
+
+
+def gallery():
+    """Every figure, part by part and chapter by chapter."""
+    lines, place = [], {number: (chapter_of_figure(source), number) for number, (_, source) in figures().items()}
+    for part, chapters in parts().items():
+        shown = sorted((n for n in place if place[n][0] in chapters and n != SPEED), key=place.get)
+        lines += [f"## {part}\n"] * bool(shown) + [entry(number, *figures()[number]) for number in shown]
+    return "\n".join(lines)
+
+
+def speed_entry():
+    return entry(SPEED, *figures()[SPEED])
+
+
+def counts():
+    """How many equations, marks and negative controls there are, in two sentences."""
+    from tests.mistakes import controls
+    marked = sum(1 for source in sources("tests") for _ in source.marked_numbers())
+    return (f"The book has {len(DEFINED)} numbered equations. Tests carry {marked:,} marks that say which equation they are "
+            f"about,\nand {len(controls())} negative controls test the tests.\n")
 
 
 def exercises():
     """The README's exercises: {equation: rows (module, fragment, replacement, what)}, as in tests/mistakes.py."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(rf"^\| (\d+) \| `(.+?)` \| `(.+?)` \| `(.+?)` \| `--eq ({NUMBER})` \|$", text, re.M)
+    rows = re.findall(rf"^\| (\d+) \| `(.+?)` \| `(.+?)` \| `(.+?)` \| `--eq ({NUMBER})` \|$", page("README.md"), re.M)
     return {number: [(module, old, new, f"exercise {k}")] for k, module, old, new, number in rows}
 
 
-def minutes(number):
-    """The time a chapter takes: five minutes for each forty lines begun."""
-    return 5 * math.ceil(CHAPTERS[number].text.count("\n") / 40)
+MADE = {"core path": core_path, "other chapters": other_chapters, "time": time_needed, "map": equation_map,
+        "gallery": gallery, "speed": speed_entry, "counts": counts}
 
 
-def hours(chapters):
-    """The time that some chapters take together, in words."""
-    whole, rest = divmod(sum(map(minutes, chapters)), 60)
-    return f"{whole} h {rest} min" if rest else f"{whole} h"
-
-
-def timed(text):
-    """The README with titles and minutes filled in, in each row of the reading order, and the sums."""
-    def row(match):
-        number, modules, needs = int(match[1]), match[2], match[3]
-        title = CHAPTERS[number].docstring.split("\n")[0].removeprefix(f"{number}. ")
-        return f"| {number} | {title} | {modules} | {needs}{' ' * bool(needs)}| {minutes(number)} |"
-    text = re.sub(r"^\| (\d+) \| [^|]+ \| (\[[^|]+\)) \| ([^|]*?) ?\|(?: \d* ?\|)?$", row, text, flags=re.M)
-    text = re.sub(r"All of it takes about [^.]+\.", f"All of it takes about {hours(CHAPTERS)}.", text)
-
-    def hurry(match):
-        chapters = map(int, re.findall(r"\d+", match[1]))
-        return f"Someone in a hurry reads {match[1]} ({hours(chapters)})."
-    return re.sub(r"Someone in a hurry reads ([\d,\s]+and \d+)[^.]*\.", hurry, text)
-
-
-def readme():
-    """The README with its minutes, its gallery and its map as they should be."""
-    text = timed((ROOT / "README.md").read_text(encoding="utf-8"))
-    for heading, content in (("## The figures", gallery()), ("## The map", equation_map())):
-        start = text.index("\n\n", text.index(heading) if heading != "## The map" else text.index("writes both anew.")) + 2
-        text = text[:start] + content + text[text.index("\n## ", start):]
+def as_made(name):
+    """A page with the parts that are made from the source as they should be."""
+    def block(match):
+        return f"<!-- made: {match[1]} -->\n\n{MADE[match[1]]()}\n<!-- end -->"
+    text = re.sub(r"<!-- made: ([\w ]+) -->\n.*?<!-- end -->", block, page(name), flags=re.S)
+    if name.endswith("BIBLIOGRAPHY.md"):
+        from tests.cited import with_places
+        text = with_places(text)
     return text
 
 
 if __name__ == "__main__":
-    (ROOT / "README.md").write_text(readme(), encoding="utf-8")
+    for name in PAGES:
+        (ROOT / name).write_text(as_made(name), encoding="utf-8")

@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(config, items):
         return
     unknown = wanted - set(DEFINED)
     if unknown:
-        raise pytest.UsageError(f"--eq: no chapter prints {', '.join(sorted(unknown))}; the map in README.md lists them all")
+        raise pytest.UsageError(f"--eq: no chapter prints {', '.join(sorted(unknown))}; the map in tests/README.md lists them all")
     chosen = [item for item in items
               if wanted & {number for mark in item.iter_markers("eq") for number in mark.args}]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])

@@ -1,9 +1,9 @@
-"""The README keeps its word: its examples run, its tables are those of the source, what it names is there."""
+"""The pages keep their word: examples run, tables are those of the source, what they name is there, nothing is said twice."""
 
+import configparser
 import doctest
 import importlib
 import inspect
-import math
 import os
 import re
 import subprocess
@@ -19,14 +19,19 @@ from minode import Linear, odeint, pullback
 from minode.gradients.pullback import ROUTES
 from minode.solvers.solve import KEYWORDS
 from tests.ahead import planting
-from tests.book import CHAPTERS, ROOT, exercises, hours, minutes, readme
+from tests.book import (CHAPTERS, CORE, PAGES, READMES, ROOT, SPEED, as_made, cited_figures, exercises, figures, hours,
+                        page, parts, sources)
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, GALLERY, TESTS, GLOSSARY = (page(name) for name in (*READMES, "minode/GLOSSARY.md"))
 ERRATA = (ROOT / "tests" / "test_errata.py").read_text(encoding="utf-8")
+LONGEST_README = 250                                      # lines
+LONGEST_REPEATED = 7                                      # words of a sentence that may stand on two pages
+
+every_page = pytest.mark.parametrize("name", PAGES)
 
 
-def section(heading):
-    return README[README.index(f"\n## {heading}\n"):].split("\n## ")[1]
+def section(heading, text=README):
+    return text[text.index(f"\n## {heading}\n"):].split("\n## ")[1]
 
 
 def cells(text, columns=None):
@@ -35,6 +40,10 @@ def cells(text, columns=None):
     rules = [i for i, row in enumerate(rows) if set("".join(row)) == {"-"}]
     kept = [row for i, row in enumerate(rows) if i not in rules and i + 1 not in rules]
     return [row for row in kept if columns in (None, len(row))]
+
+
+def blocks(text):
+    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
 
 
 # -- blocks -----------------------------------------------------------------------------
@@ -47,22 +56,27 @@ def test_every_example_runs():
     assert outcome.failed == 0
 
 
-def test_every_block_is_one_of_the_examples_or_of_the_two_commands():
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
-    assert len(blocks) >= 5
-    for language, block in blocks:
-        assert block.startswith(">>> ") if language == "python" else block.startswith("python -m pip install")
+def test_every_block_is_an_example_or_one_of_the_two_commands_or_how_to_cite():
+    assert len(blocks(README)) >= 6
+    for language, block in blocks(README):
+        begins = {"python": ">>> ", "": "python -m pip install", "bibtex": "@software{minode,"}
+        assert block.startswith(begins[language])
+    assert not [name for name in PAGES[1:] if blocks(page(name))], "a block that no test runs"
+
+
+def test_the_readme_is_short_enough_to_be_read():
+    assert README.count("\n") <= LONGEST_README
 
 
 def test_it_begins_with_one_sentence_and_one_picture():
     title, sentence, picture, following, *_ = README.split("\n\n")
     assert title == "# minode" and sentence.count(".") == 1 and sentence.endswith(".")
-    assert re.fullmatch(r"!\[.+\]\(figures/gallery/\w+\.png\)", picture) and following == "## The idea"
+    assert re.fullmatch(r"!\[.+\]\(figures/gallery/\w+\.(png|gif)\)", picture) and following == "## The idea"
 
 
-def test_the_idea_runs_in_at_most_twenty_lines():
+def test_the_idea_runs_in_at_most_fifteen_lines():
     first = re.search(r"```python\n(.*?)```", README, re.S)[1]
-    assert len(first.splitlines()) <= 20
+    assert len(first.splitlines()) <= 15
 
 
 def test_the_two_commands_are_there_once_each():
@@ -70,44 +84,143 @@ def test_the_two_commands_are_there_once_each():
     assert commands == [("figures", "python -m figures"), ("test", "python -m pytest")]
 
 
-def test_every_file_it_links_to_exists():
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert len(links) >= 20, "this test no longer finds what it is about"
-    missing = [link for link in links if not (ROOT / link).exists()]
-    assert not missing, f"README.md links to {missing}"
+def test_what_to_cite_is_this_version_under_its_own_name():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    entry = next(block for language, block in blocks(README) if language == "bibtex")
+    cited = dict(re.findall(r"^  (\w+) += \{+(.+?)\}+,?$", entry, re.M))
+    holder = re.search(r"Copyright \(c\) (\d+) (.+)", page("LICENSE"))
+    first_line = minode.__doc__.split("\n")[0]
+    assert cited == {"title": first_line, "author": holder[2], "version": setup["metadata"]["version"], "year": holder[1]}
 
 
-# -- what is generated ------------------------------------------------------------------
+@every_page
+def test_every_file_and_heading_that_a_page_links_to_exists(name):
+    links = re.findall(r"\]\(<?([^)>#:]*)(?:#([^)]+))?>?\)", page(name))
+    missing = []
+    for file, heading in links:
+        path = (ROOT / name).parent / file if file else ROOT / name
+        text = path.read_text(encoding="utf-8") if heading and path.exists() else ""
+        anchors = [re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.+)$", text, re.M)]
+        if not path.exists() or heading and heading not in anchors:
+            missing.append((file, heading))
+    assert not missing, f"{name} links to {missing}"
 
 
-def test_the_minutes_the_gallery_and_the_map_are_those_of_the_source():
-    assert README == readme(), "out of date: python -m tests.book writes them anew"
+def test_there_are_links():
+    assert len(re.findall(r"\]\([^)#:]+\)", README)) >= 40, "the test of the links no longer finds what it is about"
+
+
+def sentences(text):
+    """The sentences of a page as lists of words: no blocks, tables, pictures, comments, or addresses of links."""
+    text = re.sub(r"^```.*?^```$|<!--.*?-->|^\|.*?$|^!\[.*?$|<[^>]+>|^#.*?$", "", text, flags=re.M | re.S)
+    text = re.sub(r"\]\(<?[^)]*\)", "]", text)
+    for sentence in re.split(r"(?<=[.:;?!])\s|\n\s*\n|\n- |\n\d+\. ", text):
+        words = re.findall(r"[\w']+", sentence.lower())
+        if len(words) > LONGEST_REPEATED:
+            yield tuple(words)
+
+
+def test_nothing_is_said_twice():
+    said, twice = {}, []
+    for name in PAGES:
+        for sentence in sentences(page(name)):
+            if sentence in said:
+                twice.append((said[sentence], name, " ".join(sentence)))
+            said[sentence] = name
+    assert len(said) >= 100, "this test no longer finds what it is about"
+    assert not twice
+
+
+# -- what is made from the source -------------------------------------------------------
+
+
+@every_page
+def test_the_parts_that_are_made_from_the_source_are_up_to_date(name):
+    assert page(name) == as_made(name), "out of date: python -m tests.book writes them anew"
+
+
+def rows_of_chapters():
+    return [row for row in cells(section("Begin here"), 4) if row[0]]
 
 
 def test_the_reading_order_is_the_book_and_a_chapter_needs_only_chapters_before_it():
-    rows = cells(section("Reading order"), 5)
-    assert [int(row[0]) for row in rows] == sorted(CHAPTERS)
-    for number, title, modules, needs, time in rows:
+    rows = rows_of_chapters()
+    numbers = [int(row[0]) for row in rows]
+    assert numbers[:len(CORE)] == list(CORE) and sorted(numbers) == sorted(CHAPTERS) and len(numbers) == len(set(numbers))
+    assert numbers[len(CORE):] == sorted(numbers[len(CORE):])
+    for number, title, needs, time in rows:
         chapter = CHAPTERS[int(number)]
-        assert chapter.docstring.startswith(f"{number}. {title}\n"), f"chapter {number} has another title"
-        assert f"]({chapter.name})" in modules
+        assert title == f"[{chapter.docstring.split(chr(10))[0].partition('. ')[2]}]({chapter.name})"
         assert all(int(earlier) < int(number) for earlier in re.findall(r"\d+", needs))
-        assert 80 <= chapter.text.count("\n") <= 250              # as the README says
-        assert int(time) == minutes(int(number)) == 5 * math.ceil(chapter.text.count("\n") / 40)
-    assert f"about {hours(CHAPTERS)}." in section("Reading order")
+        assert 80 <= chapter.text.count("\n") <= 250 and time == hours(int(number))
+
+
+def test_the_times_are_those_that_a_reader_took():
+    assert [hours(number) for number in (4, 9, 18, 26)] == ["2 h", "1 h", "3 h", "2 h"]
+    assert hours(16, 17) == "2 h" and hours(16) == "½ h" and hours(17) == "1½ h"
+
+
+def test_every_part_has_its_chapters_and_its_figures():
+    assert len(parts()) >= 5 and sorted(sum(parts().values(), [0])) == sorted(CHAPTERS)
+    shown = [int(n) for n in re.findall(r"^\*\*Figure (\d+)\.", GALLERY, re.M)]
+    assert sorted(shown) == list(figures()) and shown[-1] == SPEED
+    assert set(re.findall(r"^## (.+)$", GALLERY, re.M)) <= {*parts(), "Speed"}
+
+
+def test_chapters_cite_the_figures_and_only_figures_that_exist():
+    cited = {number: source.name for source in CHAPTERS.values() for text in source.docstrings()
+             for number in cited_figures(text)}
+    unknown = {number: name for number, name in cited.items() if number not in figures()}
+    assert not unknown, f"no such figure: {unknown}"
+    lacking = sorted(set(figures()) - set(cited) - {SPEED})
+    assert not lacking, f"no chapter cites the figures {lacking}"
+
+
+def test_figures_are_found_in_a_sentence():
+    text = "Figure 13 shows it, figures 1 and 2 more, Figures 4, 5 and 7 the rest; so do figures 20 to 22 and\nfigures 30–31."
+    assert cited_figures(text) == {13, 1, 2, 4, 5, 7, 20, 21, 22, 30, 31}
 
 
 @pytest.mark.parametrize("number", range(1, 14))
 def test_every_erratum_is_decided_by_a_test(number):
-    assert re.search(rf"^\| {number} \|.*`erratum_{number}[a-z]?`", README, re.M)
+    assert re.search(rf"^\| {number} \|.*`erratum_{number}[a-z]?`", page("minode/ERRATA.md"), re.M)
     assert re.search(rf"^def test_erratum_{number}[a-z]?_", ERRATA, re.M)
+
+
+# -- the tests --------------------------------------------------------------------------
+
+
+def test_every_test_that_the_page_on_the_tests_names_exists():
+    files = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", TESTS)
+    assert len(files) >= 12, "this test no longer finds what it is about"
+    missing = [(file, name) for file, name in files
+               if not (ROOT / file).exists() or name and f"def {name}(" not in page(file)]
+    assert not missing
+
+
+def test_the_score_of_the_mutants_adds_up():
+    measured = section("Who tests the tests", TESTS).partition("<!-- measured")[2].partition("<!-- end of")[0]
+    seen, of, explained = (int(number.replace(",", "")) for number in re.search(
+        r"([\d,]+) of ([\d,]+) were seen .*? other (\d+) make", measured, re.S).groups())
+    assert seen + explained == of and seen > 1000
+
+
+def test_answers_are_given_to_exercises_that_are_there_and_to_all_of_them():
+    asked = {number for number, chapter in CHAPTERS.items() if re.search(r"^Exercises?\. ", chapter.docstring, re.M)}
+    answered = set(map(int, re.findall(r"^### Chapter (\d+)$", section("Answers to the exercises", TESTS), re.M)))
+    decided = {int(number) for source in sources("tests") for text in source.docstrings()
+               for number in re.findall(r"[Ee]xercises?\b[^.]*? of chapter (\d+)", text)}
+    assert answered <= asked, f"answers to exercises that no longer exist: chapters {sorted(answered - asked)}"
+    assert asked <= answered | decided, (f"no answer in tests/README.md, and no test with a docstring 'Exercise k of chapter n', "
+                                         f"for chapters {sorted(asked - answered - decided)}")
 
 
 # -- the exercises ----------------------------------------------------------------------
 
 
 def test_each_broken_line_is_named_by_the_test_that_the_answer_names():
-    answers = re.findall(r"^(\d)\. `(tests/[\w/]+\.py::\w+)`", section("Break this line"), re.M)
+    answers = re.findall(r"^(\d)\. `(tests/[\w/]+\.py::\w+)`", section("Answers to the exercises", TESTS), re.M)
     assert len(answers) == len(exercises()) == len(cells(section("Break this line"), 5)) >= 5
     done = planting("--exercises", *[test for _, test in answers])
     for (k, test), number in zip(answers, exercises()):
@@ -118,17 +231,19 @@ def test_each_broken_line_is_named_by_the_test_that_the_answer_names():
 
 # -- speed ------------------------------------------------------------------------------
 
+TIMES = section("From import to trained") + section("Speed", GALLERY)
+
 
 def test_the_speed_tables_have_the_rows_that_the_figure_measures(monkeypatch):
     measured = []
     monkeypatch.setattr(speed, "compare", lambda title, contenders, **_: measured.append((title, [*contenders])))
     monkeypatch.setattr(_peers, "available", lambda *names: False)
     list(speed.measured(np.random.default_rng(0)))
-    rows = cells(section("Speed"))
+    rows = cells(TIMES)
     assert [title for title, *_ in rows] == [title for title, _ in measured] and len(rows) == 23
     for _, *times in rows:
         assert all(re.fullmatch(r"[\d,]+(\.\d+)?", time) for time in times)
-    headings = re.findall(r"^\| ms \| (.+) \|$", section("Speed"), re.M)
+    headings = re.findall(r"^\| ms \| (.+) \|$", TIMES, re.M)
     for heading, (_, ours) in zip(headings, {tuple(names): (title, names) for title, names in measured}.values()):
         assert set(ours) <= set(heading.split(" | ")), f"no column for some of {ours}"
 
@@ -157,7 +272,7 @@ def test_minodes_program_of_the_training_runs_and_learns():
     assert last < 0.1 * first
 
 
-def test_a_table_of_times_is_printed_as_the_readme_has_it():
+def test_a_table_of_times_is_printed_as_the_pages_have_it():
     tables = [{"title": "one", "rows": {"minode": (1.2345, 1.0), "SciPy": (1234.5, 1000.0)}},
               {"title": "two", "rows": {"minode": (0.5, 1.0), "SciPy": (12.345, 24.7)}}]
     assert speed.as_markdown(tables) == ("| ms | minode | SciPy |\n|---|---|---|\n"
@@ -176,7 +291,7 @@ def test_tables_read_back_from_the_readme_are_those_that_it_prints_with_the_rati
 
 # -- the other libraries ----------------------------------------------------------------
 
-ELSEWHERE = cells(section("When you outgrow this book"), 5)
+ELSEWHERE = cells(section("The same things elsewhere", GLOSSARY), 5)
 LIBRARIES = {2: "scipy.integrate", 3: "torchdiffeq", 4: "diffrax"}
 OWN_NAMES = {*minode.__all__, *minode.methods}
 

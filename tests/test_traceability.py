@@ -1,6 +1,6 @@
 """Every printed equation is executed, tested and told apart: the numbers (chapter.k) form one unbroken net.
 
-`tests/book.py` says what counts as defining, executing and testing an equation. Figures and the README may
+`tests/book.py` says what counts as defining, executing and testing an equation. Figures and the pages may
 point at equations, and only at some that exist.
 """
 
@@ -10,7 +10,8 @@ from collections import Counter
 
 import pytest
 
-from tests.book import BOOK, CHAPTERS, DEFINED, ROOT, in_order, references, sources
+from tests import book
+from tests.book import BOOK, CHAPTERS, DEFINED, in_order, references, sources
 
 LONGEST_CHAPTER = 250                                   # lines
 LONGEST_FUNCTION = 40                                   # lines of code, docstring and comments not counted
@@ -92,9 +93,10 @@ def test_every_equation_that_a_docstring_refers_to_exists(folder):
     assert not orphans, "references to equations that do not exist: " + "; ".join(orphans)
 
 
-def test_every_equation_that_the_readme_refers_to_exists():
-    orphans = set(references((ROOT / "README.md").read_text(encoding="utf-8"))) - set(DEFINED)
-    assert not orphans, f"README.md mentions {in_order(orphans)}, which no docstring defines"
+@pytest.mark.parametrize("name", book.PAGES)
+def test_every_equation_that_a_page_refers_to_exists(name):
+    orphans = set(references(book.page(name))) - set(DEFINED)
+    assert not orphans, f"{name} mentions {in_order(orphans)}, which no docstring defines"
 
 
 @one_chapter

@@ -57,6 +57,8 @@ With checkpoints (19.1), a stretch that is solved again begins with f evaluated 
 velocity that was carried. The rounding of its first stage is divided by 1 − z a_ii as well, so the
 gradients agree to round-off.
 
+Figure 42 shows what such a gradient can learn from a stiff reaction.
+
 Exercises. Show that a_n = R(z) a_{n+1} for every table. Which of the two transposes, of A in (29.1) and
 of f_y in (29.2), would a test on y' = λy not miss?
 

@@ -75,6 +75,8 @@ being straight is told by
 
 which is 0 if and only if the velocity of each particle is constant.
 
+Figure 43 shows both kinds of training, and what they cost.
+
 Here the book ends."""
 
 import numpy as np

@@ -43,6 +43,8 @@ there J is 20.) A fit has failed if a loss is not finite, or if L_k > `give_up` 
 
 Interrupts, files and the line of progress are in the appendices, records.py, files.py and progress.py.
 
+Figures 29 and 31 show what was learnt with weight decay.
+
 Next: telling digits apart (chapter 25).
 """
 

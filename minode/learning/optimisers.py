@@ -51,6 +51,9 @@ or lower η by a factor γ after every r steps, which is called step decay,
 
     η_k = η γ^⌊k/r⌋.                                                     (23.7)
 
+Figures 32 and 33 show trainings by Adam, and figure 34 what clipping does. In figures 30 and 35
+Newton's method (chapter 21) finishes what Adam began.
+
 Next: the loop around them (chapter 24).
 """
 
