@@ -174,5 +174,8 @@ def initial_value_problem(f, y0, t, theta=None):
             value = check_velocity((value,), shapes, dtype, is_tuple)[0].astype(dtype)
         return value if is_flat else value.reshape(-1)                             # (5.1)
 
+    def copied(t, y):
+        return f_uncopied(t, y).copy()                                             # (5.1)
+
     f_uncopied = flat_f_of_tuple if is_tuple else flat_f
-    return Problem(lambda t, y: f_uncopied(t, y).copy(), f_uncopied, y, as_times(t), unflatten, stats)
+    return Problem(copied, f_uncopied, y, as_times(t), unflatten, stats)
