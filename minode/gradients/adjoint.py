@@ -7,8 +7,8 @@ determines the rest of the trajectory, and so L. Write L_t for L as a function o
 
 a is called the adjoint state. a(T) is the plain derivative of L, and a(t₀) is the gradient that we
 want. The equations for a and b follow from one observation. Take any solution w of the tangent system
-(16.2). Whatever the t from which we compute it, the first-order change of L is a(t) · w(t) + b(t) · Δθ.
-It is always the same change of the same number. So along a trajectory
+(16.2). Seen from t, the first-order change of L is a(t) · w(t) + b(t) · Δθ. Whatever t we choose, this
+is the same change of the same number. So along a trajectory
 
     a · w + b · Δθ   does not change.                                    (17.1)
 
@@ -18,7 +18,8 @@ Differentiate (17.1) and insert (16.2):
 
 At a given t, w may be any vector. To see this, let Δθ = 0. Then w(t) = Y(t) Δy₀, with the matrix Y that
 solves Y' = f_y Y, Y(t₀) = I. It is invertible, because det Y = exp ∫ tr f_y dt > 0 (Liouville), so some
-Δy₀ leads to the w in question. Δθ may be any vector too. So both brackets vanish:
+Δy₀ leads to the w in question, and the first bracket must vanish. Δθ may be any vector too, so the
+second bracket vanishes as well:
 
     da/dt = −a f_y,                                                      (17.2)
     db/dt = −a f_θ,     a(T) = ∂L/∂y(T),   b(T) = ∂L/∂θ.                 (17.3)
@@ -34,7 +35,7 @@ t. (17.3) is b' = −y(T) with b(T) = 0, and b(t₀) = (T − t₀) y(T). So dL/
 dL/dθ = (T − t₀) y(T). Differentiate y(T) = e^{θ(T−t₀)} y₀ directly, and the same comes out.
 
 Losses at several times. If L = L(y(t₁), …, y(t_N)), its first-order change is the sum of the
-∂L/∂y(t_i) · w(t_i). For a t behind t_i, the i-th term no longer depends on y(t). So, crossing t_i
+∂L/∂y(t_i) · w(t_i). If t is after t_i, the i-th term no longer depends on y(t). So, crossing t_i
 backwards, a gains ∂L/∂y(t_i):
 
     a(t_i⁻) = a(t_i⁺) + ∂L/∂y(t_i).                                      (17.4)

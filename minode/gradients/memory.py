@@ -49,7 +49,7 @@ all after their gains,
     dL/dt = 2 v̄_new · f_t(t + h/2, y½),     dL/dh = ½ (ȳ_new · v_new + ȳ · v + dL/dt),     (19.5)
     dL/dt = k̄_new · f_t(t_new, z_new),     dL/dh = z̄_new · k + ½ ȳ_new · (k + k_new) + dL/dt.     (19.6)
 
-In (14.3), (18.7) and (18.8) give them for each of the two increments. Ψ_{−h} is a step from t_new to t.
+For (14.3) we use (18.7) and (18.8) for each of the two increments. Ψ_{−h} is a step from t_new to t.
 
 As in chapter 14, the states met on the way back carry the round-off of the reversal. It is amplified by 1/c
 in each step of a method with coupling c, and wherever the solution grew. Since y₀ is known, we check the

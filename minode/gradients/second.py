@@ -86,7 +86,8 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
         pairs = first.solution._replace(ys=np.stack([ys, ws], axis=1))
         ends = StepEnds(PairField(f, v_theta, y0.shape), pairs, theta, np.stack([g_dot, g], axis=1),
                         moving_ends(method, solver.get("step_size")))
-        a_dot, b_dot = backward_pass_of_pairs(f, tape, method, theta, v_theta, times, np.stack([g, g_dot], axis=1), ends)
+        pairs_of_g = np.stack([g, g_dot], axis=1)
+        a_dot, b_dot = backward_pass_of_pairs(f, tape, method, theta, v_theta, times, pairs_of_g, ends)
         Hv = Gradients(y0=a_dot + g_dot[0], theta=b_dot, t=ends.gradient())        # (21.3)
         Hv = in_precision(Hv, y0, theta)
     return finite(Hv, first.solution)

@@ -8,7 +8,7 @@ the two derivatives, and use the chain rule:
     dw/dt = f_y w + f_θ Δθ,     w(t₀) = Δy₀.                             (16.2)
 
 This is the tangent system: the field itself, and beside it the Jacobian-vector product of chapter 1
-along the solution. It runs forwards with y, and nothing need be stored. One solve answers one
+along the solution. It runs forwards with y, and nothing has to be stored. One solve answers one
 direction (Δy₀, Δθ). To differentiate along all d + p directions takes d + p solves, while one loss
 along all of them takes one solve of the adjoint system (chapter 17). The map (Δy₀, Δθ) ↦ w(T) is
 called the pushforward: it pushes tangents at the start forward to tangents at the end.

@@ -15,7 +15,7 @@ tiny h even long after the fast decay has died out. Such a problem is called sti
 method R is rational. If |R| ≤ 1 on the whole left half plane, the method is called A-stable. If
 R(−∞) = 0 too, it is L-stable: a fast transient is damped out in a single step, however long. A method
 that looks the same from both ends of the step, a_ij + a_{s+1−i,s+1−j} = b_j, is symmetric: its step
-with −h from y_new leads exactly back to y. No explicit method is.
+with −h from y_new leads exactly back to y. No explicit method is symmetric.
 
     implicit_euler     1   L-stable             trapezoid   2   A-stable, symmetric
     implicit_midpoint  2   A-stable, symmetric  gauss4 gauss6   4 6   A-stable, symmetric

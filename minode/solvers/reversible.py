@@ -21,9 +21,10 @@ velocity:
 
     z_new = 2y − z + h f(t, z),   y_new = y + h/2 (f(t, z) + f(t_new, z_new)).  (14.2)
 
-Take the step with −h from (y_new, z_new). The first line gives 2y_new − z_new − h
-f(t_new, z_new), which is z by both lines of (14.2), and then the second gives y. A step costs one
-call of f, since f(t_new, z_new) is the next step's f(t, z). The order is two.
+Take the step with −h from (y_new, z_new). The first formula gives
+2y_new − z_new − h f(t_new, z_new), which is z, as both formulas show when they are inserted. Then
+the second gives y. A step costs one call of f, since f(t_new, z_new) is the next step's f(t, z).
+The order is two.
 
 Any explicit method can be made reversible (McCallum and Foster 2024). Let Ψ_h(t, y) = Σ b_i h k_i
 be the increment of its step. Carry a second state z, which begins as z = y₀, and choose a

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.integrate import solve_ivp
 
-from minode import VectorField, adjoint_rhs, odeint, pullback, pushforward, tangent_rhs
+from minode import Linear, VectorField, adjoint_rhs, odeint, pullback, pushforward, tangent_rhs
 from minode.gradients.adjoint import invariant, seminorm, solve_backwards
 from minode.solvers.solve import run
+from minode.solvers.states import SolverError
 from tests.gradients.problems import (PROBLEMS, REFERENCE, ROUND_OFF, SLOPE, observed_order, relative_error,
                                       true_flow)
 from tests.strategies import arrays, batches, mlps
@@ -17,6 +18,7 @@ from tests.strategies import arrays, batches, mlps
 DIFFERENCE = 1e-6         # a central difference at step 1e-4: ε²/6 of a third derivative of order 100
 RK4_FINE = 1e-7           # RK4's error at a few hundred steps per unit of time on these problems
 ERRORS_OF_STEPS = 20      # what the errors of some ten steps, each within the tolerance, add up to
+RESET = 1e-6              # rtol, of a gradient whose y is reset at outputs between which errors grow by e³
 SAVED = 5                 # times fewer calls where only b wants short steps
 
 
@@ -63,6 +65,44 @@ def test_scipy_solves_the_adjoint_rhs_to_the_gradient_of_the_true_flow(name):
     path = solve_ivp(lambda t, s: np.concatenate(rhs(t, np.split(s, cuts), theta)), t[::-1],
                      np.concatenate([ys[-1], a, b]), "LSODA", rtol=1e-12, atol=1e-13).y
     assert relative_error(path[:, -1], np.concatenate([y0, a @ Y[-1], b + a @ S[-1]])) <= 10 * REFERENCE
+
+
+class Square(VectorField):
+    """y' = −θ y², solved by y₀ / (1 + θ y₀ (t − t₀)): the first exercise of chapter 17."""
+
+    dim, n_params = 1, 1
+
+    def __call__(self, t, y, theta):
+        return -theta * y**2
+
+    def jacobian(self, t, y, theta):
+        return -2 * (theta * y)[..., None]
+
+    def param_jacobian(self, t, y, theta):
+        return -(y**2)[..., None]
+
+
+@pytest.mark.eq("17.2", "17.3", "17.5", "17.6")
+def test_the_example_worked_by_hand_and_the_exercise():
+    t, theta, y0 = np.array([0.3, 2.3]), np.array([0.7]), np.array([1.5])
+    T, tight = t[1] - t[0], {"gradient": "backsolve", "rtol": 1e-12, "atol": 1e-13}
+    growth = np.exp(theta * T)
+    expected = growth, T * growth * y0, np.concatenate([-growth * theta * y0, theta * growth * y0])
+    for got, part in zip(pullback(Linear(1), y0, t, theta, [1.0], **tight), expected):
+        assert relative_error(got, part) <= REFERENCE
+    fall = 1 / (1 + theta * y0 * T)
+    pulled = pullback(Square(), y0, t, theta, [1.0], **tight)
+    assert relative_error(pulled.y0, fall**2) <= REFERENCE
+    assert relative_error(pulled.theta, -T * (y0 * fall) ** 2) <= REFERENCE
+
+
+@pytest.mark.eq("17.2", "17.4")
+def test_an_error_grows_backwards_from_output_to_output_alone():
+    theta, few, many = np.array([-30.0]), np.array([0.0, 1.0]), np.linspace(0.0, 1.0, 11)
+    with pytest.raises(SolverError, match="away from that of the forward solve"):
+        pullback(Linear(1), [1.0], few, theta, np.ones((2, 1)), gradient="backsolve")
+    pulled = pullback(Linear(1), [1.0], many, theta, np.ones((11, 1)), gradient="backsolve")
+    assert relative_error(pulled.y0, np.exp(theta * many).sum()) <= RESET
 
 
 @pytest.mark.eq("17.2", "17.3", "17.4")

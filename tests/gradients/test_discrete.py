@@ -344,3 +344,13 @@ def test_euler_steps_of_a_linear_field_pull_back_by_powers_of_a_matrix(A, y0, co
     size = np.abs(cotangent).max() * (1 + np.abs(y0).max())
     assert relative_error(pulled.y0, cotangent @ power[n], size) <= EXACT
     assert relative_error(pulled.theta, dL_dA.ravel(), size) <= EXACT
+
+
+@pytest.mark.eq("18.1", "18.2", "18.3", "18.4")
+@pytest.mark.parametrize("method, R, R_prime", [("euler", lambda z: 1 + z, lambda z: 1.0),
+                                                ("midpoint", lambda z: 1 + z + z**2 / 2, lambda z: 1 + z)])
+def test_the_example_worked_by_hand_and_the_exercise(method, R, R_prime):
+    theta, y0, h, N = -0.7, 1.5, 0.3, 6                               # y_N = R(hθ)^N y_0
+    pulled = pullback(Linear(1), [y0], h * np.arange(N + 1), [theta], [1.0], method=method)
+    assert relative_error(pulled.y0, [R(h * theta) ** N]) <= EXACT
+    assert relative_error(pulled.theta, [N * h * R_prime(h * theta) * R(h * theta) ** (N - 1) * y0]) <= EXACT
