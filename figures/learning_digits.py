@@ -30,7 +30,7 @@ SHOWN = (0, 4, 8)                          # of TIMES
 GAP = 0.06                                 # between the numbers, in the extent of the states
 PER_ROW = 4                                # of the images misread
 AVERAGED = 20                              # steps, for the loss
-TEN = (style.BLACK, style.ORANGE, style.SKY, style.GREEN, "#999900", style.BLUE, style.VERMILION, style.PURPLE,
+TEN = (style.BLACK, style.ORANGE, style.SKY, style.GREEN, "#777700", style.BLUE, style.VERMILION, style.PURPLE,
        style.GREY, "#7f4f24")
 
 
