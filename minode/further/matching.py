@@ -75,7 +75,8 @@ being straight is told by
 
 which is 0 if and only if the velocity of each particle is constant.
 
-Here the book ends."""
+Next: learning from measurements (chapter 31).
+"""
 
 import numpy as np
 
