@@ -1294,6 +1294,14 @@ def as_measured(measured, f=None):
     return t, observed, weights
 
 
+def check_all_measured(weights):
+    """ValueError if a component of a trajectory was never measured."""
+    never = np.argwhere(~weights.any(axis=0))
+    if len(never):
+        raise ValueError(f"measured.weights must have a positive number for each component of each trajectory, but "
+                         f"{tuple(never[0].tolist())} has none")
+
+
 def as_single_measurements(t, which, x, weights, t0):
     """Times (n,), numbers of trajectories (n,), states (n, d) and positive weights (n,); no time is before t0."""
     x, t = as_data_rows("x", x), as_real("t", t)

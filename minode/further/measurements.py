@@ -38,7 +38,8 @@ A growing horizon. Let L_T be (31.1) with the times up to T alone. Fit to the fi
 
     θ_m = what a fit of L_{T_m} finds from θ_{m−1},   T_1 < T_2 < …,     (31.4)
 
-so that each fit starts in the bowl of its own loss. That is so if T_m is not much longer than T_{m−1}.
+so that each fit starts in the bowl of its own loss. What was found up to T_{m−1} has an error, from noise and from
+steps that were too few, and T_m must be so short that its bowl is wider than this error.
 
 Multiple shooting (Bock and Plitt 1984). Cut the times at τ_0 = t_0 < τ_1 < … < τ_K. Each piece starts from a state s_k
 of its own, which is learnt as θ is, and y_k is the solution from s_k at τ_k. A penalty μ on the gaps g_k
@@ -46,15 +47,16 @@ between the pieces draws them together. With n components in all gaps,
 
     L = Σ w (y_k(t_i) − x)² / W + μ Σ_k |g_k|² / n,   g_k = y_k(τ_{k+1}) − s_{k+1},   (31.5)
 
-where k is the piece in which t_i is, τ_k ≤ t_i < τ_{k+1}. No solve is longer than a piece, and neither is a bowl
-narrower than that of a piece. The way back through piece k begins with (31.2) and, at its end, with 2μ g_k / n. It
-brings a_k and b_k. As s_k is also in the gap before it,
+where k is the piece in which t_i is, τ_k ≤ t_i < τ_{k+1}. No solve is longer than a piece, so the loss has the bowl of
+a short solve. The way back through piece k begins with (31.2) and, at its end, with 2μ g_k / n. It brings a_k
+and b_k. As s_k is also in the gap before it,
 
     ∂L/∂s_k = a_k(τ_k) − 2 μ g_{k−1} / n,     ∂L/∂θ = Σ_k b_k,           (31.6)
 
-without the last term for k = 0. Measured states are good first s_k. At a finite μ gaps remain: the fit trades them for
-agreement with the data. So raise μ from fit to fit, or end with a fit of one solve from s_0. The pieces do not
-depend on each other. If they have the same times and f does not read t, they can be one batch (figure 34).
+without the last term for k = 0. The states measured are good first s_k, but while they stay there, their noise moves
+the lowest point of the bowl. At a finite μ gaps remain, because the fit trades them for agreement with the data. So
+raise μ from fit to fit, or end with a fit of one solve from s_0. The pieces do not depend on each other. If they have
+the same times and f does not read t, they can be one batch (figure 34).
 
 A training from the first line to the last: a network learns the pendulum from 60 noisy states of three trajectories
 (figure 44 goes on to a forecast).
@@ -85,8 +87,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..gradients.pullback import Gradients, value_and_gradients
-from ..inputs import (as_cuts, as_horizons, as_indices, as_measured, as_positive, as_real,
-                      as_single_measurements)
+from ..inputs import (as_cuts, as_horizons, as_indices, as_measured, as_positive, as_real, as_single_measurements,
+                      check_all_measured)
 from ..learning.fit import fit
 
 
@@ -112,9 +114,11 @@ class Measurements(NamedTuple):
     def states(self, rows):
         """States (n, ..., d) at the times in these rows, on straight lines between measurements: a first guess.
 
-        Before the first measurement of a component, and after its last one, they stay as they are there.
+        Before the first measurement of a component, and after its last one, they stay as they are there. ValueError
+        if a component has none.
         """
         t, observed, weights = as_measured(self)
+        check_all_measured(weights)
         rows = as_indices("rows", rows, len(t))
         columns = [np.interp(t[rows], t[w > 0], x[w > 0])
                    for x, w in zip(observed.reshape(len(t), -1).T, weights.reshape(len(t), -1).T)]
@@ -163,8 +167,8 @@ def growing_horizon(objective, theta, measured, ends, **of_fit):
     """One `fit` for each horizon in `ends`, increasing times, from what the last one found (31.4): a list of `Fit`s.
 
     objective(theta, measured) returns a loss and its gradient (p,) for the `Measurements` up to an end. theta is
-    (p,), and `of_fit` are the keywords of `fit`, the same for every horizon, except `data`. Ctrl-C ends the fit that is running,
-    and no other follows. ValueError or TypeError for unusable input, `FitError` as from `fit`.
+    (p,), and `of_fit` are the keywords of `fit`, the same for every horizon, except `data`. Ctrl-C ends the fit
+    that is running, and no other follows. ValueError or TypeError for unusable input, `FitError` as from `fit`.
 
     >>> def objective(theta, measured):
     ...     L, dL_dys = misfit(np.multiply.outer(measured.t, theta), measured)         # y = θ t

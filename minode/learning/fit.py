@@ -2,11 +2,13 @@
 
 To learn is to repeat one step of chapter 23, each time with a gradient from chapter 20:
 
-    θ_{k+1} = a step of chapter 23 from θ_k against g_k, the gradient of L_k at θ_k, for k = 0, 1, …
+    for k in range(n_steps):
+        L, g = objective(theta, the batch of step k)
+        theta, state = adam(theta, g, state, learning_rate)
 
-A neural ODE learns like this. The data are states seen on a spiral of chapter 2, cut into pieces of six. A network
-f(y, θ), which knows nothing of the spiral, is solved from the first state of every piece, all pieces as one
-batch. The loss is the mean square of the distances from the other five:
+A neural ODE learns like this. The data are states on a spiral of chapter 2. We cut it into overlapping pieces of six
+states. A network f(y, θ), which is told nothing of the spiral, is solved from the first state of every piece, all
+pieces as one batch. The loss is the mean square of the differences from the states of the pieces:
 
 >>> from minode import MLP, CubicSpiral, odeint, value_and_gradients
 >>> from minode.learning.optimisers import cosine
@@ -14,7 +16,7 @@ batch. The loss is the mean square of the distances from the other five:
 >>> seen = odeint(CubicSpiral(), [2.0, 0.0], t, A, rtol=1e-9, atol=1e-9)        # (201, 2)
 >>> pieces = np.stack([seen[j:j + 176:5] for j in range(0, 26, 5)])             # (6, 36, 2): six times, 36 pieces
 >>> f = MLP([2, 32, 2], ["tanh", "identity"])
->>> def objective(theta, batch):                             # L and dL/dθ
+>>> def objective(theta, batch):                             # L and dL/dθ; every step uses all pieces
 ...     def loss(ys): return np.mean((ys - pieces) ** 2), 2 * (ys - pieces) / ys.size
 ...     L, gradients = value_and_gradients(loss, f, pieces[0], t[:26:5], theta, times=False, method="rk4")
 ...     return L, gradients.theta
@@ -26,8 +28,8 @@ batch. The loss is the mean square of the distances from the other five:
 >>> bool(distances[0] > 1), bool(distances[1] < 0.2)         # from the first state alone along the whole spiral
 (True, True)
 
-(Figure 32 learns a longer spiral from random pieces.) The rest of this page is what such a loop needs in practice.
-Hours of work are lost in it: to an interrupt, to a NaN, to a run that nobody can repeat. So here a fit is a chain
+Figure 32 learns a longer spiral from random pieces. The rest of this page is what such a loop needs in practice, because
+hours of work are lost in it: to an interrupt, to a NaN, to a run that nobody can repeat. So here a fit is a chain
 of records. The record after step k depends on the record before it, on the seed and on k, and on nothing else.
 
 Batches. The gradient of a mean over n examples is the mean of their gradients. A random subset of
@@ -141,7 +143,7 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
             # Is this θ, or with validation the new one, the best so far?
             w = 1 / min(k + 1, J)                                                  # (24.3)
             s = (1 - w) * s + w * L                                                # (24.3)
-            validation = judge(k + 1, new_theta)                                   # NaN, which is never the best, if none is due
+            validation = judge(k + 1, new_theta)             # NaN if none is due, which is never the best
             candidate = (s, theta, k) if validate is None else (validation, new_theta, k + 1)
             run.add((L, norm, n_f, validation), candidate, last=new_theta, state=state, average=s)
             report(k + 1, L)

@@ -273,6 +273,7 @@ REFUSED = [
     (lambda: misfit(X, M._replace(weights=0 * X)), ValueError, "measured.weights must be numbers from 0 on, and not all of them 0"),
     (lambda: misfit(X, M._replace(weights=-X)), ValueError, "measured.weights must be numbers from 0 on"),
     (lambda: M.states([3]), ValueError, "rows must be integers from 0 to 2"),
+    (lambda: M._replace(weights=np.array([[1.0, 0.0]] * 3)).states([0]), ValueError, "each component of each trajectory, but (1,) has none"),
     (lambda: growing_horizon(None, A, M, [1.0], n_steps=1), TypeError, "objective must be callable as objective(theta, measured)"),
     (lambda: growing_horizon(silent, A, M, [], n_steps=1), ValueError, "ends must be increasing times"),
     (lambda: growing_horizon(silent, A, M, [2.0, 1.0], n_steps=1), ValueError, "ends must be increasing times"),
