@@ -73,6 +73,9 @@ def draw(fig, data):
         if j == 0:
             ax.text(0.2, 1.9, "measured", color=style.GREY)
             ax.text(LAST + 0.2, 1.9, "forecast", color=style.GREY)
+        if j == 1:
+            ax.text(10.4, -1.9, "network", color=style.BLUE, ha="right")
+            ax.text(14.0, -1.9, "true", color=style.GREY)
     ax.set_xlabel("time $t$")
     ax = right.subplots()
     for j in range(len(STARTS)):
