@@ -1046,6 +1046,37 @@ def as_theta_and_state(answer, theta):
     return as_real("the θ after a step", new, theta.shape).astype(np.float64), state
 
 
+def as_objective(objective, draw, counter):
+    """(k, theta) -> the loss of batch k, its gradient (p,), and the calls of f they took, NaN without a counter."""
+    def loss_and_gradient(k, theta):
+        before = calls(counter)
+        loss, gradient = as_loss_and_gradient(called("objective", objective, theta, draw(k)), theta)
+        return loss, gradient, calls(counter) - before
+    return loss_and_gradient
+
+
+def calls(counter):
+    """How many calls of f have been counted; NaN without a counter."""
+    return np.nan if counter is None else counter.n_f
+
+
+def as_optimiser(optimiser):
+    """The optimiser, with its answer checked: the θ after its step (p,), and its state."""
+    def step(theta, gradient, state, learning_rate):
+        answer = called("optimiser", optimiser, theta, gradient, state, learning_rate)
+        return as_theta_and_state(answer, theta)
+    return step
+
+
+def as_judge(validate, every):
+    """(steps, theta) -> the validation loss if one is due after so many steps, or NaN."""
+    def judge(steps, theta):
+        if validate is None or steps % every:
+            return np.nan
+        return as_loss("the validation loss", called("validate", validate, theta), by="validate")
+    return judge
+
+
 def check_divergence(loss, first, factor):
     """ArithmeticError if a loss is more than so many times 1 + |the first one|."""
     if loss > factor * (1 + abs(first)):
@@ -1244,3 +1275,72 @@ def as_mixture(weights, means, deviations):
     if mu.ndim != 2 or len(mu) != len(w):
         raise ValueError(f"means must have shape ({len(w)}, d), not {mu.shape}")
     return w, mu, s
+
+
+def as_measured(measured, f=None):
+    """The three arrays of a `Measurements`: times (N,), increasing, and (N, ..., d) twice, for states of f if it is given."""
+    if not isinstance(measured, tuple) or len(measured) != 3:
+        raise TypeError(f"measured must be `Measurements`, such as `tabulate` makes, not {type(measured).__name__}")
+    t, observed, weights = (as_real(f"measured.{name}", part) for name, part in zip(("t", "observed", "weights"), measured))
+    if t.ndim != 1 or t.size == 0 or not (np.diff(t) > 0).all():
+        raise ValueError(f"measured.t must be increasing times, of shape (N,), not {t}")
+    if observed.ndim < 2 or len(observed) != len(t) or weights.shape != observed.shape:
+        raise ValueError(f"measured.observed and measured.weights must have shape ({len(t)}, ..., d), not {observed.shape} "
+                         f"and {weights.shape}")
+    if not (weights >= 0).all() or not weights.any():
+        raise ValueError("measured.weights must be numbers from 0 on, and not all of them 0")
+    if f is not None and observed.shape[-1] != as_field(f).dim:
+        raise ValueError(f"measured.observed must have shape (N, ..., {f.dim}) for states of f, not {observed.shape}")
+    return t, observed, weights
+
+
+def check_all_measured(weights):
+    """ValueError if a component of a trajectory was never measured."""
+    never = np.argwhere(~weights.any(axis=0))
+    if len(never):
+        raise ValueError(f"measured.weights must have a positive number for each component of each trajectory, but "
+                         f"{tuple(never[0].tolist())} has none")
+
+
+def as_single_measurements(t, which, x, weights, t0):
+    """Times (n,), numbers of trajectories (n,), states (n, d) and positive weights (n,); no time is before t0."""
+    x, t = as_data_rows("x", x), as_real("t", t)
+    n, t0 = len(x), as_real("t0", t0, shape=())
+    if t.shape != (n,) or not (t >= t0).all():
+        raise ValueError(f"t must be {n} times, one for each row of x, none before t0 = {t0}, not {reprlib.repr(t)}")
+    which = as_indices("which", which)
+    if which.shape != (n,):
+        raise ValueError(f"which must have shape ({n},), one number for each row of x, not {which.shape}")
+    return t, which, x, np.ones(n) if weights is None else as_positive_array("weights", weights, (n,))
+
+
+def as_indices(name, values, n=None):
+    """Integers from 0 on, and less than n if it is given, as a vector of at least one."""
+    array = as_numbers(name, values)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or array.size == 0 or array.min() < 0 or n is not None and array.max() >= n:
+        below = "" if n is None else f" to {n - 1}"
+        raise ValueError(f"{name} must be integers from 0{below or ' on'}, of shape (n,), not {reprlib.repr(values)}")
+    return array
+
+
+def as_cuts(cuts, n):
+    """The rows at which pieces begin and end, from 0 to n − 1, increasing, as a list of ints."""
+    rows = as_indices("cuts", cuts, n).tolist()
+    if len(rows) < 2 or rows[0] != 0 or rows[-1] != n - 1 or not (np.diff(rows) > 0).all():
+        raise ValueError(f"cuts must increase from 0 to {n - 1}, the first and the last row of the table, not {rows}")
+    return rows
+
+
+def as_horizons(ends, objective, measured, keywords):
+    """Increasing times up to which there is something measured, as a list; and the rest of what a growing horizon takes."""
+    if not callable(objective):
+        raise TypeError(f"objective must be callable as objective(theta, measured) -> (L, dL_dtheta), not {objective!r}")
+    for name in ("data", "batch_size"):
+        if keywords.get(name) is not None:
+            raise TypeError(f"{name} is no keyword of a growing horizon: its data are measured")
+    ends, (t, _, weights) = as_real("ends", ends), measured
+    first = t[weights.reshape(len(t), -1).any(axis=1)][0]
+    if ends.ndim != 1 or ends.size == 0 or not (np.diff(ends) > 0).all() or ends[0] < first:
+        raise ValueError(f"ends must be increasing times, the first not before {first}, that of the first measurement, "
+                         f"not {ends}")
+    return ends.tolist()

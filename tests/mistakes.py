@@ -24,7 +24,7 @@ OPTIMISERS, FIT, CLASSIFY, LAYERS = (f"learning/{name}.py" for name in ("optimis
 FLOWS, DIFFUSION = (f"learning/{name}.py" for name in ("flows", "diffusion"))
 EVENTS = "further/events.py"
 IMPLICIT_ADJOINT = "further/implicit_adjoint.py"
-MATCHING = "further/matching.py"
+MATCHING, MEASUREMENTS = "further/matching.py", "further/measurements.py"
 
 CONTROLS = {
     "1.1": [(BASE, "self(t, y, theta)", "self(0 * t, y, theta)", "the clock stopped"),
@@ -510,6 +510,18 @@ CONTROLS = {
     "30.8": [(MATCHING, "xs[-1] - xs[0] - f(t_i", "xs[-1] - f(t_i", "the start forgotten"),
              (MATCHING, "np.trapezoid(np.mean(np.sum(np.square(off), axis=-1), axis=-1), t)",
               "np.sum(np.mean(np.sum(np.square(off), axis=-1), axis=-1)[1:] * np.diff(t))", "no trapezoid")],
+    "31.1": [(MEASUREMENTS, "weights * r**2", "r**2", "what was not measured counted as 0"),
+             (MEASUREMENTS, "/ W ", "/ r.size ", "the mean over all of the table")],
+    "31.2": [(MEASUREMENTS, "2 * weights", "weights", "the 2 forgotten"),
+             (MEASUREMENTS, "r / W", "r", "W forgotten")],
+    "31.3": [(MEASUREMENTS, "weights[:, None] * x", "x", "a mean without its weights"),
+             (MEASUREMENTS, "np.add.at(w, at, weights[:, None])", "np.maximum.at(w, at, weights[:, None])", "the largest weight for all")],
+    "31.4": [(MEASUREMENTS, "theta = fits[-1].theta", "pass", "each horizon from the first start"),
+             (MEASUREMENTS, "objective(theta, part)", "objective(theta, measured)", "the whole from the beginning")],
+    "31.5": [(MEASUREMENTS, "starts[k + 1], mu", "starts[k], mu", "a gap to its own start"),
+             (MEASUREMENTS, "mu * W / n", "mu * W", "the sum over the gaps for their mean")],
+    "31.6": [(MEASUREMENTS, "-= dL_dends", "+= dL_dends", "a sign"),
+             (MEASUREMENTS, "dL_dtheta + b_k", "b_k", "the last piece alone")],
 }
 
 

@@ -25,8 +25,8 @@ NOT_REFUSED = {"Solution", "Gradients"}         # records that are handed out
 PUBLIC = {name: getattr(minode, name) for name in minode.__all__}
 OF_PART_FOUR = {name for name, value in PUBLIC.items()                            # their table: learning/test_refused.py
                 if getattr(value, "__module__", "").startswith("minode.learning")}
-OF_MATCHING = {name for name, value in PUBLIC.items()                             # and further/test_matching.py
-               if getattr(value, "__module__", "") == "minode.further.matching"}
+OF_FURTHER = {name for name, value in PUBLIC.items()                              # and further/test_matching.py, test_measurements.py
+              if getattr(value, "__module__", "") in ("minode.further.matching", "minode.further.measurements")}
 THETA, Y0, T = np.array([0.0, 1.0, -4.0, 0.0]), np.ones(2), np.linspace(0.0, 1.0, 5)
 
 every_name = pytest.mark.parametrize("name", PUBLIC)
@@ -188,5 +188,5 @@ def test_a_wrong_argument_is_refused_in_words(name):
 
 
 def test_no_public_name_of_the_first_three_parts_is_without_a_wrong_argument():
-    assert set(PUBLIC) - OF_PART_FOUR - OF_MATCHING - NOT_REFUSED == {name.split(".")[0].split()[0] for name in WRONG}
+    assert set(PUBLIC) - OF_PART_FOUR - OF_FURTHER - NOT_REFUSED == {name.split(".")[0].split()[0] for name in WRONG}
     assert all(issubclass(PUBLIC[name], tuple) for name in NOT_REFUSED) and Solution is PUBLIC["Solution"]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from minode import (MLP, Classifier, CubicSpiral, DiffusedMixture, Event, FitError, Flow, Layered, Linear, LotkaVolterra,
-                    SolverError, VanDerPol, VectorField, adam, adjoint_rhs, check_field, check_gradients,
-                    euler_maruyama, fit, hessian_vector_product, log_prob, methods, negative_log_likelihood, odeint,
-                    odeint_euler, odeint_rk4, pullback, pushforward, sample, sgd, solve, tangent_rhs,
-                    value_and_gradients)
+                    Measurements, SolverError, VanDerPol, VectorField, adam, adjoint_rhs, check_field, check_gradients,
+                    euler_maruyama, fit, hessian_vector_product, log_prob, methods, misfit, negative_log_likelihood, odeint,
+                    odeint_euler, odeint_rk4, pullback, pushforward, sample, sgd, shooting_loss, solve, tabulate,
+                    tangent_rhs, value_and_gradients)
 from minode.learning.classify import cross_entropy
 
 A, Y, T = np.array([0.0, 1.0, -1.0, 0.2]), np.array([1.0, 0.5]), np.array([0.0, 0.5, 1.0])
@@ -119,6 +119,10 @@ CALLS = {               # name: a function, and the arrays that it takes
     "DiffusedMixture.draw": (lambda **arrays: MIXTURE.draw(3, rng=rng(), **arrays), {"t": HALF, "theta": OF_MIXTURE}),
     "euler_maruyama": (lambda y0, t: euler_maruyama(decay, y0, t, rng()), {"y0": Y, "t": T}),
     "MLP.lipschitz": (NETWORK.lipschitz, {"theta": THETA}),
+    "tabulate": (tabulate, {"t": T, "which": np.array([0, 1, 0]), "x": BATCH, "weights": T + 1}),
+    "misfit": (lambda ys, observed: misfit(ys, Measurements(T, observed, BATCH**2)), {"ys": BATCH, "observed": BATCH - 1}),
+    "shooting_loss": (lambda **arrays: shooting_loss(F, measured=Measurements(T, BATCH, BATCH**2), **arrays),
+                      {"starts": BATCH[:2], "cuts": np.array([0, 1, 2]), "theta": A}),
 }
 
 

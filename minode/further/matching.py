@@ -77,7 +77,8 @@ which is 0 if and only if the velocity of each particle is constant.
 
 Figure 43 shows both kinds of training, and what they cost.
 
-Here the book ends."""
+Next: learning from measurements (chapter 31).
+"""
 
 import numpy as np
 

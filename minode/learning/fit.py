@@ -1,9 +1,36 @@
 """24. A loop that learns
 
-To learn is to repeat one step of chapter 23, each time with a gradient from chapter 20. The loop
-around that step is where hours of work are lost: to an interrupt, to a NaN, to a run that nobody
-can repeat. So here a fit is a chain of records. The record after step k depends on the record
-before it, on the seed and on k, and on nothing else.
+To learn is to repeat one step of chapter 23, each time with a gradient from chapter 20:
+
+    for k in range(n_steps):
+        L, g = objective(theta, the batch of step k)
+        theta, state = adam(theta, g, state, learning_rate)
+
+A neural ODE learns like this. The data are states on a spiral of chapter 2. We cut it into overlapping pieces of six
+states. A network f(y, θ), which is told nothing of the spiral, is solved from the first state of every piece, all
+pieces as one batch. The loss is the mean square of the differences from the states of the pieces:
+
+>>> from minode import MLP, CubicSpiral, odeint, value_and_gradients
+>>> from minode.learning.optimisers import cosine
+>>> t, A = np.linspace(0.0, 5.0, 201), np.array([-0.1, 2.0, -2.0, -0.1])
+>>> seen = odeint(CubicSpiral(), [2.0, 0.0], t, A, rtol=1e-9, atol=1e-9)        # (201, 2)
+>>> pieces = np.stack([seen[j:j + 176:5] for j in range(0, 26, 5)])             # (6, 36, 2): six times, 36 pieces
+>>> f = MLP([2, 32, 2], ["tanh", "identity"])
+>>> def objective(theta, batch):                             # L and dL/dθ; every step uses all pieces
+...     def loss(ys): return np.mean((ys - pieces) ** 2), 2 * (ys - pieces) / ys.size
+...     L, gradients = value_and_gradients(loss, f, pieces[0], t[:26:5], theta, times=False, method="rk4")
+...     return L, gradients.theta
+>>> drawn = f.init(np.random.default_rng(0))
+>>> found = fit(objective, drawn, n_steps=400, learning_rate=lambda k: cosine(k, 0.1, 400))
+>>> bool(found.history.loss[0] > 1), bool(found.history.loss[-1] < 1e-3)
+(True, True)
+>>> distances = [np.abs(odeint(f, seen[0], t, theta) - seen).mean() for theta in (drawn, found.last)]
+>>> bool(distances[0] > 1), bool(distances[1] < 0.2)         # from the first state alone along the whole spiral
+(True, True)
+
+Figure 32 learns a longer spiral from random pieces. The rest of this page is what such a loop needs in practice, because
+hours of work are lost in it: to an interrupt, to a NaN, to a run that nobody can repeat. So here a fit is a chain
+of records. The record after step k depends on the record before it, on the seed and on k, and on nothing else.
 
 Batches. The gradient of a mean over n examples is the mean of their gradients. A random subset of
 m examples, a batch, estimates it without bias at m/n of the cost. One pass through the data is
@@ -41,7 +68,7 @@ which is L_k itself if each step uses all the data, J = 1. (A stream of batches 
 there J is 20.) A fit has failed if a loss is not finite, or if L_k > `give_up` (1 + |L_0|), with the
 1 for a first loss near 0. Then the `FitError` carries the best θ so far.
 
-Interrupts, files and the line of progress are in the appendices, records.py, files.py and progress.py.
+The appendices have the rest: interrupts and failures (records.py), files (files.py), the line of progress (progress.py).
 
 Figures 29 and 31 show what was learnt with weight decay.
 
@@ -50,8 +77,7 @@ Next: telling digits apart (chapter 25).
 
 import numpy as np
 
-from ..inputs import (as_loss, as_loss_and_gradient, as_theta_and_state, called, check_data, check_divergence,
-                      check_training, check_validation)
+from ..inputs import as_judge, as_loss, as_objective, as_optimiser, check_data, check_training, check_validation
 from .optimisers import adam, clip
 from .progress import progress_line
 from .records import Run
@@ -97,45 +123,41 @@ def fit(objective, theta, *, n_steps, data=None, batch_size=None, seed=0, optimi
                    progress)
     check_validation(validate, validate_every, n_steps, patience)
     draw, J = batches(data, batch_size, seed)
+    loss_and_gradient, step = as_objective(objective, draw, counter), as_optimiser(optimiser)
+    judge = as_judge(validate, validate_every)
     run = Run(theta, optimiser, n_steps, patience)
     with progress_line(progress, n_steps) as report, run:
-        if validate is not None and run.record.steps == 0:
-            run.record = run.record._replace(loss=validation_loss(validate, run.record.last))
+        run.judge_start(judge)
         while run.goes_on():
-            k, theta, s = run.record.steps, run.record.last, run.record.average
+            k, theta, state, s = run.now()
 
-            # The loss of a batch, its gradient, and the calls of f that they took.
-            before = calls(counter)
-            L, g = as_loss_and_gradient(called("objective", objective, theta, draw(k)), theta)
-            n_f = calls(counter) - before
-            with np.errstate(all="ignore"):                  # what is infinite is refused
-                P, dP_dtheta = decay(theta, weight_decay)
-                L, g = as_loss("the loss", L + P), g + dP_dtheta
-                norm = np.linalg.norm(g)
-            check_divergence(L, run.rows[0][0] if k > 0 else L, give_up)
+            # The loss of batch k and its gradient, with the penalty, and the calls of f that they took.
+            L, g, n_f = loss_and_gradient(k, theta)
+            L, g, norm = with_decay(L, g, theta, weight_decay)
+            run.check(L, give_up)
 
             # One step of chapter 23.
             if largest_gradient is not None:
                 g = clip(g, largest_gradient)
             eta = learning_rate(k) if callable(learning_rate) else learning_rate
-            new_theta, state = as_theta_and_state(called("optimiser", optimiser, theta, g, run.record.state, eta), theta)
+            new_theta, state = step(theta, g, state, eta)
 
             # Is this θ, or with validation the new one, the best so far?
             w = 1 / min(k + 1, J)                                                  # (24.3)
             s = (1 - w) * s + w * L                                                # (24.3)
-            candidate, validation = (s, theta, k), np.nan
-            if validate is not None:
-                if (k + 1) % validate_every == 0:
-                    validation = validation_loss(validate, new_theta)
-                candidate = validation, new_theta, k + 1             # a NaN is never the best
+            validation = judge(k + 1, new_theta)             # NaN if none is due, which is never the best
+            candidate = (s, theta, k) if validate is None else (validation, new_theta, k + 1)
             run.add((L, norm, n_f, validation), candidate, last=new_theta, state=state, average=s)
             report(k + 1, L)
     return run.result()
 
 
-def validation_loss(validate, theta):
-    """validate(theta), a finite float."""
-    return as_loss("the validation loss", called("validate", validate, theta), by="validate")
+def with_decay(L, g, theta, alpha):
+    """The loss and its gradient (p,) with the penalty (24.2) added, and the 2-norm of the sum."""
+    with np.errstate(all="ignore"):                          # what is infinite is refused
+        P, dP_dtheta = decay(theta, alpha)
+        L, g = as_loss("the loss", L + P), g + dP_dtheta
+        return L, g, np.linalg.norm(g)
 
 
 def decay(theta, alpha):
@@ -167,8 +189,3 @@ def batches(data, batch_size, seed):
         batch = tuple(array[rows] for array in arrays)
         return batch if isinstance(data, tuple) else batch[0]
     return draw, J
-
-
-def calls(counter):
-    """How many calls of f have been counted; NaN without a counter."""
-    return np.nan if counter is None else counter.n_f

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import as_parameters, check_fit
+from ..inputs import as_parameters, check_divergence, check_fit
 
 
 class History(NamedTuple):
@@ -95,6 +95,21 @@ class Run:
         if isinstance(error, Exception):
             self.record = self.record._replace(stopped="failed")
             raise FitError(f"stopped after {self.record.steps} steps: {error}", self.result()) from error
+
+    def judge_start(self, judge):
+        """With validation, the θ before the first step is the first to be judged. judge(0, θ) is its loss, or NaN."""
+        if self.record.steps == 0:
+            loss = judge(0, self.record.last)
+            if loss == loss:
+                self.record = self.record._replace(loss=loss)
+
+    def now(self):
+        """How many steps are done, θ after them, the optimiser's state, and the average (24.3)."""
+        return self.record.steps, self.record.last, self.record.state, self.record.average
+
+    def check(self, loss, give_up):
+        """ArithmeticError if the loss is more than give_up times 1 + |the first one|."""
+        check_divergence(loss, self.rows[0][0] if self.record.steps > 0 else loss, give_up)
 
     def goes_on(self):
         """Whether there is another step to take. If patience has run out, the record says so."""

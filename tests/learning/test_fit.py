@@ -282,8 +282,8 @@ def test_ctrl_c_may_come_at_any_line_of_a_step():
         return 0.5 * np.sum((theta - batch) ** 2), np.sum(theta - batch, axis=0)
     options = {"n_steps": 3, "data": np.arange(8.0).reshape(4, 2), "batch_size": 2, "largest_gradient": 1.0,
                "validate": lambda theta: np.sum(theta**2), "validate_every": 2, "progress": False}
-    helpers = {"draw", "decay", "calls", "as_loss", "as_loss_and_gradient", "as_theta_and_state", "check_divergence",
-               "adam", "clip", "goes_on", "add"}
+    helpers = {"draw", "decay", "with_decay", "calls", "as_loss", "as_loss_and_gradient", "as_theta_and_state", "loss_and_gradient",
+               "step", "judge", "check_divergence", "check", "adam", "clip", "goes_on", "now", "add"}
     line, loop, error_state = 0, lines_of_the_loop(), np.geterr()
     whole, theta, steps = fit(objective, np.ones(2), **options), np.ones(2), set()
     while True:
