@@ -64,7 +64,8 @@ Put the s that was learnt where (27.3) has the true one. The probability flow, d
     dx/dt = f(t, x, θ) = −x − s(t, x, θ),                                (30.7)
 
 runs from the data at t = 0 to the standard normal at a large t, and backwards from noise to data. Start
-at a small t > 0, as the score of a density of points has no bound there.
+at a small t > 0, as the score of a density of points has no bound there. Figure 43 shows
+both kinds of training, and what they cost.
 
 Straight lines. If u were constant along each of its paths, one step of Euler's method would draw a
 sample. To come nearer to that, take pairs that u itself joins: x₀, and the x₁ where the flow takes it.
@@ -74,8 +75,6 @@ being straight is told by
     S = E ∫₀¹ | x(1) − x(0) − f(t, x(t), θ) |² dt,                       (30.8)
 
 which is 0 if and only if the velocity of each particle is constant.
-
-Figure 43 shows both kinds of training, and what they cost.
 
 Next: learning from measurements (chapter 31).
 """
