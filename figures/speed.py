@@ -4,7 +4,7 @@ Times of this book's solvers and gradients beside those of other libraries, meas
 run, on one thread pinned to one core, in float64. Each ratio is the median over the rounds of the
 times of that round. The times of JAX leave out its compiling, which is given beside them. One table
 leaves nothing out: whole processes, from import to a trained network (the programs in
-`figures/demo`). Printed as tables and drawn as ratios; shows (9.1), (12.1), (18.1). Beside them
+`figures/demo`). Printed as tables and drawn as ratios; shows (9.1), (12.1), (18.1), (30.3). Beside them
 minode's solve next to the same method and network written out in NumPy, and the time that NumPy
 and the others take for tanh, on which the networks spend much of theirs.
 
@@ -25,7 +25,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import minode
-from minode import MLP, log_prob, negative_log_likelihood, odeint, value_and_gradients
+from minode import MLP, adam, flow_matching, log_prob, negative_log_likelihood, odeint, pairs, value_and_gradients
 
 from . import _peers, _targets, style
 
@@ -293,6 +293,25 @@ def training_table():
     return table
 
 
+def matching_table(rng):
+    """One step of training by flow matching, whole: loss, gradient, Adam. The loss on the first 20 must be the others'."""
+    f, theta, learning_rate = _targets.MODEL, _targets.MODEL.init(rng), 1e-3
+    triples = pairs(_targets.Moons.draw(_targets.POINTS, rng), _targets.BATCH)(rng)
+    state = [theta, None]
+
+    def step():
+        value, gradient = flow_matching(f, triples, state[0])
+        state[:] = adam(state[0], gradient, state[1], learning_rate)
+        return value
+
+    contenders = {"minode": step} | _peers.step_contenders(f, theta, triples, learning_rate)
+    losses = {name: [call() for _ in range(20)] for name, call in contenders.items()}
+    for name, values in losses.items():
+        if np.abs(np.array(values) - losses["minode"]).max() > 1e-9:
+            raise AssertionError(f"flow matching: {name} has the losses {values}, minode {losses['minode']}")
+    return compare("a step of flow matching, 3–32–32–2, batch 128, Adam", contenders)
+
+
 def as_markdown(tables):
     """The tables for the README, in milliseconds: those with the same contenders are one, a row each."""
     lines, header = [], None
@@ -305,7 +324,7 @@ def as_markdown(tables):
     return "\n".join(lines[1:])
 
 
-def measured(rng, only=("training", "solvers", "written", "batch", "gradients")):
+def measured(rng, only=("training", "solvers", "written", "batch", "gradients", "matching")):
     """The tables one after the other, or only some of them."""
     if "training" in only:
         yield training_table()
@@ -318,13 +337,15 @@ def measured(rng, only=("training", "solvers", "written", "batch", "gradients"))
     if "gradients" in only:
         yield from map(gradient_table, workloads(rng))
         yield tanh_table()
+    if "matching" in only:
+        yield matching_table(rng)
 
 
 def compute():
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print("versions: " + ", ".join(f"{k} {v}" for k, v in _peers.versions().items()), file=sys.stderr)
-    only = os.environ.get("MINODE_SPEED", "training solvers written batch gradients").split()
+    only = os.environ.get("MINODE_SPEED", "training solvers written batch gradients matching").split()
     tables = list(measured(np.random.default_rng(0), only))
     print(f"\nfor README.md:\n\n{as_markdown(tables)}", file=sys.stderr)
     return {"tables": tables, "versions": _peers.versions()}

@@ -41,6 +41,7 @@ carry the same numbers are those equations.
          28  Where to stop                              events, event_times
          29  Implicit steps taken back                  implicit_adjoint
          30  Learning a flow without solving it         matching
+         32  What a flow cannot do                      limits
 
 inputs.py says what may be handed in, and refuses the rest in words. Chapters call it in one
 line each, and it is in nobody's reading order.
@@ -75,6 +76,7 @@ from .fields.mlp import MLP
 from .fields.physics import CubicSpiral, Linear, LotkaVolterra, VanDerPol
 from .further import implicit_adjoint
 from .further.events import Event, odeint, solve, value_and_gradients
+from .further.limits import WithEnergy, augmented
 from .further.matching import ScoreFlow, flow_matching, marginal_velocity, pairs, score_matching, straightness
 from .gradients.adjoint import adjoint_rhs
 from .gradients.checks import check_field, check_gradients
@@ -106,4 +108,5 @@ __all__ = [
     "adam", "sgd", "fit", "Fit", "FitError", "save", "load", "Classifier", "Layered",
     "Flow", "log_prob", "sample", "negative_log_likelihood", "rademacher", "DiffusedMixture", "euler_maruyama",
     "pairs", "flow_matching", "marginal_velocity", "score_matching", "ScoreFlow", "straightness",
+    "augmented", "WithEnergy",
 ]
