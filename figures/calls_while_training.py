@@ -7,9 +7,9 @@ rtol = atol = 1e-7, after every 25 steps. On the right, the flow trained without
 gradient of the mean of −log p: calls of f on the way forward, and vjps on the way back, of (26.5). Training is chaotic:
 elsewhere the numbers differ. The figure shows (26.5), (32.7) and (32.9).
 
-Caption. Left: calls of f in one solve while a flow is trained, without and with a penalty on ∫ |f|² dt. Both do about
-as well on held-out points in the end. Right: calls for one gradient. A ten times smaller tolerance takes about 1.5 times
-as many. The way back takes nearly as many as the way there, whether it follows the steps (discrete) or solves anew.
+Caption. Left: calls of f in one solve while a flow is trained, without and with a penalty on ∫ |f|² dt. Held-out points
+are about as likely in the end. Right: calls for one gradient. A ten times smaller tolerance takes about 1.5 times as
+many. The way back takes nearly as many as the way there, by either route.
 
 Numbers. The calls grow from 20 to about 134 without the penalty, and to about 86 with it. Held-out points are 0.08 and
 0.06 nats above what is possible, and ∫ |f|² dt is 1.4 and 0.5. On the way back the discrete gradient takes at least 0.9 times

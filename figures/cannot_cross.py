@@ -5,7 +5,7 @@ To be learnt is x ↦ −x on [−1, 1]. On the left a network of (t, x) with 16
 y(0) = (x, 0). The figure shows (32.2), (32.4), (32.5) and (23.4).
 
 Caption. Left: to get from x to −x, trajectories in (t, x) would have to cross (dashed), and those of one field never do.
-What a network learns instead (solid) keeps their order: all end close to 0. Right: with a second component, 0 at the
+What a network learns instead (solid) keeps their order and ends near 0. Right: with a second component, 0 at the
 start (dots), half a turn brings every point to its opposite (rings).
 
 Numbers. What is learnt ends within 0.1 of 0. So the mean square error is 0.35, about as much as if all ended at 0.

@@ -125,7 +125,7 @@ def test_the_speed_tables_have_the_rows_that_the_figure_measures(monkeypatch):
     monkeypatch.setattr(_peers, "available", lambda *names: False)
     list(speed.measured(np.random.default_rng(0)))
     rows = cells(section("Speed"))
-    assert [title for title, *_ in rows] == [title for title, _ in measured] and len(rows) == 23
+    assert [title for title, *_ in rows] == [title for title, _ in measured] and len(rows) == 24
     for _, *times in rows:
         assert all(re.fullmatch(r"[\d,]+(\.\d+)?", time) for time in times)
     headings = re.findall(r"^\| ms \| (.+) \|$", section("Speed"), re.M)

@@ -66,6 +66,7 @@ def test_what_a_flow_cannot_do_a_step_that_is_too_long_can():
         assert keeps_order(ys) == keeps
     assert not keeps_order(np.array([[[0.0], [1.0]], [[1.0], [0.0]]]))
     assert not keeps_order(np.array([[[0.0], [1.0]], [[0.5], [0.5]], [[0.0], [1.0]]]))          # they have met
+    assert keeps_order(np.array([[[0.0], [1.0]]]))              # one time alone
     assert keeps_order(np.array([[[1.0], [0.0], [2.0]], [[1.5], [0.5], [1.6]]]))
 
 
