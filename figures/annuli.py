@@ -1,18 +1,20 @@
 """Figure 33. A flow of the plane cannot take a disc out of the ring around it; one of space can
 
-Points of a disc, and of a ring around it, are to be told apart by the sign of a read-out v · y(1) + c, linear in where
-an ODE has carried them (Dupont, Doucet and Teh, 2019). By (32.3) the image of the ring still surrounds that of the
-disc, so that no line separates them. Each field is a network with 32 hidden units; loss ½ mean (v · y(1) + c ∓ 1)² on
-300 points, RK4 with h = 1/8, 250 steps of Adam, three seeds. The edges are drawn from so many points that no two in
-a row are farther apart than 0.04 at t = 1: the straight line between two images may cross what the curve between them
-does not. The figure shows (4.1), (18.4), (20.1), (23.4), (32.3) and (32.4).
+Points of a disc, and of a ring around it, are to be told apart by the sign of a read-out v · y(1) + c,
+linear in where an ODE has carried them (Dupont, Doucet and Teh, 2019). By (32.3) the image of the ring
+still surrounds that of the disc, so that no line separates them. Each field is a network with 32 hidden
+units; loss ½ mean (v · y(1) + c ∓ 1)² on 300 points, RK4 with h = 1/8, 250 steps of Adam, three seeds. The
+edges are drawn from so many points that no two in a row are farther apart than 0.04 at t = 1: the straight
+line between two images may cross what the curve between them does not. The figure shows (4.1), (18.4),
+(20.1), (23.4), (32.3) and (32.4).
 
-Caption. Above: in the plane, a flow pulls the disc (blue) out through a gap between points of the ring (red). The edges
-follow, and none crosses another: the line that separates the points (grey) cuts the ring. Below: with a third
-component, 0 at the start, the flow lifts the disc out of the ring.
+Caption. Above: in the plane, a flow pulls the disc (blue) out through a gap between points of the ring
+(red). The edges follow, and none crosses another: the line that separates the points (grey) cuts the ring.
+Below: with a third component, 0 at the start, the flow lifts the disc out of the ring.
 
-Numbers. Of 4,000 fresh points, the three flows of the plane have 56, 10 and 24 on the wrong side; with one dimension more
-there are none. On the points shown, whose gaps a flow of the plane can use, all losses end below 0.01.
+Numbers. Of 4,000 fresh points, the three flows of the plane have 56, 10 and 24 on the wrong side; with one
+dimension more there are none. On the points shown, whose gaps a flow of the plane can use, all losses end
+below 0.01.
 """
 
 import numpy as np

@@ -1,20 +1,22 @@
 """Figure 47. A flow gets dearer to solve as it learns; a penalty on its energy keeps it cheaper
 
-The two moons of figure 37, its network, points and batches; 400 steps of Adam, RK4 with 7 steps. Once down the mean of
-−log p (26.9), and once down that plus 0.1 times the mean of ∫ |f|² dt, by (32.7) for the first two components of (26.5).
-Calls are those of dopri5 for all points together. On the left, 1,000 held-out points are carried back at
-rtol = atol = 1e-7, after every 25 steps. On the right, the flow trained without the penalty, a batch of 128 and the
-gradient of the mean of −log p: calls of f on the way forward, and vjps on the way back, of (26.5). Training is chaotic:
-elsewhere the numbers differ. The figure shows (26.5), (32.7) and (32.9).
+The two moons of figure 37, its network, points and batches; 400 steps of Adam, RK4 with 7 steps. Once down
+the mean of −log p (26.9), and once down that plus 0.1 times the mean of ∫ |f|² dt, by (32.7) for the first
+two components of (26.5). Calls are those of dopri5 for all points together. On the left, 1,000 held-out
+points are carried back at rtol = atol = 1e-7, after every 25 steps. On the right, the flow trained without
+the penalty, a batch of 128 and the gradient of the mean of −log p: calls of f on the way forward, and vjps
+on the way back, of (26.5). Training is chaotic: elsewhere the numbers differ. The figure shows (26.5),
+(32.7) and (32.9).
 
-Caption. Left: calls of f in one solve while a flow is trained, without and with a penalty on ∫ |f|² dt. Held-out points
-are about as likely in the end. Right: calls for one gradient. A ten times smaller tolerance takes about 1.5 times as
-many. The way back takes nearly as many as the way there, by either route.
+Caption. Left: calls of f in one solve while a flow is trained, without and with a penalty on ∫ |f|² dt.
+Held-out points are about as likely in the end. Right: calls for one gradient. A ten times smaller tolerance
+takes about 1.5 times as many. The way back takes nearly as many as the way there, by either route.
 
-Numbers. The calls grow from 20 to about 134 without the penalty, and to about 86 with it. Held-out points are 0.08 and
-0.06 nats above what is possible, and ∫ |f|² dt is 1.4 and 0.5. On the way back the discrete gradient takes at least 0.9 times
-as many vjps as there were calls of f forward, and backsolve at least 0.75 times. Tried on the two other targets of
-figure 37, the penalty saved a tenth of the calls or none.
+Numbers. The calls grow from 20 to about 134 without the penalty, and to about 86 with it. Held-out points
+are 0.08 and 0.06 nats above what is possible, and ∫ |f|² dt is 1.4 and 0.5. On the way back the discrete
+gradient takes at least 0.9 times as many vjps as there were calls of f forward, and backsolve at least 0.75
+times. Tried once on each of the two other targets of figure 37, the penalty saved at most a tenth of the
+calls.
 """
 
 import numpy as np

@@ -1,14 +1,15 @@
 """Figure 46. A flow of the line cannot swap two points; with one dimension more it turns them
 
-To be learnt is x ↦ −x on [−1, 1]. On the left a network of (t, x) with 16 hidden units, fitted by 100 steps of Adam to
-33 points, RK4 with h = 1/8, the loss the mean square of x(1) + x(0). On the right the half turn (32.5), from
-y(0) = (x, 0). The figure shows (32.2), (32.4), (32.5) and (23.4).
+To be learnt is x ↦ −x on [−1, 1]. On the left a network of (t, x) with 16 hidden units, fitted by 100 steps
+of Adam to 33 points, RK4 with h = 1/8, the loss the mean square of x(1) + x(0). On the right the half turn
+(32.5), from y(0) = (x, 0). The figure shows (32.2), (32.4), (32.5) and (23.4).
 
-Caption. Left: to get from x to −x, trajectories in (t, x) would have to cross (dashed), and those of one field never do.
-What a network learns instead (solid) keeps their order and ends near 0. Right: with a second component, 0 at the
-start (dots), half a turn brings every point to its opposite (rings).
+Caption. Left: to get from x to −x, trajectories in (t, x) would have to cross (dashed), and those of one
+field never do. What a network learns instead (solid) keeps their order and ends near 0. Right: with a
+second component, 0 at the start (dots), half a turn brings every point to its opposite (rings).
 
-Numbers. What is learnt ends within 0.1 of 0. So the mean square error is 0.35, about as much as if all ended at 0.
+Numbers. What is learnt ends within 0.1 of 0. So the mean square error is 0.35, about as much as if all
+ended at 0.
 """
 
 import numpy as np
