@@ -42,6 +42,71 @@ def gradient_contenders(work):
     return contenders
 
 
+def step_contenders(f, theta, triples, learning_rate):
+    """{name: function of no arguments -> loss} of one step of Adam each call, down the flow matching loss (30.3)."""
+    contenders = {}
+    if available("torch"):
+        contenders["PyTorch"] = torch_matching(f, theta, triples, learning_rate)
+    if available("jax"):
+        contenders["JAX"] = jax_matching(f, theta, triples, learning_rate)
+    return contenders
+
+
+def torch_matching(f, theta, triples, learning_rate):
+    import torch
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    layers = []
+    for (W, b), name in zip(f.layers(theta), f.names):
+        linear = torch.nn.Linear(W.shape[1], W.shape[0])
+        linear.weight.data, linear.bias.data = torch.tensor(W), torch.tensor(b)
+        layers += [linear, {"tanh": torch.nn.Tanh, "identity": torch.nn.Identity}[name]()]
+    network, (x0, x1, t) = torch.nn.Sequential(*layers), map(torch.tensor, triples)
+    optimiser, t = torch.optim.Adam(network.parameters(), lr=learning_rate), t[:, None]
+
+    def step():
+        optimiser.zero_grad()
+        r = network(torch.cat([t, (1 - t) * x0 + t * x1], -1)) - (x1 - x0)
+        loss = (r**2).sum(-1).mean()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+    return step
+
+
+def jax_matching(f, theta, triples, learning_rate):
+    import jax
+    import jax.numpy as jnp
+    jax.config.update("jax_enable_x64", True)
+    sigma = {"tanh": jnp.tanh, "identity": lambda x: x}
+
+    def loss(layers, x0, x1, t):
+        x = jnp.concatenate([t, (1 - t) * x0 + t * x1], -1)
+        for (W, b), name in zip(layers, f.names):
+            x = sigma[name](x @ W.T + b)
+        return ((x - (x1 - x0)) ** 2).sum(-1).mean()
+
+    @jax.jit
+    def adam(state, x0, x1, t):
+        layers, m, v, k = state
+        value, g = jax.value_and_grad(loss)(layers, x0, x1, t)
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, v, g)
+        layers = jax.tree.map(lambda theta, m, v: theta - learning_rate * (m / (1 - 0.9**k)) / (
+            jnp.sqrt(v / (1 - 0.999**k)) + 1e-8), layers, m, v)
+        return value, (layers, m, v, k + 1)
+
+    layers = [(jnp.array(W), jnp.array(b)) for W, b in f.layers(theta)]
+    zeros = jax.tree.map(jnp.zeros_like, layers)
+    state, (x0, x1, t) = [(layers, zeros, zeros, 1.0)], map(jnp.array, triples)
+    t = t[:, None]
+
+    def step():
+        value, state[0] = adam(state[0], x0, x1, t)
+        return float(jax.block_until_ready(value))
+    return step
+
+
 def value(work, ys, weights):
     """The loss of a workload, of arrays of any library: Σ weights · ys², or the mean of −log p."""
     if not work.is_likelihood:

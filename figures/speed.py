@@ -4,11 +4,11 @@ Times of this book's solvers and gradients beside those of other libraries, meas
 run, on one thread pinned to one core, in float64. Each ratio is that of the two medians that the
 tables print. The times of JAX leave out its compiling, which is given beside them. One table
 leaves nothing out: whole processes, from import to a trained network (the programs in
-`figures/demo`). Printed as tables and drawn as ratios; shows (9.1), (12.1), (18.1). Beside them
+`figures/demo`). Printed as tables and drawn as ratios; shows (9.1), (12.1), (18.1), (30.3). Beside them
 minode's solve next to the same method and network written out in NumPy, and the time that NumPy
 and the others take for tanh, on which the networks spend much of theirs. MINODE_SPEED names the
-tables to measure, "training solvers written batch gradients"; "readme" measures nothing and draws
-those that README.md prints.
+tables to measure, "training solvers written batch gradients matching"; "readme" measures nothing and draws
+those that README.md and figures/README.md print.
 
 Caption. Only JAX's compiled code is faster than minode, as long as its compiling is left out and the
 matrices are not large. Each dot is a library's time over minode's, both as the tables print them: to
@@ -28,7 +28,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import minode
-from minode import MLP, log_prob, negative_log_likelihood, odeint, value_and_gradients
+from minode import MLP, adam, flow_matching, log_prob, negative_log_likelihood, odeint, pairs, value_and_gradients
 
 from . import _peers, _targets, style
 
@@ -301,6 +301,26 @@ def training_table():
     return table
 
 
+def matching_table(rng):
+    """One step of training by flow matching, whole: loss, gradient, Adam. The loss on the first 20 must be the others'."""
+    f, theta, learning_rate = _targets.MODEL, _targets.MODEL.init(rng), 1e-3
+    triples = pairs(_targets.Moons.draw(_targets.POINTS, rng), _targets.BATCH)(rng)
+    state = [theta, None]
+
+    def step():
+        value, gradient = flow_matching(f, triples, state[0])
+        state[:] = adam(state[0], gradient, state[1], learning_rate)
+        return value
+
+    contenders = {"minode (NumPy)": step} | _peers.step_contenders(f, theta, triples, learning_rate)
+    losses = {name: [call() for _ in range(20)] for name, call in contenders.items()}
+    ours = losses["minode (NumPy)"]
+    for name, values in losses.items():
+        if np.abs(np.subtract(values, ours)).max() > 1e-9:
+            raise AssertionError(f"flow matching: {name} has the losses {values}, minode {ours}")
+    return compare("a step of flow matching, 3–32–32–2, batch 128, Adam", contenders)
+
+
 def as_markdown(tables):
     """The tables for README.md (the first) and figures/README.md, in milliseconds: those with the same contenders are one, a row each."""
     lines, header = [], None
@@ -328,7 +348,7 @@ def from_markdown(text):
     return tables
 
 
-def measured(rng, only=("training", "solvers", "written", "batch", "gradients")):
+def measured(rng, only=("training", "solvers", "written", "batch", "gradients", "matching")):
     """The tables one after the other, or only some of them."""
     if "training" in only:
         yield training_table()
@@ -340,13 +360,17 @@ def measured(rng, only=("training", "solvers", "written", "batch", "gradients"))
         yield batch_table(rng)
     if "gradients" in only:
         yield from map(gradient_table, workloads(rng))
+    if "matching" in only:
+        yield matching_table(rng)
+    if "gradients" in only:
         yield tanh_table()
 
 
 def compute():
-    only = os.environ.get("MINODE_SPEED", "training solvers written batch gradients").split()
+    only = os.environ.get("MINODE_SPEED", "training solvers written batch gradients matching").split()
     if only == ["readme"]:
-        return {"tables": from_markdown((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8"))}
+        pages = [Path(__file__).parents[1] / "README.md", Path(__file__).parent / "README.md"]
+        return {"tables": [table for page in pages for table in from_markdown(page.read_text(encoding="utf-8"))]}
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print("versions: " + ", ".join(f"{k} {v}" for k, v in _peers.versions().items()), file=sys.stderr)

@@ -42,6 +42,7 @@ carry the same numbers are those equations.
          29  Implicit steps taken back                  implicit_adjoint
          30  Learning a flow without solving it         matching
          31  Learning from measurements                 measurements
+         32  What a flow cannot do                      limits
 
 inputs.py says what may be handed in, and refuses the rest in words. Chapters call it in one
 line each, and it is in nobody's reading order. GLOSSARY.md has the terms and what others call
@@ -77,6 +78,7 @@ from .fields.mlp import MLP
 from .fields.physics import CubicSpiral, Linear, LotkaVolterra, VanDerPol
 from .further import implicit_adjoint
 from .further.events import Event, odeint, solve, value_and_gradients
+from .further.limits import WithEnergy, augmented
 from .further.matching import ScoreFlow, flow_matching, marginal_velocity, pairs, score_matching, straightness
 from .further.measurements import Measurements, growing_horizon, misfit, shooting_loss, tabulate
 from .gradients.adjoint import adjoint_rhs
@@ -110,4 +112,5 @@ __all__ = [
     "Flow", "log_prob", "sample", "negative_log_likelihood", "rademacher", "DiffusedMixture", "euler_maruyama",
     "pairs", "flow_matching", "marginal_velocity", "score_matching", "ScoreFlow", "straightness",
     "Measurements", "tabulate", "misfit", "growing_horizon", "shooting_loss",
+    "augmented", "WithEnergy",
 ]

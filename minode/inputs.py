@@ -1344,3 +1344,53 @@ def as_horizons(ends, objective, measured, keywords):
         raise ValueError(f"ends must be increasing times, the first not before {first}, that of the first measurement, "
                          f"not {ends}")
     return ends.tolist()
+# -- what a flow cannot do (chapter 32) -----------------------------------------------------
+
+
+def as_bounded(f):
+    """f, if it knows a Lipschitz constant."""
+    if not hasattr(f, "lipschitz"):
+        raise TypeError(f"f must have a Lipschitz constant, f.lipschitz(theta), as an MLP has, not {type(f).__name__}")
+    return f
+
+
+def as_states_on_a_line(ys):
+    """ys as a real array (N, n, 1), N ≥ 1, without its last axis."""
+    ys = as_real("ys", ys)
+    if ys.ndim != 3 or ys.shape[2] != 1 or len(ys) == 0:
+        raise ValueError(f"ys must have shape (N, n, 1), the states of n solutions on a line, not {ys.shape}")
+    return ys[..., 0]
+
+
+def as_curve_around(curve, c):
+    """The points (n, 2) of a curve, n ≥ 3, as seen from c (2,), which is none of them."""
+    curve, c = as_real("curve", curve), as_real("c", c, (2,))
+    if curve.ndim != 2 or curve.shape[1] != 2 or len(curve) < 3:
+        raise ValueError(f"curve must have shape (n, 2), at least three points, not {curve.shape}")
+    if (curve == c).all(axis=1).any():
+        raise ValueError(f"c must not lie on the curve, but {c} does")
+    return curve - c
+
+
+def as_points(name, x):
+    """Points (..., d) as an array; whole numbers become float64."""
+    x = as_real_or_complex(name, x)
+    if x.ndim == 0:
+        raise ValueError(f"{name} must have shape (..., d), not ()")
+    return x
+
+
+def as_part_of(name, n, d):
+    """How many of d components are meant: d if n is None."""
+    n = d if n is None else as_count(name, n)
+    if n > d:
+        raise ValueError(f"{name} must be at most {d}, the number of components, not {n}")
+    return n
+
+
+def as_span(t):
+    """The times t (N,), if the last one is not the first one."""
+    t = as_times(t)
+    if t[0] == t[-1]:
+        raise ValueError(f"t must begin and end at different times, not {t}")
+    return t

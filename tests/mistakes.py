@@ -25,6 +25,7 @@ FLOWS, DIFFUSION = (f"learning/{name}.py" for name in ("flows", "diffusion"))
 EVENTS = "further/events.py"
 IMPLICIT_ADJOINT = "further/implicit_adjoint.py"
 MATCHING, MEASUREMENTS = "further/matching.py", "further/measurements.py"
+LIMITS = "further/limits.py"
 
 CONTROLS = {
     "1.1": [(BASE, "self(t, y, theta)", "self(0 * t, y, theta)", "the clock stopped"),
@@ -522,6 +523,27 @@ CONTROLS = {
              (MEASUREMENTS, "mu * W / n", "mu * W", "the sum over the gaps for their mean")],
     "31.6": [(MEASUREMENTS, "-= dL_dends", "+= dL_dends", "a sign"),
              (MEASUREMENTS, "dL_dtheta + b_k", "b_k", "the last piece alone")],
+    "32.1": [(LIMITS, "np.abs(t - t[0])", "(t - t[0])", "bounds exchanged where time goes back"),
+             (LIMITS, "np.exp(f.lipschitz(theta)", "np.exp(2 * f.lipschitz(theta)", "the rate of |u − v|² for that of |u − v|"),
+             (LIMITS, "return gap / growth, gap * growth", "return gap * growth, gap / growth", "least and largest exchanged")],
+    "32.2": [(LIMITS, "gap * gap[0] > 0", "gap * gap[0] >= 0", "solutions that may meet"),
+             (LIMITS, "gap * gap[0] > 0", "gap > 0", "the order of the starts forgotten")],
+    "32.3": [(LIMITS, "np.roll(z, -1) / z", "np.roll(z, 1) / z", "clockwise"),
+             (LIMITS, "/ (2 * np.pi)", "/ np.pi", "half a turn for a whole one"),
+             (LIMITS, "np.roll(z, -1) / z", "z / z[0]", "angles from the first point on")],
+    "32.4": [(LIMITS, "np.zeros((*x.shape[:-1]", "np.ones((*x.shape[:-1]", "ones for zeros")],
+    "32.5": [(LIMITS, "np.pi * np.array([0.0, -1.0, 1.0, 0.0])", "np.pi * np.array([0.0, 1.0, -1.0, 0.0])",
+              "the other way round"),
+             (LIMITS, "np.pi * np.array", "2 * np.pi * np.array", "a whole turn")],
+    "32.6": [(LIMITS, " / (t[-1] - t[0])", "", "a time of 1 for T − t₀"),
+             (LIMITS, "e - np.sum(moved**2, axis=-1)", "e + np.sum(moved**2, axis=-1)", "a sign")],
+    "32.7": [(LIMITS, "self.moving(f) * f, axis=-1", "f * f, axis=-1", "components that do not count"),
+             (LIMITS, "np.sum(self.moving(f) * f", "0.5 * np.sum(self.moving(f) * f", "a half")],
+    "32.8": [(LIMITS, "2 * np.sum(self.moving(f) * df", "np.sum(self.moving(f) * df", "the 2 forgotten"),
+             (LIMITS, "self.moving(f) * df", "f * df", "components that do not count")],
+    "32.9": [(LIMITS, "alpha + 2 * gamma * self.moving(f))     ", "alpha + gamma * self.moving(f))     ", "the 2 forgotten"),
+             (LIMITS, "alpha + 2 * gamma * self.moving(f))     ", "alpha)     ", "the square forgotten on the way back"),
+             (LIMITS, "beside(to_y, 0), to_theta", "beside(to_y, a[..., -1]), to_theta", "a velocity that depends on e")],
 }
 
 

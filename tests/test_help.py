@@ -174,6 +174,8 @@ WRONG = {
                                                               Y0, THETA), TypeError, "loss must return .* tuple of 2"),
     "hessian_vector_product of no loss": (lambda: hessian_vector_product(None, Linear(2), Y0, T, THETA, Y0, THETA),
                                           TypeError, r"loss must be callable as loss\(ys, ws\) -> "),
+    "augmented": (lambda: minode.augmented(1.0), ValueError, r"x must have shape \(\.\.\., d\), not \(\)"),
+    "WithEnergy": (lambda: minode.WithEnergy(decay), TypeError, "f must be a VectorField, .* not function"),
     "check_field": (lambda: check_field(Linear(2), 0.0, [np.nan, 1.0], THETA), ValueError, "^y must be finite"),
     "check_gradients": (lambda: check_gradients(Linear(2), Y0, [1.0, 0.0, 2.0], THETA), ValueError,
                         "t must be monotone"),

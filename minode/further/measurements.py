@@ -80,7 +80,8 @@ A training from the first line to the last: a network learns the pendulum from 6
 >>> bool(objective(u, measured)[0] > 1), bool(fits[-1].loss < 2 * 0.1**2)        # hardly more than the noise
 (True, True)
 
-Here the book ends."""
+Next: what a flow cannot do (chapter 32).
+"""
 
 from typing import NamedTuple
 

@@ -5,8 +5,9 @@ import pytest
 from scipy.linalg import expm
 from scipy.optimize import least_squares
 
-from figures import annuli, coarse_to_fine, hare_and_lynx, hare_and_lynx_learnt, long_oscillation, spiral
+from figures import annuli, cannot_cross, coarse_to_fine, hare_and_lynx, hare_and_lynx_learnt, long_oscillation, spiral
 from minode import check_field, odeint
+from minode.further.limits import winding_number
 
 from . import computed, fixed, says, scientific
 
@@ -117,21 +118,66 @@ def test_the_network_learns_to_spiral_where_there_are_data():
     assert (apart[radius > 2] > 0.4 * speed[radius > 2]).any()
 
 
-@pytest.mark.eq("4.1", "18.4", "20.1", "23.4")
+def crossings(p, q):
+    """How many pieces of one polygonal line (n, 2) cross pieces of another; of the same line, neighbours do not count."""
+    def side(a, b, c):
+        ab, ac = b - a, c - a
+        return np.sign(ab[..., 0] * ac[..., 1] - ab[..., 1] * ac[..., 0])
+    a, b, c, d = p[:-1, None], p[1:, None], q[None, :-1], q[None, 1:]
+    cross = (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
+    if p is q:
+        i, j = np.indices(cross.shape)
+        cross &= (np.abs(i - j) > 1) & (np.abs(i - j) < len(cross) - 1)
+    return int(cross.sum())
+
+
+def test_crossings_are_counted():
+    square = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0], [0.0, 0.0]])
+    assert crossings(square, square) == 0 and crossings(square, square + 1.0) == 2
+    assert crossings(square, square + 3.0) == 0
+    bow = square[[0, 2, 1, 3, 0]]
+    assert crossings(bow, bow) == 2                             # one crossing, found from both its pieces
+
+
+@pytest.mark.eq("4.1", "18.4", "20.1", "23.4", "32.4")
 def test_a_flow_of_the_plane_leaves_points_of_the_ring_on_the_wrong_side_and_one_in_space_none():
     data = computed("annuli")
     plane, space = ([row["wrong"] for row in data[extra]] for extra in (0, 1))
     assert says("annuli", "have {}, {} and {} on the wrong side".format(*plane))
     assert max(space) == 0 and says("annuli", "with one dimension more there are none")
-    assert max(row["loss"][-1] for extra in (0, 1) for row in data[extra]) < 0.01
+    assert max(row["loss"] for extra in (0, 1) for row in data[extra]) < 0.01
+    classes = data["shown"][1]
     for row in (data[extra][annuli.SHOWN] for extra in (0, 1)):      # the sides are those that are drawn
-        assert ((row["ends"][:, 1] > 0) == (data["shown"][1] > 0)).all()
-    assert min(row["edges"][1:, :, 1].min() for row in data[0] if "edges" in row) < 0
-    disc, ring = (data["shown"][1] == label for label in annuli.CLASSES)
-    flat, lifted = (data[extra][annuli.SHOWN]["along"] for extra in (0, 1))
-    assert all(flat[part].min() < 0 < flat[part].max() for part in (disc, ring))
-    assert lifted[ring].min() > 0
-    assert says("annuli", f"at {fixed(lifted[disc].mean(), 2)} on average")
+        v, c = row["line"]
+        assert ((row["ys"][-1] @ v + c > 0) == (classes > 0)).all()
+    y = data[1][annuli.SHOWN]["ys"]
+    assert not y[0, :, 2].any()
+    assert y[-1, classes < 0, 2].min() > y[-1, classes > 0, 2].max()             # the disc is lifted out
+
+
+@pytest.mark.eq("32.1", "32.3")
+def test_the_edges_that_are_drawn_do_not_cross_and_the_ring_surrounds_the_disc():
+    row = computed("annuli")[0][annuli.SHOWN]
+    edges, (v, c) = row["edges"], row["line"]
+    for edge in edges:
+        assert np.array_equal(edge[0], edge[-1])
+        assert np.linalg.norm(np.diff(edge, axis=0), axis=1).max() < 1.1 * annuli.LONGEST
+    assert [crossings(p, q) for p in edges for q in edges] == 9 * [0]
+    disc, inner, outer = edges
+    for within, around in ((disc, inner), (inner, outer)):
+        assert all(abs(winding_number(around[:-1], point)) == 1 for point in within[::20])
+    assert (inner @ v + c).min() < 0 < (inner @ v + c).max()         # the line cuts the ring
+
+
+@pytest.mark.eq("32.2", "32.4", "32.5", "23.4")
+def test_what_cannot_cross_is_taken_near_the_middle_and_half_a_turn_swaps():
+    data = computed("cannot_cross")
+    starts, ends = cannot_cross.STARTS, data["learnt"][-1]
+    assert data["keeps"] and np.abs(ends).max() < 0.1 and says("cannot_cross", "ends within 0.1 of 0")
+    all_at_zero = np.mean(starts**2)
+    assert says("cannot_cross", f"the mean square error is {all_at_zero:.2f}")
+    assert abs(data["error"] / all_at_zero - 1) < 0.05
+    assert np.abs(data["turned"][-1] + data["turned"][0]).max() < 1e-6
 
 
 @pytest.mark.eq("4.1", "20.1", "23.4", "23.5", "23.6")
