@@ -11,17 +11,18 @@ and θ by a small Δθ. The tangent w(t) is the change of y(t) to first order. F
     dw/dt = f_y w + f_θ Δθ,   w(t₀) = Δy₀,   with f_y = ∂f/∂y and f_θ = ∂f/∂θ   (`tangent_rhs`).
 
 One solve of it gives the change of L for one direction (Δy₀, Δθ). Cotangents, the derivatives of L, give it
-for all: a(t) = ∂L/∂y(t), and b(t) is ∂L/∂θ if θ changes only after t. What Δθ did before t is already in w.
-So L changes by a · w + b · Δθ. This holds at every t, so the sum does not depend on t:
+for all: a(t) = ∂L/∂y(t), and b(t) = ∂L/∂θ with y(t) held fixed. What Δθ did before t is already in w. So L
+changes by a · w + b · Δθ. This holds at every t, so the sum does not depend on t:
 
     0 = da/dt · w + a · (f_y w + f_θ Δθ) + db/dt · Δθ.
 
-w and Δθ are arbitrary, so both factors are zero: da/dt = −a f_y and db/dt = −a f_θ (`adjoint_rhs`). Solve
-these backwards from T with y, from a = ∂L/∂y(T) and b = 0. At t₀, a is dL/dy₀ and b is dL/dθ. If L also reads
-y(t_i), add ∂L/∂y(t_i) to a there. This gradient has a solver's errors. The chain rule through the steps has
-none (`discrete_gradient`); we learn with it. Vectors are rows here, one per member of a batch.
+w and Δθ are arbitrary, so what multiplies each is zero: da/dt = −a f_y and db/dt = −a f_θ (`adjoint_rhs`).
+Solve these backwards from T with y, from a = ∂L/∂y(T) and b = 0. At t₀, a is dL/dy₀ and b is dL/dθ. If L also
+reads y(t_i), add ∂L/∂y(t_i) to a there. This gradient has a solver's errors. The chain rule through the steps
+is exact for the states computed (`discrete_gradient`): we learn with it. Vectors are rows; a batch stacks
+them.
 
-Figure 1 shows layers that approach a solution, figure 32 a network that learns the spiral of this page.
+Figure 1 (figures/README.md) shows layers that approach a solution, figure 32 how the spiral below is learnt.
 Next: the same in general, beginning with vector fields and their derivatives (chapter 1).
 
 Exercises. 1. Derive, as in `discrete_gradient`, the exact dL/dy₀ and dL/dθ for the states of `odeint_euler`.
@@ -90,7 +91,7 @@ def adjoint_rhs(t, state, theta):
 
 def discrete_gradient(ys, t, theta, dL_dys):
     """The exact dL/dy0 and dL/dθ for the states ys of `odeint_rk4` (in general: chapter 18)."""
-    a, b = dL_dys[-1], np.zeros_like(theta)      # the cotangent of k_i has a term for each use of k_i
+    a, b = dL_dys[-1], np.zeros_like(theta)      # X_bar: the cotangent of X; vjp is given that of k_i
     for n in reversed(range(len(t) - 1)):
         y, t0, h = ys[n], t[n], t[n + 1] - t[n]
         Y2 = y + h / 2 * f(t0, y, theta)                                       # the states Y_i once more
@@ -116,10 +117,10 @@ def learn(n_steps=1000):
     """Learn the spiral dy/dt = A y³ from 40 short pieces of it, solved side by side as a batch."""
     A, y0, t = np.array([[-0.1, 2.0], [-2.0, -0.1]]), np.array([2.0, 0.0]), np.linspace(0, 5, 201)
     spiral = odeint_rk4(lambda t, y: y**3 @ A.T, y0, np.linspace(0, 5, 2001))[::10]  # every tenth
-    data = np.stack([spiral[j:j + 196:5] for j in range(6)])    # shape: 6 times, 40 pieces, 2
+    data = np.stack([spiral[j:j + 196:5] for j in range(6)])    # piece i: states 5i to 5i + 5; (6, 40, 2)
     theta, state = np.random.default_rng(0).uniform(-0.5, 0.5, 5 * 32 + 2), None
     for k in range(n_steps + 1):
-        ys = odeint_rk4(lambda t, y: f(t, y, theta), data[0], t[:6])
+        ys = odeint_rk4(lambda t, y: f(t, y, theta), data[0], t[:6])    # f ignores t: all may begin at 0
         if k % 100 == 0:
             print(f"step {k:4}   loss {np.mean((ys - data)**2):.1e}")
         _, dL_dtheta = discrete_gradient(ys, t[:6], theta, 2 * (ys - data) / ys.size)
@@ -136,7 +137,7 @@ def compare(theta):
     print("relative errors of the tangent system, the discrete gradient, and the adjoint system:")
     for t in (np.linspace(0.0, 1.0, n + 1) for n in (50, 100, 200)):
         moved = odeint_rk4(lambda t, y: f(t, y, theta + 1e-30j * dtheta), y0 + 1e-30j * dy0, t)
-        ys, exact = moved.real, np.sum(moved[-1]**2).imag / 2e-30    # L(x + iε) = L(x) + iε dL/dx
+        ys, exact = moved.real, np.sum(moved[-1]**2).imag / 2e-30    # L = |y|²/2, L(x + iε) = L(x) + iε dL
         w = odeint_rk4(forwards, np.concatenate([y0, dy0]), t)[-1, 2:]
         a, b = discrete_gradient(ys, t, theta, np.concatenate([0 * ys[:-1], ys[-1:]]))
         end = odeint_rk4(backwards, np.concatenate([ys[-1], ys[-1], 0 * theta]), t[::-1])[-1]

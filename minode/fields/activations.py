@@ -24,21 +24,23 @@ just computed, so a slope is a function of both z and x:
     relu         z for z > 0, else 0     1 for x > 0, else 0       z > 0        1
     leaky_relu   z for z > 0, else z/100 1 for x > 0, else 1/100   z > 0        1
 
-The slope of softplus approaches 1 and never reaches it. That of swish is largest where its
-own derivative is zero, that is, where z tanh(z/2) = 2.
+The slope of softplus approaches 1 and never reaches it. That of swish is largest at a zero of its
+derivative, the curvature s r (2 + z (r − s)) with r = 1 − s. Since r − s = −tanh(z/2), this is
+where z tanh(z/2) = 2.
 
-Kinks. relu and leaky_relu have no derivative at z = 0. We use the slope on the left there,
-0 or 1/100, as PyTorch does. This is a choice: no slope is right at that point. Everywhere
-else they are smooth. If a trajectory crosses z = 0, f_y jumps. f is still Lipschitz, so the
-solution exists, but a step of length h across the kink makes an error of the size of h²,
-however accurate the method is elsewhere. A step that ends on the kink loses nothing. And
-do not check a derivative with a finite difference across a kink: it mixes two slopes.
+Kinks. relu and leaky_relu have no derivative at z = 0. We use the slope on the left there, 0 or
+1/100, as PyTorch does. This is a choice: no slope is right at that point. Everywhere else they
+are smooth. If a trajectory crosses z = 0, f_y jumps, and so does y''. f is still Lipschitz, so
+the solution exists, but a step of length h across the kink makes an error of the size of h²,
+however accurate the method is elsewhere. A step that ends on the kink loses nothing. And do not
+check a derivative with a finite difference across a kink: it mixes two slopes.
 
-Floating point. In float64 e⁻ᶻ overflows for z below −709. So sigmoid replaces a smaller z by
-−708, and softplus is computed as max(z, 0) + ln(1 + e^{−|z|}). Their values then have all their
-digits, however small they are, and so have the curvatures of softplus and swish. The slopes of
-tanh and sigmoid have not if x is near 1, because they are computed from the rounded x. Their
-absolute error there is about 1e-16. For z above 40 they are 0; the true slopes are below 1e-17.
+Floating point. In float64 e⁻ᶻ overflows for z below −709. So sigmoid keeps z within ±708, and
+softplus is computed as max(z, 0) + ln(1 + e^{−min(|z|, 708)}). For z above −708 their values have
+all their digits, however small they are, and so have the curvatures of softplus and, away from
+its zeros, of swish. The slopes of tanh and sigmoid lose theirs if |x| is near 1, because they are
+computed from the rounded x. Their absolute error there is about 1e-16. That of tanh is 0 for |z|
+above 20, that of sigmoid for z above 40; the true slopes are below 2e-17.
 
 For complex-step differentiation (chapter 22) z is complex. |z|, max and comparisons are not
 analytic, so every formula here decides by the real part of z alone.
@@ -63,7 +65,7 @@ class Activation(NamedTuple):
 
     @property
     def lipschitz(self):
-        """L_σ = sup |σ'|. Here it is the largest slope, since no slope is more negative than that is positive."""
+        """L_σ = sup |σ'|. Here it is the largest slope: no negative slope is larger in size."""
         z = np.array(self.steepest)
         return float(self.slope(z, self.value(z)))                                 # (3.2)
 

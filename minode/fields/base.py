@@ -20,9 +20,10 @@ tangent. To first order it moves f by the Jacobian-vector product
     f_y w + f_θ Δθ.                                                      (1.2)
 
 The second product goes the other way. Suppose that a number L depends on y and θ only
-through f. The row a = ∂L/∂f is called the cotangent of f: if f changes by df, then L
-changes by a · df. Insert (1.2) for df. The cotangents of y and θ, that is, ∂L/∂y and
-∂L/∂θ, are then the two parts of the vector-Jacobian product
+through f. The row a = ∂L/∂f is called the cotangent of f (chapters 0 and 17 put that
+of y here): if f changes by df, then L changes by a · df. By (1.2) this is
+(a f_y) · w + (a f_θ) · Δθ. So ∂L/∂y and ∂L/∂θ, the cotangents of y and θ, are the two
+parts of the vector-Jacobian product
 
     ( a f_y ,  Σ a f_θ ).                                                (1.3)
 
@@ -102,17 +103,13 @@ class VectorField:
 
     def jvp(self, t, y, theta, w, dtheta):
         """The Jacobian-vector product (1.2): w is (..., d), dtheta (p,), the answer (..., d)."""
-        if not (are_alike(y, w) and are_alike(theta, dtheta)):
-            y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
-            w, dtheta = array_like("w", w, y.shape), array_like("dtheta", dtheta, theta.shape)
+        y, theta, w, dtheta = as_tangent_point(self, y, theta, w, dtheta)
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         return (f_y @ w[..., None])[..., 0] + f_theta @ dtheta                     # (1.2)
 
     def vjp(self, t, y, theta, a):
         """The vector-Jacobian product (1.3): a is (..., d), the answers (..., d) and (p,)."""
-        if not (are_alike(y, a) and are_alike(theta, theta) and theta.shape == (self.n_params,)):
-            y, theta = array_like("y", y, (*np.shape(y)[:-1], self.dim)), array_like("theta", theta, (self.n_params,))
-            a = array_like("a", a, (*y.shape[:-1], getattr(self, "dim_out", y.shape[-1])))
+        y, theta, a = as_cotangent_point(self, y, theta, a)
         f_y, f_theta = self.jacobian(t, y, theta), self.param_jacobian(t, y, theta)
         a_f_y = (a[..., None, :] @ f_y)[..., 0, :]                                 # (1.3)
         a_f_theta = rows(a[..., None, :] @ f_theta).sum(axis=0)                    # (1.3)
@@ -137,7 +134,7 @@ class VectorField:
                                   "vjp_derivative(t, y, theta, a, w, dtheta) for second derivatives")
 
     def __init_subclass__(cls, **keywords):
-        """A class that overrides f or vjp does not inherit the value_and_vjp that was written for the old ones."""
+        """A class that overrides f or vjp alone gets the value_and_vjp above, which calls the new ones."""
         super().__init_subclass__(**keywords)
         fast = generation(cls, "value_and_vjp")
         if generation(cls, "__call__") < fast or generation(cls, "vjp") < fast:
@@ -145,13 +142,13 @@ class VectorField:
 
 
 def generation(cls, name):
-    """How many classes above cls the one stands that defines this method: 0 if cls itself does."""
+    """How many classes above cls this method is defined, 0 if in cls itself: the smaller, the newer."""
     return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
 
 
 def has_newest_jacobian(f):
     """Whether f has a `jacobian`, and no subclass overrode `vjp` later. If f wraps a field, that field counts."""
-    field = getattr(getattr(f, "jacobian", None), "__self__", f)
+    field = getattr(getattr(f, "jacobian", None), "__self__", f)      # whose method f.jacobian is
     kind, own = type(field), VectorField.jacobian
     is_newest = generation(kind, "jacobian") <= generation(kind, "vjp")
     return isinstance(field, VectorField) and kind.jacobian is not own and is_newest
@@ -167,6 +164,22 @@ def state_jacobian(f, t, y, theta):
 def are_alike(x, z):
     """Whether both are plain arrays of floating-point numbers and of one shape, as in every solve."""
     return type(x) is type(z) is np.ndarray and x.shape == z.shape and x.dtype.kind in "fc" and z.dtype.kind in "fc"
+
+
+def as_tangent_point(f, y, theta, w, dtheta):
+    """The arguments of `jvp` as arrays that fit each other; ValueError or TypeError if they do not."""
+    if not (are_alike(y, w) and are_alike(theta, dtheta)):
+        y, theta = array_like("y", y, (*np.shape(y)[:-1], f.dim)), array_like("theta", theta, (f.n_params,))
+        w, dtheta = array_like("w", w, y.shape), array_like("dtheta", dtheta, theta.shape)
+    return y, theta, w, dtheta
+
+
+def as_cotangent_point(f, y, theta, a):
+    """Those of `vjp` in the same way. `f.dim_out` says how long f(t, y) is if it is not as long as y (chapter 25)."""
+    if not (are_alike(y, a) and are_alike(theta, theta) and theta.shape == (f.n_params,)):
+        y, theta = array_like("y", y, (*np.shape(y)[:-1], f.dim)), array_like("theta", theta, (f.n_params,))
+        a = array_like("a", a, (*y.shape[:-1], getattr(f, "dim_out", y.shape[-1])))
+    return y, theta, a
 
 
 def array_like(name, x, shape):

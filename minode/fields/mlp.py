@@ -9,7 +9,7 @@ autonomous (chapter 2). It passes x₀ through m layers,
 numbers into n_l. ⊙ is the product of two arrays entry by entry, and I the identity matrix:
 
     x_l, z_l, dx_l, dz_l, g_l, δ_l   (..., n_l)        W_l   (n_l, n_{l−1}), as in PyTorch
-    G_l, D_l                         (d, ..., n_l)     b_l   (n_l,)
+    G_l, D_l of (4.5)                (d, ..., n_l)     b_l   (n_l,)
 
 Forward mode. Move y by dy, t by dt and θ by (dW_l, db_l). Layer by layer, the product rule gives
 
@@ -24,8 +24,8 @@ insert (4.2) into g_l · dx_l and collect what multiplies dx_{l−1}, dW_l and d
     δ_l = g_l ⊙ σ_l'(z_l),     g_{l−1} = δ_l W_l,                        (4.3)
     cotangent of W_l:  Σ δ_lᵀ x_{l−1},     of b_l:  Σ δ_l.               (4.4)
 
-The sums run over the batch. g₀ is [a · f_t, a f_y]. Neither mode ever forms f_y or f_θ. Each
-costs as much as two to four evaluations of f, its own included, whatever d and p are.
+The sums run over the batch. g₀ is [a · f_t, a f_y]. Neither mode ever forms f_y or f_θ. Each costs as
+much as two to four evaluations of f, whatever d and p are.
 
 Implicit methods and small systems (chapters 13 and 18) need the matrices themselves. For these,
 start (4.3) from the d rows of I at once, instead of from a:
@@ -49,7 +49,7 @@ Second derivatives. Move y and θ, and hold a fixed. Let dg_l be the change of g
 take dz_l and dx_l from (4.2). By the product rule, the quantities of (4.3) and (4.4) change by
 
     dδ_l = dg_l ⊙ σ_l' + g_l ⊙ σ_l'' ⊙ dz_l,     dg_{l−1} = dδ_l W_l + δ_l dW_l,
-    cotangent of W_l:  Σ (dδ_lᵀ x_{l−1} + δ_lᵀ dx_{l−1}),     of b_l:  Σ dδ_l.     (4.8)
+    change for W_l:  Σ (dδ_lᵀ x_{l−1} + δ_lᵀ dx_{l−1}),     for b_l:  Σ dδ_l.     (4.8)
 
 Figures 4, 23, 31, 32, 33 and 34 show (4.1) at work, and figure 11 shows the bound (4.7).
 Next: how any state becomes the vector that a solver works on (chapter 5).
@@ -112,7 +112,7 @@ class MLP(VectorField):
         return layers
 
     def stack(self, theta):
-        """[(W_1, b_1, σ_1), ...]. That of the last θ is remembered: its views see a θ changed in place."""
+        """[(W_1, b_1, σ_1), ...]. The last is remembered: views, which follow a θ that is changed in place."""
         last_theta, stack = self.remembered
         if last_theta is not theta:
             stack = [(W, b, sigma) for (W, b), sigma in zip(self.layers(theta), self.sigmas)]
@@ -140,7 +140,7 @@ class MLP(VectorField):
             x_next = sigma.value(z)                                                # (4.1)
             saved.append((x, z, x_next))
             x = x_next
-        return x if x.ndim == y.ndim else x.reshape(y.shape), saved
+        return (x if x.ndim == y.ndim else x.reshape(y.shape)), saved
 
     def backward(self, saved, theta, a):
         """a f_y (..., d) and Σ a f_θ (p,) at the point where `forward` saved these."""
@@ -161,11 +161,12 @@ class MLP(VectorField):
 
     def value_and_vjp(self, t, y, theta):
         """f, and its vjp at this point. For the way back x_l of each layer is saved, and z_l if σ_l' reads z_l."""
-        value, layers = self.forward(t, y, theta)
-        x, saved = keep(layers[0][0]), []
-        for (_, z, x_next), sigma in zip(layers, self.sigmas):
-            saved.append((x, keep(z) if sigma.slope_reads_z else None, keep(x_next)))
-            x = saved[-1][2]
+        value, whole = self.forward(t, y, theta)
+        x, saved = keep(whole[0][0]), []
+        for (_, z, x_next), sigma in zip(whole, self.sigmas):
+            x_next = keep(x_next)
+            saved.append((x, keep(z) if sigma.slope_reads_z else None, x_next))
+            x = x_next
         return value, lambda a: self.backward(saved, theta, as_factor("a", a, value.shape))
 
     def jvp(self, t, y, theta, w, dtheta):
@@ -175,7 +176,7 @@ class MLP(VectorField):
 
     def time_derivative(self, t, y, theta):
         if not self.sees_time and type(y) is np.ndarray and y.shape[-1:] == (self.dim,) and y.dtype.kind in "fc":
-            return np.zeros(y.shape, np.result_type(y, self.stack(theta)[0][0]))
+            return np.zeros(y.shape, np.result_type(y, self.stack(theta)[0][0]))     # f_t = 0 in y's and θ's dtype
         value, saved = self.forward(t, y, theta)
         dx = self.network_input(1.0, np.zeros_like(value))
         for (x, z, x_next), (W, b, sigma) in zip(saved, self.stack(theta)):

@@ -8,11 +8,11 @@ on t. Such a field is called autonomous, and its f_t is 0. We write y' for dy/dt
 
 Linear. θ holds the entries of a d × d matrix A, row by row:
 
-    y' = A y,     f_y = A,     (f_θ)_{i,jk} = δ_ij y_k.                  (2.1)
+    y' = A y,     f_y = A,     (f_θ)_{i,jk} = [i = j] y_k.               (2.1)
 
-The index jk belongs to the parameter A_jk, and δ_ij is 1 if i = j and 0 otherwise: row i
-of A acts on component i alone. The map from y₀ to y(t) is called the flow of a field. Here it
-is multiplication by the matrix exponential exp(A (t − t₀)), a solution to test solvers with.
+The index jk belongs to the parameter A_jk, and [i = j] is 1 if i = j and 0 otherwise: row i of A
+acts on component i alone. The map from y₀ to y(t) is called the flow of a field. Here it is
+multiplication by the matrix exponential exp(A (t − t₀)), a solution to test solvers with.
 
 Lotka and Volterra. y₁ counts the prey and y₂ the predators, in any units; θ = (α, β, γ, δ):
 
@@ -39,7 +39,7 @@ approach it much faster than it moves. Such a problem is called stiff: an explic
 The cubic spiral. Two components; θ holds the entries of a 2 × 2 matrix A, row by row:
 
     y' = A y³     (the cube of each component),                          (2.4)
-    f_y = A diag(3 y²),     (f_θ)_{i,jk} = δ_ij y_k³.
+    f_y = A diag(3 y²),     (f_θ)_{i,jk} = [i = j] y_k³.
 
 For A = (−0.1, 2; −2, −0.1) it winds inwards, clockwise. It is the demonstration of torchdiffeq (Chen,
 Rubanova, Bettencourt and Duvenaud, 2018), except that y³ A is computed there, with the row y³ on the
@@ -75,7 +75,7 @@ Next: the nonlinearities of a network (chapter 3).
 
 import numpy as np
 
-from ..inputs import as_count, on_arrays
+from ..inputs import as_count, on_arrays        # on_arrays: the class takes lists too, and refuses misfits
 from .base import VectorField, rows
 
 

@@ -6,15 +6,16 @@ about the error of the less accurate one. This difference is the error estimate,
     e = Σ_i (b_i − b̂_i) h k_i.                                           (10.1)
 
 It is compared with what the caller tolerates. Each component has an absolute and a relative
-tolerance, which may differ from those of the others:
+tolerance, which may differ from those of the others. Together they make its scale sc_i:
 
     sc_i = atol_i + rtol_i · max(|y_i|, |y_new,i|),                      (10.2)
     E = ‖e / sc‖ = ( 1/n Σ (e_i / sc_i)² )^{1/2}.                        (10.3)
 
 A step is accepted if E < 1. If p > p̂, the result that is kept is the more accurate one, and its
 error is usually smaller than the estimate. The tolerance is for the error of one step, not for
-the error at the end. DOP853 has two estimates, of orders 5 and 3, and combines them as
-E = E₅² / (E₅² + E₃²/100)^{1/2}, which is of order h⁸ (Hairer, Nørsett and Wanner, section II.10).
+the error at the end. DOP853 has two estimates, with the norms E₅ ~ h⁶ and E₃ ~ h⁴, and combines
+them as E = E₅² / (E₅² + E₃²/100)^{1/2}, which falls like h⁸ (Hairer, Nørsett and Wanner, section
+II.10).
 
 The next step. E behaves like C h^q with q = 1 + min(p, p̂), and q = 8 for DOP853. If C stays as it
 is, the step with E = 1 is h E^{−1/q}. Used alone, this rule reacts to a growing error only
@@ -23,12 +24,12 @@ proportional-integral controller (Gustafsson 1991; many codes lower the exponent
 
     h_new = h · safety · E^{−1/q} (E_prev / E)^{β/q}.                    (10.4)
 
-safety is 0.9, because a rejected step wastes all its work, while a step shorter by a tenth costs
-only a tenth more. β is 0.05 and no larger, because E is noisy and a larger β would follow the
-noise. h_new / h is kept between 0.2 and 10, because an E far from 1 tells little about the right
-step. Only the last step may be shorter, to end at the last time. After a rejection we ignore E_prev,
-because the error model has just failed, and the step that follows the next accepted one is no
-longer than it. With β = 0 this is the controller of SciPy: dopri5 and bosh3 then reproduce its times.
+safety is 0.9, because a rejected step wastes all its work, while a step shorter by a tenth costs only
+a tenth more. β is 0.05 and no larger, because E is noisy and a larger β would follow the noise.
+h_new / h is kept between 0.2 and 10, because an E far from 1 tells little about the right step. Only
+the last step may be shorter, to end at the last time. After a rejection we ignore E_prev, because the
+error model has just failed, and h does not grow after the next accepted step. With β = 0 this is the
+controller of SciPy: dopri5 and bosh3 then reproduce its times.
 
 The first step (Hairer, section II.4) can use only y₀ and f. We try an Euler step that would move
 y by a hundredth of its size. The change of f along it tells the size of y'':
@@ -44,8 +45,8 @@ could pass over it unnoticed.
 
 An implicit method (chapter 13) takes few steps, and a rejected one is expensive. If the problem is
 stiff, the number C in E = C h^q may grow a hundredfold from one step to the next. Its controller
-assumes that C will grow by the same factor once more, to C² / C_prev. If the h with E = 1 for that
-is the shorter one, it is taken (Gustafsson 1994):
+assumes that C = E/h^q will grow by the same factor once more, to C² / C_prev. If h_new with
+C² / C_prev · h_new^q = 1 is shorter, it is taken (Gustafsson 1994):
 
     h_new = h · safety · E^{−1/q} min(1, h / h_prev · (E_prev / E)^{1/q}).   (10.7)
 
@@ -53,11 +54,12 @@ If Newton's method took n of at most m iterations, safety is multiplied by (2m +
 did not converge, h is halved. A growth of less than a fifth is not worth a new matrix, so h then
 stays as it is (Hairer and Wanner, section IV.8).
 
-A step never passes the end of the span (t + c_i h may, by its rounding), and the last one ends on it
-exactly. An implicit method ends a step on every output time in this way (chapter 13). If y_new or E
-is infinite or NaN, E counts as 1e10: the step is rejected and tried again with a fifth or a half of
-its length. When a step would be shorter than ten spacings of floating-point numbers at t, the solve
-stops with a SolverError.
+A step never passes the end of the span, and the last one ends on it exactly. (t + c_i h may pass it,
+by rounding or because c_i > 1, as in kvaerno5.) An implicit method ends a step on every output time
+in this way (chapter 13). If y_new or E is infinite or NaN, E counts as 1e10: the step is rejected
+and tried again with a fifth of its length (a half, if the method is implicit). When a rejected step
+would have to be shorter than ten spacings of floating-point numbers at t, the solve stops with a
+SolverError.
 
 Figures 13 and 14 show (10.1) to (10.4), figure 23 shows them at a kink, and figure 41 shows (10.7).
 Figures 16, 20 and 24 show what depends on the norm (10.3).
@@ -147,7 +149,7 @@ def error_size(tableau, hK, scale, measure, smooth=None):
         return E
     E_3 = measure(b_minus_b_hat_3.dot(hK), scale)                                  # (10.1)
     both = E * E + 0.01 * E_3 * E_3
-    return E * E / np.sqrt(both + (both == 0))
+    return E * E / np.sqrt(both + (both == 0))               # E₅ and E₃ of the docstring; 0 if both are 0
 
 
 def first_step(f, t, y, k, sign, span, q, tolerances, measure):
@@ -160,7 +162,7 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure):
     is_tiny = (d_0 < 1e-5) | (d_1 < 1e-5)
     h_0 = np.minimum(np.where(is_tiny, 1e-6, 0.01 * d_0 / np.maximum(d_1, 1e-5)), span)
     h = sign * h_0
-    k_1 = f(t + h, (y + (h * k.T).T).astype(y.dtype))
+    k_1 = f(t + h, (y + (h * k.T).T).astype(y.dtype))        # at y + h k; h may be (B,)
     d_2 = measure(k_1 - k, scale) / h_0                                            # (10.5)
     d = np.maximum(d_1, np.where(np.isfinite(d_2), d_2, 0.0))
     h_1 = np.where(d <= 1e-15, 1e-6, (0.01 / np.maximum(d, 1e-15)) ** (1 / q))     # (10.6)
@@ -187,7 +189,7 @@ def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), 
         h = min(h, max_step)
     E_prev, is_retry, stop, stops = None, False, t, iter([end] if stops is None else stops)
     while t != end:
-        while t == stop:
+        while t == stop:                                     # the next time at which a step must end
             stop = next(stops)
         smallest = 10 * abs(math.nextafter(t, sign * math.inf) - t)
         check_step(t, h, smallest, is_retry, stats.n_steps, max_steps, tableau)
@@ -210,7 +212,7 @@ def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), 
             hK = np.concatenate([hK, (t_new - t) * k_new[None]], dtype=y.dtype)    # for Hermite's cubic
         yield t, t_new - t, y, t_new, y_new, hK
         ignores_E_prev = is_retry or E_prev is None
-        factor = controller.factor(E, E if ignores_E_prev else E_prev, q)
+        factor = controller.factor(E, E if ignores_E_prev else E_prev, q)    # E/E = 1: no second factor
         h = min(h * min(1.0 if is_retry else controller.max_factor, factor), max_step)
         h = max(h, wanted) if t_new == stop else h
         t, y, k, E_prev, is_retry = t_new, y_new, k_new, max(E, SMALLEST_E_PREV), False

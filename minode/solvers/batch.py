@@ -21,12 +21,13 @@ trajectory moves on or stays according to its own error:
 The controller (10.4) is a formula, and takes arrays as well as numbers. In each pass, all trajectories
 that have not arrived try one step. Those that succeed move on. Those that fail keep their state and get a
 shorter step. Those that arrive leave the arrays. A pass costs one call of f on a matrix for each stage
-after the first, and there are about as many passes as the slowest trajectory has steps. No trajectory
-sees another, so the result is what solving each alone would give.
+after the first (and one more without FSAL), and there are about as many passes as the slowest trajectory
+has steps. No trajectory sees another, so up to rounding the result is what solving each alone would give.
 
 f must be able to take a time per trajectory, `t` of shape (B,). It is called with fewer rows as
-trajectories arrive, and with one row for each state if dop853 interpolates. So before the first step we
-check that f gives a row of a batch, at a time of its own, the same value as the row alone.
+trajectories arrive. When dop853 interpolates, it is called with one row for each state to be found. So
+before the first step we check that f gives a row of a batch, at a time of its own, the same value as
+the row alone.
 
 Figure 16 shows what a step in common costs, and what (12.2) saves.
 
@@ -83,7 +84,8 @@ def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=No
     if h is None:
         h = first_step(f, t, y, k, sign, np.minimum(abs(end - t), max_step), q, tolerances, measure)
         stats.n_f += 1
-    h, E_prev, is_retry, n_passes = np.full(B, np.minimum(h, max_step)), np.full(B, np.nan), np.zeros(B, dtype=bool), 0
+    h, E_prev = np.full(B, np.minimum(h, max_step)), np.full(B, np.nan)
+    is_retry, n_passes = np.zeros(B, dtype=bool), 0
     while ids.size:
         check_steps(ids, t, h, is_retry, n_passes, max_steps, tableau)
         n_passes += 1
@@ -91,7 +93,7 @@ def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=No
         h = t_new - t
         y_new, hk_new, hK = (x.reshape(*x.shape[:-1], -1, d) for x in explicit_step(
             unit_velocity(problem.f, t, h), tableau, 0.0, 1.0, y.ravel(), (h[:, None] * k).ravel()))
-        k_new = hk_new / h[:, None]
+        k_new = hk_new / h[:, None]                                                # in (12.1) the velocity is h f
         E = row_errors(tableau, hK, tolerances.of(ids), y, y_new, measure)
         accepted = E < 1                                                           # (12.3)
         if not tableau.is_fsal:

@@ -18,18 +18,20 @@ Any other method gets Hermite's cubic: the one with the right values and slopes 
 
     y + (3σ² − 2σ³) Δy + (σ − 2σ² + σ³) h k + (σ³ − σ²) h k'.            (11.2)
 
-It is right through h³, and its error is a multiple of h⁴. Methods of order at most 4 keep their
-order between the steps, though the error there may be many times that at the steps (fehlberg45).
-Methods of higher order lose theirs: cash_karp, gauss6 and reversible("dopri5"). The step-size
-control does not see this error. The cubic needs f at both ends. An explicit method has evaluated f
-at the first end. The second one is the first stage of the next step, or costs one more call.
+If these data are exact, it is right up to h³, and its error is a multiple of h⁴. Methods of order
+at most 4 keep their order between the steps, though the error there may be many times that at the
+steps (fehlberg45). Methods of higher order lose theirs: cash_karp, gauss6 and
+reversible("dopri5"). The step-size control does not see this error. The cubic needs f at both
+ends. An explicit method has evaluated f at the first end. The second one is the first stage of the
+next step, or costs one more call.
 
 If the problem is stiff, h k is large wherever y is a little off the slow solution, and at σ = ½ the
 cubic multiplies h k by 1/8. Implicit Euler's step of y' = −10⁶ y with h = 1 leads from 1 to 10⁻⁶, but
-halfway the cubic would be near −10⁵. So L-stable methods (chapter 13) have weights of their own.
-On y' = λy their state between is never larger than that at the start by more than a fiftieth. The
-price is some order: implicit_euler has 1, trbdf2 and radau3 2, radau5 3, kvaerno5 4. And the steps
-of a stiff problem may be so long that no polynomial follows the solution inside them.
+halfway the cubic would be near −10⁵. So L-stable methods (chapter 13) have weights of their own. On
+y' = λy with Re λ ≤ 0, their state inside a step is at most 1.022 times that at its start (and never
+larger if λ is real). The price is some order: implicit_euler has 1, trbdf2 and radau3 2, radau5 3,
+kvaerno5 4. And the steps of a stiff problem may be so long that no polynomial follows the solution
+inside them.
 
 The output times do not change the steps of an adaptive explicit method. A solve for a hundred
 times and a solve for two take the same steps, and the other 98 states come from here. Implicit
@@ -84,7 +86,9 @@ def _dense_output(tableau):
     c = (*map(float, tableau.c), *(1.0 if row is b else float(row.sum()) for row in more))
     if tableau.dense is not None:
         return DenseOutput(np.array(tableau.dense, float), A_all, b_all, c)
-    P, first, last = np.zeros((r, 3)), r - 1 if at_start else 0, s if at_end else s - 1
+    P = np.zeros((r, 3))
+    first = r - 1 if at_start else 0                         # the rows of f at both ends of the step
+    last = s if at_end else s - 1
     P[:s] = b[:, None] * [0, 3, -2]                                                # (11.2)
     P[first] += [1, -2, 1]                                                         # (11.2)
     P[last] += [0, -1, 1]                                                          # (11.2)
@@ -108,7 +112,7 @@ def weights_at(dense, sigma):
 
 
 def slopes_at(dense, sigma):
-    """b_j'(σ), the derivatives of the weights (11.1): (r, *sigma.shape)."""
+    """b_j'(σ) = Σ_m m P_jm σ^{m−1}, the slopes of the weights (11.1), for (13.6) and (18.9): (r, *sigma.shape)."""
     m, sigma = np.arange(1, dense.P.shape[1] + 1), np.asarray(sigma)
     return ((dense.P * m) @ sigma.ravel() ** (m[:, None] - 1)).reshape(len(dense.P), *sigma.shape)
 
@@ -143,8 +147,8 @@ def require_finite(ys, t, ids=None):
 def known_states(flat, times, t, ys):
     """Put the states ys, which the solve returned for t, into `flat` (states at `times`) at each time that is in t.
 
-    So both agree to the last digit, also at the end of the last step. At the end of any other step they agree
-    anyway, because the next step starts there with σ = 0. t must increase.
+    So interpolate and ys agree to the last digit, at the last time too. (At any other end of a step they do
+    anyway: the next step starts there with σ = 0.) t must increase.
     """
     i = t.searchsorted(times)
     is_known = t[i] == times

@@ -10,7 +10,7 @@ The velocities k_i are the rows of an array K (s, n). The sum in (9.1) is theref
 a row of numbers, h a_ij, with a matrix, and the sum in (9.3) that of the row h b_i. The fractions
 of the table (chapter 7) are rounded to the precision of y once, by `tableau.arrays`. In (9.3) we
 add y to the finished increment, so that the large number y enters a single addition. Rounding
-errors in Y_i reach y_new multiplied by h.
+errors in Y_i reach y_new multiplied by h b_i f_y, which is small if the problem is not stiff.
 
 An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the velocity at the start of the step. The
 step function receives k₁ and returns its last k. If b is also the last row of A, the last Y_i is
@@ -56,16 +56,16 @@ def explicit_step(f, tableau, t, h, y, k):
     (array([0.625]), array([-0.5]), array([[-0.5 ],
            [-0.25]]))
     """
-    A, b, c = tableau.arrays(y.dtype)
+    A, b, c = tableau.arrays(y.dtype)                        # c: floats, as times are float64
     hA, K = h * A, np.empty((len(b), y.size), y.dtype)
     K[0] = k
     for i in range(1, len(b)):
         Y = y + hA[i, :i].dot(K[:i])                                               # (9.1)
         K[i] = f(t + c[i] * h, Y)                                                  # (9.2)
     y_new = Y if tableau.is_fsal else y + (h * b).dot(K)                           # (9.3)
-    k = K[-1].copy()                                         # since K becomes the increments h k_i
+    k_last = K[-1].copy()                                    # since K becomes the increments h k_i
     K *= h
-    return y_new, k, K
+    return y_new, k_last, K
 
 
 class Grid:
@@ -115,7 +115,8 @@ def fixed_steps(problem, tableau, step, grid, max_steps=np.inf):
     step(t, h, y, k) is that of chapter 9 or 13. Raises SolverError if the new state is not
     finite, and after max_steps steps.
     """
-    f, y, stats, k, carries_velocity = problem.f, problem.y, problem.stats, None, tableau.carries_velocity
+    f, y, stats, k = problem.f, problem.y, problem.stats, None
+    carries_velocity = tableau.carries_velocity              # k is the next k₁, or Newton's start
     for t, t_new in grid:
         if stats.n_steps >= max_steps:
             raise SolverError(f"stopped at t = {t}: max_steps = {max_steps} were not enough", t)

@@ -15,24 +15,25 @@ tiny h even long after the fast decay has died out. Such a problem is called sti
 method R is rational. If |R| ≤ 1 on the whole left half plane, the method is called A-stable. If
 R(−∞) = 0 too, it is L-stable: a fast transient is damped out in a single step, however long. A method
 that looks the same from both ends of the step, a_ij + a_{s+1−i,s+1−j} = b_j, is symmetric: its step
-with −h from y_new leads exactly back to y. No explicit method is symmetric.
+with −h from y_new leads exactly back to y, by the same k_i in reverse order. No explicit method is
+symmetric.
 
     implicit_euler     1   L-stable             trapezoid   2   A-stable, symmetric
-    implicit_midpoint  2   A-stable, symmetric  gauss4 gauss6   4 6   A-stable, symmetric
+    implicit_midpoint  2   A-stable, symmetric  gauss4, gauss6  4, 6  A-stable, symmetric
     radau3             3   L-stable             radau5      5(3)  L-stable, adaptive
     trbdf2             2(3)  L-stable, adaptive     kvaerno5    5(4)  L-stable, adaptive
 
 Solving (13.1). We use Newton's method. Let ρ_i = h k_i − h f(t + c_i h, Y_i) be what is left over, and
 correct the increments by Δ with
 
-    Σ_j (δ_ij I − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −ρ_i,                (13.3)
+    Σ_j ([i = j] I − h a_ij f_y(t + c_i h, Y_i)) Δ_j = −ρ_i,             (13.3)
 
-where δ_ij is 1 for i = j and 0 otherwise. If A falls into blocks, we solve block after block, each once
-the stages before it are known. A fully implicit method is one block, and solves s d equations together.
-A diagonally implicit one (trbdf2, kvaerno5) has a block for each stage, and solves d equations each
-time. An explicit stage is a block with a_ii = 0, and needs no equation. Every trajectory of a batch has
-its own matrix. (The third stage of kvaerno5 lies at t + 1.23 h, and in the last step this is after the
-end of the span. If f does not exist there, take another method.)
+with [i = j] as in (2.1). If A falls into blocks, we solve block after block, each once the stages
+before it are known. A fully implicit method is one block, and solves s d equations together. A
+diagonally implicit one (trbdf2, kvaerno5) has a block for each stage, and solves d equations each time.
+An explicit stage is a block with a_ii = 0, and needs no equation. Every trajectory of a batch has its
+own matrix. (The third stage of kvaerno5 lies at t + 1.23 h, and in the last step this is after the end
+of the span. If f does not exist there, take another method.)
 
 It matters where Newton's method starts. We want the solution of (13.1) that tends to y as h tends to 0,
 but there may be others. For y' = −y² the implicit Euler method solves y_new = y − h y_new². From y = 1
@@ -42,9 +43,9 @@ given size therefore start from h k_i = 0. They are solved to the last digit (ap
 The unknowns are the increments h k_i and not, as is more usual, Y_i − y. To compute h f from a stiff
 Y_i afterwards would multiply the rounding error of Y_i by hλ. For the same reason the first stage of
 trapezoid, trbdf2 and kvaerno5 is not f(t, y) evaluated anew, but the last stage of the step before. In
-a stiff component the increments hλ Y_i are large though the Y_i are not, and so is e in (10.1). The
-stages were divided by 1 − hγλ, with γ = a_ss. We divide e by it too, which takes this factor away
-(Hosea and Shampine 1996):
+a stiff component the increments hλ Y_i are large though the Y_i are not, and so is e in (10.1). On
+y' = λy, (13.3) divided the stages by 1 − hγλ, with γ = a_ss. We divide e by it too, which takes this
+factor away (Hosea and Shampine 1996):
 
     (I − hγ f_y) ẽ = e.                                                  (13.4)
 
@@ -56,12 +57,12 @@ is in the matrices. So we compute f_y once, at the start of a step, and use it f
 iterations and the steps that follow. While h stays the same, we also keep the inverse of the matrix of
 (13.3). (NumPy cannot keep a factorisation. Up to d = 20 an inverse costs no more than some calls of f.
 For d = 100 that of radau5 takes 17 ms, and a program with sparse matrices is the better choice.) With
-an old matrix the corrections shrink only by a factor Θ each time. A geometric series bounds what is
-left:
+an old matrix the corrections shrink only by a factor Θ, the rate, each time. A geometric series
+estimates what is left:
 
     Θ = ‖Δ_new‖ / ‖Δ‖,   ‖Δ_later‖ ≤ (Θ + Θ² + …) ‖Δ_new‖ = Θ / (1 − Θ) ‖Δ_new‖.   (13.5)
 
-The norm is that of (10.3). We stop when this bound is 0.03, and give up when ten iterations cannot
+The norm is that of (10.3). We stop when this estimate is 0.03, and give up when ten iterations cannot
 reach it. If we gave up, or if Θ was above 0.03 in the last step, f_y is computed again. If that does
 not help, h is halved. A good start saves iterations. We follow the polynomial (11.1) of the last step
 beyond its end:
@@ -70,21 +71,21 @@ beyond its end:
 
 The error estimate of radau5. The stages of radau5 define a polynomial u of degree 3, which begins at y
 and has the slopes k_i at the three nodes. No other weights of these stages give a result of order 3, so
-there is no b̂ of them alone. But the slope of u at the start of the step is Σ_j b_j'(0) k_j, and not
-quite f(t, y). The difference measures the error:
+no b̂ of them alone has order 3. But the slope of u at the start of the step is Σ_j b_j'(0) k_j, and not
+quite f(t, y). The difference measures the error. If h f(t, y) gets the weight γ in b̂, (10.1) is γ
+times this difference, with the sign of b − b̂:
 
     e = −γ (h f(t, y) − Σ_j b_j'(0) h k_j).                              (13.7)
 
-This is the difference of (10.1) if h f(t, y) gets the weight γ in b̂, and it is of the size h⁴. As γ we
-take the real eigenvalue of A (Hairer and Wanner, section IV.8), since (13.3) divides by 1 − hγλ too. As
-hλ tends to −∞, ẽ by (13.4) tends to y, though R tends to 0, and the step would be rejected for no
-reason. So in the first step and after a rejection, f in (13.7) is evaluated at y − ẽ, and the result is
-filtered again.
+It is of the size h⁴. As γ we take the real eigenvalue of A (Hairer and Wanner, section IV.8), since
+(13.3) divides by 1 − hγλ too. As hλ tends to −∞, e nears −γ hλ y, and so ẽ by (13.4) tends to y. But
+R tends to 0, and the step would be rejected for no reason. So in the first step and after a
+rejection, f in (13.7) is evaluated at y − ẽ, and the result is filtered again.
 
 If the solution is slow, an L-stable method takes steps much longer than its polynomial (chapter 11) can
-follow. On y' = −10⁶ (y − cos t) − sin t with a tolerance of 10⁻⁶, radau5 is right to that at the ends
-of its seven steps, and wrong by 0.2 between. An adaptive implicit method therefore ends a step at every
-output time. A step cut short there does not shorten the next.
+follow. On y' = −10⁶ (y − cos t) − sin t from y(0) = 1 to t = 10, with tolerances of 10⁻⁶, radau5 is
+right to that at the ends of its seven steps, and wrong by 0.2 between. An adaptive implicit method
+therefore ends a step at every output time. A step cut short there does not shorten the next.
 
 Figure 17 shows R, figure 18 a stiff path, and figure 41 what an accurate digit costs.
 
@@ -160,18 +161,19 @@ class SimplifiedNewton:
     def __init__(self, f, jacobian, tableau, tolerances, full=None):
         self.full, self.f, self.jacobian, self.tableau, self.tolerances = full, f, jacobian, tableau, tolerances
         self.t = self.t_f_y = self.hK = self.last = None
-        self.theta, self.remains = np.inf, 1.0
+        self.rate, self.remains = np.inf, 1.0
         self.gamma = tableau.b_hat_0 or tableau.A[-1][-1]
 
     def guesses(self, t, h, y, k):
         """Yield increments (s, n) to start from, with the Jacobian kept, and again with a new one."""
         if t != self.t:                                      # the step before, if there was one, has been accepted
-            self.last = self.hK is not None and (self.h, self.hK)
+            self.last = None if self.hK is None else (self.h, self.hK)
         self.is_tried_anew = t == self.t or not self.last
         self.t, self.h, self.y, self.k, self.scale = t, h, y, k, self.tolerances.scale(y, y)
-        for is_new in [False] if self.t_f_y == t else [True] if self.theta > SLOW else [False, True]:
+        tries = [True] if self.rate > SLOW else [False, True]
+        for is_new in [False] if self.t_f_y == t else tries:           # not twice at one t
             if is_new:
-                self.f_y, self.t_f_y, self.inverses, self.theta = self.jacobian(t, y), t, {}, 0.0
+                self.f_y, self.t_f_y, self.inverses, self.rate = self.jacobian(t, y), t, {}, 0.0
             self.iterations, self.hK = 0, self.foreseen().astype(y.dtype)
             yield self.hK
         self.hK = None
@@ -204,7 +206,8 @@ class SimplifiedNewton:
 
     def solve(self, times, h, known, A, hK):
         """Solve (13.1) for the increments hK (m, n) of a block, in place. Returns whether that succeeded."""
-        inverse, h_f, last, remains = self.inverse(A), np.empty_like(hK), None, self.remains ** 0.8
+        inverse, h_f, last = self.inverse(A), np.empty_like(hK), None
+        remains = self.remains ** 0.8                        # Θ/(1 − Θ) of the step before, trusted less
         for n in range(1, MOST_ITERATIONS + 1):
             Y = known + A.dot(hK)                                                  # (13.1)
             for i, t_i in enumerate(times):
@@ -213,10 +216,10 @@ class SimplifiedNewton:
             hK += delta
             size = max([self.tolerances.measure(delta_i, self.scale) for delta_i in delta])
             if last is not None:
-                theta = size / last                                                # (13.5)
-                if not theta < 1 or theta ** (MOST_ITERATIONS - n) / (1 - theta) * size > NEWTON_SHARE:
+                rate = size / last                                                 # (13.5)
+                if not rate < 1 or rate ** (MOST_ITERATIONS - n) / (1 - rate) * size > NEWTON_SHARE:
                     return False
-                remains, self.theta = theta / (1 - theta), max(theta, self.theta)  # (13.5)
+                remains, self.rate = rate / (1 - rate), max(rate, self.rate)       # (13.5)
             if remains * size <= NEWTON_SHARE:                                     # (13.5)
                 self.remains, self.iterations = max(remains, EPS), max(n, self.iterations)
                 return size < np.inf and (self.full is None or self.full.solve(times, h, known, A, hK))

@@ -6,9 +6,9 @@ done in other chapters, which see only a table. To add a method, write down its 
 A table without b̂ is a method for steps of given sizes. Euler's is the simplest. The midpoint
 rule (Runge 1895) and Heun's method (1900) reach order two with two stages: the midpoint rule
 takes its second velocity in the middle of the step, Heun's at the end. Kutta (1901) found both
-methods of order four: the classical one, and the 3/8 rule. The 3/8 rule has a slightly smaller
-error, and evaluates f at four different times instead of three. (In torchdiffeq, rk4 is the 3/8
-rule.)
+methods of order four: the classical one, and the 3/8 rule. The 3/8 rule often has a slightly
+smaller error, and evaluates f at four different times instead of three. (In torchdiffeq, rk4 is
+the 3/8 rule.)
 
 A table with b̂ is called an embedded pair. The difference of its two results estimates the error,
 so it can choose its steps (chapter 10):
@@ -18,14 +18,15 @@ so it can choose its steps (chapter 10):
     fehlberg45   4(5)   Fehlberg 1969, the first famous pair; it keeps the result of lower order
     cash_karp    5(4)   Cash and Karp 1990
     dopri5       5(4)   Dormand and Prince 1980; SciPy's RK45; the default here
-    tsit5        5(4)   Tsitouras 2011: a little more accurate at the same cost
+    tsit5        5(4)   Tsitouras 2011: most often a little more accurate at the same cost
     dop853       8(5,3) Hairer, Nørsett and Wanner 1993: tight tolerances
 
 The first number is the order of the result that is kept, the one in brackets the order of the
 result it is compared with. In dopri5, bosh3 and tsit5 the last row of A is b. So their last
 stage is the velocity at the new state. The next step begins with it, and it costs nothing.
-`dense` gives the weights of the state between the ends of a step (chapter 11). tsit5 and dop853
-were found numerically, so they have decimals where the others have fractions.
+`dense` gives the weights of the state inside a step (chapter 11; those of dopri5: Shampine
+1986). tsit5 and dop853 were found numerically, so they have decimals where the others have
+fractions.
 
 Figure 14 shows what accuracy costs with each adaptive method.
 Next: the step that reads these tables (chapter 9). The implicit tables are in chapter 13, with
@@ -45,6 +46,7 @@ class Methods(dict):
     implicit, stiff   radau5 trbdf2 kvaerno5, adaptive
     reversible        asynchronous_leapfrog reversible_heun; `reversible(method)` makes more
 
+    (What follows needs chapters 10 to 14.)
     kvaerno5 evaluates f up to 0.23 h after the end of a step. If f is not defined there, take trbdf2 or radau5.
     bosh3's error estimate is 0 on y' = −y/τ if h = τ, and (10.6) may choose this h for the first step. If a
     solution starts with a decay and time is in small units, give first_step, or take dopri5.

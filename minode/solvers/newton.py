@@ -6,12 +6,12 @@ rounding is left. Near the solution each iteration doubles the number of right d
 derivatives of the steps rely on this: they differentiate (13.1), not the iterations.
 
 If no f_y is given, it is found by differences. Moving the component y_j by δ_j changes f by f_y
-δ_j, and by terms of the size δ_j². Rounding adds an error of the size ε f, with ε the spacing of
+δ_j, and by terms of the size δ_j². Rounding adds an error of the size u f, with u the spacing of
 numbers at 1. With
 
-    δ_j = √ε max(|y_j|, 10⁻⁵ max_k |y_k|)
+    δ_j = √u max(|y_j|, 10⁻⁵ max_k |y_k|)
 
-both errors are about √ε of the change that f undergoes if y_j doubles. The second number in the
+both errors are about √u of the change that f undergoes if y_j doubles. The second number in the
 bracket is for components that happen to be 0. Without it δ_j would be lost beside the other terms
 of f. With it about a thousandth of δ_j is lost, which is no harm to Newton's method. (A share
 larger than 10⁻⁵ costs many steps on Robertson's problem. At its end the second component is 10⁻¹³

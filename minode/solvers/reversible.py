@@ -1,11 +1,12 @@
 """14. Reversible methods
 
 Solve forwards, then backwards from where you arrived: do you meet the states you came from? An
-explicit Runge–Kutta method meets them up to its error and no better: its step with −h from y_new
-is not the inverse of the step. (The round trip is of order h^{p+1} for even p, since the leading
-errors of the two ways cancel, and of order h^p for odd p.) A symmetric implicit method does meet
-them, but must solve an equation in each step. Three explicit methods meet them exactly, in
-algebra. They carry a second quantity beside the state.
+explicit Runge–Kutta method in general meets them up to its error and no better: its step with −h
+from y_new is not the inverse of the step. (The leading errors of both steps, C h^{p+1} and
+C (−h)^{p+1}, add up. For even p they cancel, and the round trip is of order h^{p+1}. For odd p
+it is of order h^p.) A symmetric implicit method does meet them, but must solve an equation in
+each step. Three kinds of explicit methods meet them exactly, in algebra. They carry a second
+quantity beside the state.
 
 Asynchronous leapfrog (Mutze 2013; Zhuang et al. 2021) carries a velocity v, which begins as
 v = f(t₀, y₀). Each step reflects v in the velocity at the middle of the step, so that the mean of
@@ -16,8 +17,8 @@ v and v_new is f(t + h/2, y½):
 Take the step with −h from (y_new, v_new). It passes through the same y½, evaluates f there again,
 and reflects v_new back to v. A step costs one call of f, and the order is two.
 
-Reversible Heun (Kidger et al. 2021) carries a second state z, which begins as z = y₀, and its
-velocity:
+Reversible Heun (Kidger, Foster, Li and Lyons 2021) carries a second state z, which begins as
+z = y₀, and its velocity:
 
     z_new = 2y − z + h f(t, z),   y_new = y + h/2 (f(t, z) + f(t_new, z_new)).  (14.2)
 
@@ -46,18 +47,18 @@ that takes (y, v) to (y_new, v_new), and (14.2) one that takes (y, z) to (y_new,
     [ 2λ      x − 1 ],         [ 2       x − 1 ].
 
 Both have the determinant −1, and (14.3) has the determinant c. The determinant is the product of
-the factors by which the solution and the difference change. So if y falls by e^{−x} a step, the
-difference grows by e^{x}, or by c e^{x}. On a decaying problem it ends up larger than what is
-left of y, unless c < e^{−x}. Why not take a small c, then? Because on the way back all factors
-are inverted, and the division by c in (14.4) amplifies round-off. If y neither grows nor falls,
-round-off grows by 1/c a step. For c = 0.999, which is used here, this makes a factor of 2.7 after
-a thousand steps and of 22,000 after ten thousand.
+the factors by which the solution and the difference change. So if y falls by e^{−r} a step, the
+difference grows by e^{r}, or changes by c e^{r}. On a decaying problem it ends up larger than
+what is left of y, unless c e^{r} < e^{−r}, that is, c < e^{−2r}. Why not take a small c, then?
+Because on the way back all factors are inverted, and the division by c in (14.4) amplifies
+round-off. If y neither grows nor falls, round-off grows by 1/c a step. For c = 0.999, which is
+used here, this makes a factor of 2.7 after a thousand steps and of 22,000 after ten thousand.
 
-If y grows by e^{x} a step, it shrinks on the way back, while rounding errors of relative size u
-at the end grow by a further e^{x}, or e^{x}/c, in each step. Take y' = y from y₀ = 1 to t = 20
+If y grows by e^{r} a step, it shrinks on the way back, while rounding errors of relative size u
+at the end grow by a further e^{r}, or e^{r}/c, in each step. Take y' = y from y₀ = 1 to t = 20
 and back in steps of 0.05. Leapfrog and reversible Heun miss y₀ by some thousandths or hundredths
-of it, which depends on the rounding, and reversible("rk4") by several times y₀. From t = 25 all
-three miss it by far.
+of it, which depends on the rounding, and reversible("rk4") by about ten times y₀. From t = 25
+all three miss it by far.
 
 Figure 8 shows round trips of all kinds of methods, and figure 19 what the second copy costs.
 
@@ -143,7 +144,7 @@ class Reversible:
 
 
 REVERSIBLE = (AsynchronousLeapfrog(), ReversibleHeun())
-TWO_ENDS = dense_output(IMPLICIT_MIDPOINT)      # Hermite's cubic, from Δy and f at both ends
+TWO_ENDS = dense_output(IMPLICIT_MIDPOINT)      # (11.2): its one stage, of weight 1, stands for Δy
 
 
 def reversible_steps(problem, method, grid, max_steps=np.inf):

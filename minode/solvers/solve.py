@@ -11,7 +11,7 @@ chosen:
 
     fixed steps          a table without b̂, or any table if step_size is given
     adaptive             a table with b̂
-    one for each         the same, with per_trajectory
+    per trajectory       the same with per_trajectory, each row of a batch by itself
     reversible           the methods of chapter 14
     one after another    any of these, if f jumps at given times (appendix legs.py)
 
@@ -164,7 +164,8 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
     method, problem = find_method(options.method), initial_value_problem(f, y0, t, theta)
     is_tableau = isinstance(method, Tableau)
     is_adaptive = chooses_steps(method, options.step_size) and grid is None
-    given, options = options, check_options(options, problem, is_adaptive)
+    given = options                                          # as they were handed in, for the legs
+    options = check_options(options, problem, is_adaptive)
     check_precision(options, problem.y, method, is_adaptive)
     report = as_progress(options.progress, problem.t)
     if between_stops := legs(problem.t, as_stops(options.tstops, f)):
@@ -181,7 +182,7 @@ def run(f, y0, t, theta=None, tape=None, *, grid=None, controller=Controller(), 
         steps = reversible_steps(problem, method, grid, options.max_steps)
     dense = dense_output(method) if is_tableau else TWO_ENDS
     ys = collect(problem, until.watch(problem, dense, steps) if until else steps, dense, tape, report)
-    problem, ys = until.cut(problem, ys) if until else (problem, ys)
+    problem, ys = until.cut(problem, ys) if until else (problem, ys)     # an event (chapter 28) ends it early
     steps = steps_on(tape, problem.t[-1], ys[-1], problem.unflatten)
     solution = Solution(problem.t, problem.unflatten(ys), problem.stats, steps=steps)
     return Run(problem, solution, method, tape, partial(Interpolation, problem, dense, tape, ys))
@@ -226,13 +227,13 @@ def collect(problem, steps, dense, tape, report):
     try:
         with np.errstate(all="ignore"):
             for t, h, y, t_new, y_new, hK in steps:
-                inside = n
+                first = n                                    # of the outputs inside the step
                 while n < len(times) and sign * (times[n] - t_new) < 0:
                     n += 1
-                if n > inside:
+                if n > first:
                     hK = all_increments(problem.f, dense, t, h, y, hK)
-                    ys[inside:n] = state_inside(dense, (problem.t[inside:n] - t) / h, y, hK)
-                    require_finite(ys[inside:n], times[inside:n])
+                    ys[first:n] = state_inside(dense, (problem.t[first:n] - t) / h, y, hK)
+                    require_finite(ys[first:n], times[first:n])
                 while n < len(times) and times[n] == t_new:
                     ys[n] = y_new
                     n += 1

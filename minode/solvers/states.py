@@ -56,6 +56,7 @@ class Stats:
 class Solution(NamedTuple):
     """What `solve` returns: the states `ys` (N, ...) at the times `t` (N,), and what they cost, `stats`.
 
+    (A reference, best read after chapter 15.)
     `interpolate(t)` is the state (...) at any time between the first and the last, and for an array of
     times (M,) the states (M, ...), by (11.1). It raises a ValueError outside, and a SolverError if a state is
     infinite or NaN. `stats` counts: n_f calls of f, n_steps attempts, n_accepted and n_rejected of them,
@@ -86,12 +87,12 @@ class Solution(NamedTuple):
     @property
     def t_steps(self):
         """The times where the solver stepped, (M + 1,)."""
-        return self.steps and self.steps.t
+        return None if self.steps is None else self.steps.t
 
     @property
     def y_steps(self):
         """The states there, (M + 1, ...)."""
-        return self.steps and self.steps.y
+        return None if self.steps is None else self.steps.y
 
 
 class SolverError(RuntimeError):
@@ -166,16 +167,16 @@ def initial_value_problem(f, y0, t, theta=None):
         parts = check_velocity(velocity(t, unflatten(y)), shapes, dtype, is_tuple)
         return np.concatenate([part.ravel().astype(dtype) for part in parts])      # (5.1)
 
-    def flat_f(t, y, shape=shapes[0], is_flat=len(shapes[0]) == 1):
+    def flat_f(t, y, shape=shapes[0], is_flat=len(shapes[0]) == 1):     # defaults: worked out once
         stats.n_f += 1
-        y.setflags(False)                                    # read-only
+        y.setflags(write=False)
         value = velocity(t, y if is_flat else y.reshape(shape))
         if type(value) is not np.ndarray or value.shape != shape or value.dtype is not dtype:
             value = check_velocity((value,), shapes, dtype, is_tuple)[0].astype(dtype)
         return value if is_flat else value.reshape(-1)                             # (5.1)
 
     def copied(t, y):
-        return f_uncopied(t, y).copy()                                             # (5.1)
+        return f_uncopied(t, y).copy()                       # f may return the same array every time
 
     f_uncopied = flat_f_of_tuple if is_tuple else flat_f
     return Problem(copied, f_uncopied, y, as_times(t), unflatten, stats)

@@ -26,15 +26,17 @@ the clock does. The state of stage i has then moved by h Σ_j a_ij, so
 With (7.2) it makes no difference whether time is an argument of f or one more component of y
 with the velocity 1. Both conditions are checked when a table is made.
 
-Order. By chapter 6 a method has order p if one step, begun on the solution, agrees with it up
-to and including h^p. Take the midpoint rule: k₁ = f(t, y), k₂ = f(t + h/2, y + h/2 k₁), and
-y_new = y + h k₂. With f, f_t and f_y at (t, y), Taylor's theorem gives
+Order. By chapter 6 a method has order p if its local error is at most C h^{p+1}: one step, begun on
+the solution, agrees with it up to and including h^p. Take the midpoint rule: k₁ = f(t, y),
+k₂ = f(t + h/2, y + h/2 k₁), and y_new = y + h k₂. With f, f_t and f_y at (t, y), Taylor's theorem
+gives
 
     k₂ = f + h/2 (f_t + f_y f) + O(h²),   so   y_new = y + h f + h²/2 (f_t + f_y f) + O(h³).
 
-The solution has y' = f and, by the chain rule, y'' = f_t + f_y f. Its expansion, y + h y' + h²/2 y''
-+ O(h³), is therefore the same up to h²: the rule has order two. With another table, by (7.2),
-Σ_i b_i c_i stands in front of h² (f_t + f_y f). So a method has order two if Σ_i b_i c_i = 1/2.
+The solution has y' = f and, by the chain rule, y'' = f_t + f_y f. Its expansion, y + h y' +
+h²/2 y'' + O(h³), is therefore the same up to h²: the rule has order two. With another table, by (7.2),
+k_i = f + h c_i (f_t + f_y f) + O(h²), so Σ_i b_i c_i stands in front of h² (f_t + f_y f). So a
+method has order two if Σ_i b_i c_i = 1/2.
 
 Trees. For higher orders make time a component of y, so that y' = f(y). Write f' for f_y, and
 f''(u, v) for the second derivative of f in the directions u and v. By the chain rule
@@ -85,9 +87,9 @@ class Tableau:
     integers or floats. A row of A may leave out its zeros from the diagonal on. c may be left out, because
     (7.2) gives it. `b_hat` with `embedded_order` makes the method adaptive, and `b_hat_3` is a second
     estimate, of order 3. `b_hat_0` is the weight of f(t, y) in b_hat if no stage is f(t, y) (radau5).
-    `dense` has one row for each stage, with the coefficients of σ, σ², … in its weight (chapter 11). The
-    stages are those of A, then the velocity at the new state (unless b is already the last row of A), then
-    those of the rows `dense_A`. ValueError if shapes do not fit, an order is not a positive integer, (7.1) or
+    `dense` has one row for each stage, with the coefficients of σ, σ², … in its weight (chapter 11). Its
+    rows are for the stages of A, then for f at the new state (unless that is the last of them), then for
+    those of `dense_A`. ValueError if shapes do not fit, an order is not a positive integer, (7.1) or
     (7.2) is broken, or the dense output does not end where the step does. Butcher (1963).
 
     >>> ralston = Tableau("ralston", order=2, A=["", "2/3"], b="1/4 3/4")
@@ -116,7 +118,7 @@ class Tableau:
         rows["A"] = tuple(row + (Fraction(0),) * (s - len(row)) for row in rows["A"])
         if self.c is None:
             rows["c"] = tuple(sum(row) for row in rows["A"])                       # (7.2)
-        vars(self).update(rows)
+        vars(self).update(rows)                              # the class is frozen: not by assignment
         check_tableau(self)
 
     @property
@@ -157,7 +159,7 @@ class Tableau:
 
     @property
     def carries_velocity(self):
-        """Whether a fixed-step method takes its first k from the step before; if not, it evaluates f anew."""
+        """Whether fixed steps hand the last k on: as the next k₁ (FSAL), or as a start for Newton's method."""
         return self.is_fsal or not self.starts_with_velocity
 
     def arrays(self, dtype=np.dtype(float)):

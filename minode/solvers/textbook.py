@@ -27,21 +27,21 @@ step keeps the first two terms. If it starts on the solution, it therefore ends 
 away from it, with C = max |y''|/2. This is called the local error.
 
 The error of all steps. Only the first step starts on the solution. Let e_i be the distance
-of y_i from y(t_i), and let L be the Lipschitz constant of f. Compare the Euler step from
+of y_i from y(t_i), and let K be the Lipschitz constant of f. Compare the Euler step from
 y_{i−1} with the Euler step from y(t_{i−1}). They start e_{i−1} apart, and their velocities
-differ by at most L e_{i−1}, so they end at most (1 + hL) e_{i−1} apart. The second one ends
-at most C h² from the solution. Together,
+differ by at most K e_{i−1}, so they end at most (1 + hK) e_{i−1} apart. The step from
+y(t_{i−1}) ends at most C h² from the solution. Together,
 
-    e_i ≤ (1 + hL) e_{i−1} + C h².
+    e_i ≤ (1 + hK) e_{i−1} + C h².
 
 Begin with e₀ = 0 and insert this n times, for n equal steps of length h = T/n. The sum is
 geometric, and 1 + x ≤ e^x, so
 
-    e_n ≤ C h² (1 + (1 + hL) + … + (1 + hL)^{n−1}) = C h² ((1 + hL)^n − 1)/(hL) ≤ C h (e^{LT} − 1)/L.
+    e_n ≤ C h² (1 + (1 + hK) + … + (1 + hK)^{n−1}) = C h² ((1 + hK)^n − 1)/(hK) ≤ C h (e^{KT} − 1)/K.
 
 This is Gronwall's inequality for steps. It says two things. There are T/h local errors, so
 one power of h is lost when they add up. And on its way to the end each of them can grow by a
-factor of at most e^{LT}, because nearby solutions may move apart. A method has order p if its
+factor of at most e^{KT}, because nearby solutions may move apart. A method has order p if its
 error at the end is at most a constant times h^p. Euler's method has order one.
 
 The argument needs only two properties of a method. Its local error is at most C h^{p+1}; if
