@@ -19,8 +19,7 @@ changes by a · w + b · Δθ. This holds at every t, so the sum does not depend
 w and Δθ are arbitrary, so what multiplies each is zero: da/dt = −a f_y and db/dt = −a f_θ (`adjoint_rhs`).
 Solve these backwards from T with y, from a = ∂L/∂y(T) and b = 0. At t₀, a is dL/dy₀ and b is dL/dθ. If L also
 reads y(t_i), add ∂L/∂y(t_i) to a there. This gradient has a solver's errors. The chain rule through the steps
-is exact for the states computed (`discrete_gradient`): we learn with it. Vectors are rows; a batch stacks
-them.
+is exact for the states computed (`discrete_gradient`): we use it. Vectors are rows; a batch stacks them.
 
 Figure 1 (figures/README.md) shows layers that approach a solution, figure 32 how the spiral below is learnt.
 Next: the same in general, beginning with vector fields and their derivatives (chapter 1).

@@ -17,7 +17,7 @@ are solved in turn, the last one first. The Ȳ_i of all later blocks are then kn
 and the stages i, j of one block fulfil
 
     q_j = h Σ_{i later} a_ij Ȳ_i,   r_j = h b_j a_{n+1} + q_j,           (29.1)
-    Σ_i k̄_i (δ_ij I − h a_ij f_y(t_n + c_i h, Y_i)) = r_j.               (29.2)
+    Σ_i k̄_i ([i = j] I − h a_ij f_y(t_n + c_i h, Y_i)) = r_j.            (29.2)
 
 The matrix is that of (13.3), now with the row of the k̄_i to its left: this is the transposed system. No
 iteration is needed. A step back costs one linear solve for each block, and the step itself cost one for

@@ -16,13 +16,13 @@ Differentiate (17.1) and insert (16.2):
 
     0 = a' · w + a · (f_y w + f_θ Δθ) + b' · Δθ = (a' + a f_y) · w + (b' + a f_θ) · Δθ.
 
-At a given t, w may be any vector. To see this, let Δθ = 0. Then w(t) = Y(t) Δy₀, with the matrix Y that
-solves Y' = f_y Y, Y(t₀) = I. It is invertible, because det Y = exp ∫ tr f_y dt > 0 (Liouville), so some
+At a given t, w may be any vector. To see this, let Δθ = 0. Then w(t) = Φ(t) Δy₀, with the matrix Φ that
+solves Φ' = f_y Φ, Φ(t₀) = I. It is invertible, because det Φ = exp ∫ tr f_y dt > 0 (Liouville), so some
 Δy₀ leads to the w in question, and the first bracket must vanish. Δθ may be any vector too, so the
 second bracket vanishes as well:
 
-    da/dt = −a f_y,                                                      (17.2)
-    db/dt = −a f_θ,     a(T) = ∂L/∂y(T),   b(T) = ∂L/∂θ.                 (17.3)
+    da/dt = −a f_y,     a(T) = ∂L/∂y(T),                                 (17.2)
+    db/dt = −a f_θ,     b(T) = ∂L/∂θ.                                    (17.3)
 
 b(T) is zero if L sees θ only through the states. A penalty on the weights is the usual exception.
 Together with dy/dt = f this is the augmented system for [y, a, b]. It is integrated from T back to t₀,
@@ -64,9 +64,10 @@ The trap. Solving y backwards must meet the states it came from. This needs no r
 an accurate solve. But a field that contracts going forwards (y' = −λy) expands going back, and errors
 grow like e^{λT}. Here y is reset at each output time, because it is known there. If a backward solve
 that chooses its steps misses it by more than a twentieth of the largest state, a SolverError is raised.
-(In steps of a given size it is raised if the miss exceeds the largest state.) And even an accurate
-backward solve gives an approximation of the gradient of the ODE's solution, not the gradient of the
-numbers that the forward solve printed. The two differ by O(h^p) (chapter 18).
+(In steps of a given size, which may be coarse on purpose, it is raised if the miss exceeds the largest
+state.) And even an accurate backward solve gives an approximation of the gradient of the ODE's
+solution, not the gradient of the numbers that the forward solve printed. The two differ by O(h^p)
+(chapter 18).
 
 Figure 6 shows a along a trajectory, figure 7 what b collects, figure 21 errors that grow on the way
 back, and figure 24 the steps that (17.7) saves.
@@ -75,9 +76,9 @@ Next: the exact derivative of the steps (chapter 18).
 
 Exercises. 1. Derive: solve (17.2) and (17.3) by hand for y' = −θ y² and L = y(T), and compare with
 y = y₀ / (1 + θ y₀ (t − t₀)). 2. Predict, then run: y' = −30 y from y₀ = 1, and L is the sum of the
-states at the times handed in. Take gradient="backsolve" with the usual tolerances. How much does an
-error of 1e-9 at t = 1 grow on the way back to t = 0? And from each of t = 0, 0.1, …, 1 to the one
-before? What does `pullback` do in both cases, with the field Linear(1)?
+states at the times t, first for t = (0, 1), then for t = (0, 0.1, …, 1). How much does an error of
+1e-9 at t = 1 grow on the way back to the time before it? What does `pullback` with
+gradient="backsolve" and the field Linear(1) do in both cases?
 """
 
 import numpy as np

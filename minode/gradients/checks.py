@@ -24,47 +24,48 @@ Duality. For tangents w, Δθ and a cotangent a, the two products of chapter 1 c
 
     a · (f_y w + f_θ Δθ) = (a f_y) · w + (a f_θ) · Δθ,                   (22.4)
 
-and so do pushforward and pullback of a whole solve, by the discrete route and at any step size:
+and so do pushforward and the discrete pullback of a whole solve by the same steps, of any size:
 
-    Σ_i cotangent_i · w(t_i) = dL/dy₀ · Δy₀ + dL/dθ · Δθ.                (22.5)
+    Σ_i ∂L/∂y(t_i) · w(t_i) = dL/dy₀ · Δy₀ + dL/dθ · Δθ.                 (22.5)
 
 Duality holds to round-off, but it cannot see a mistake that is made alike on both sides. Differences see such
 a mistake, but not the last six digits. The two checks together miss little.
 
 Differences with an error bar. A concentration of 1e-9 mol/L and an orbit of 1.5e11 m need different steps. So
 the checks move each number by a ladder of steps, each an eighth of the one before, from the size of the
-number down to 1e-12 of it. If the error of D(ε) is a multiple of ε^q, up to O(ε^{2q}), two steps in the ratio
-r remove it (Richardson 1911):
+number down to 1e-12 of it. Let D(ε) be (22.1). If its error is a multiple of ε^q, up to O(ε^{2q}), two steps
+in the ratio r remove it (Richardson 1911):
 
-    g'(x) v = ( r^q D(ε/r) − D(ε) ) / ( r^q − 1 ) + O(ε^{2q}).           (22.6)
+    g'(x) v ≈ V(ε) = ( r^q D(ε/r) − D(ε) ) / ( r^q − 1 ).                (22.6)
 
 For (22.1), q = 2. If g ends or jumps at x, only one side is left. There q = 1, and ε has either sign in
 
     D(ε) = ( g(x + εv) − g(x) ) / ε.                                     (22.7)
 
-How far is (22.6) off? The change from D(ε) to D(ε/r) is nearly the whole error of D(ε), and far more than
-that of (22.6). But it may be small by chance. And rounding adds to both. If it moves g by η, it moves each
-D(ε') by η/ε', so the smaller steps show η. Therefore
+How far is V(ε) off? By far less than D(ε) is, and so by less than D changes from ε to ε/r, which is nearly
+the whole error of D(ε). But this change may be small by chance, and rounding adds to it. Rounding that moves
+g by η moves D(ε') by η/ε'. So for small steps ε', the change of D times ε' shows η. We take the largest of
+these products, from all steps ε' ≤ ε, and divide it by ε:
 
-    e(ε) = ( max_{ε' ≤ ε} ε' |D(ε') − D(ε'/r)| + u S ) / ε               (22.8)
+    e(ε) = ( max_{ε' ≤ ε} ε' |D(ε') − D(ε'/r)| + u S ) / ε.              (22.8)
 
-covers both errors. S is the size of the terms of g, since g may be a small difference of large ones. A step
-that is too large can miss a narrow bend of g, and then its e is too small. So ε counts only if it agrees with
-all smaller steps: the intervals of half-width c e around them must have a point in common. With c = 10:
+This covers both errors. S is the size of the terms of g, since g may be a small difference of large ones. A
+step that is too large can miss a narrow bend of g, and then its e is too small. So ε counts only if it agrees
+with all smaller steps: the intervals of half-width c e around them must have a point in common. With c = 10:
 
-    max_{ε' ≤ ε} ( D(ε') − c e(ε') ) ≤ min_{ε' ≤ ε} ( D(ε') + c e(ε') ).  (22.9)
+    max_{ε' ≤ ε} ( V(ε') − c e(ε') ) ≤ min_{ε' ≤ ε} ( V(ε') + c e(ε') ).  (22.9)
 
 Of the steps that count, we take the one with the smallest e. The derivative written by hand is rounded too,
 say n = 100 times. So it is wrong if it is further away than
 
-    c e + n u ( |D| + S/|x| + |x g''| ).                                 (22.10)
+    c e + n u ( |V| + S / max(|x|, ε) + |x g''| ).                       (22.10)
 
-Every entry of f_y, f_θ and f_t has its own D, e and S, so a small one is not lost beside a large one.
+Every entry of f_y, f_θ and f_t has its own V, e and S, so a small one is not lost beside a large one.
 Differences cannot see a mistake below (22.10), near 1e-9 of the terms of a component of f, nor one in a term
 that is 0 at the point of the check. At a kink they allow everything between the slopes on both sides, and
-from 0 to their sum. A bend narrower than 1e-10 of x looks like a jump. `python -m tests.gradients.collection`
-plants 197 mistakes in fields of chemistry, orbits, neurons and circuits: all are caught and named;
-none of 63 right ones is accused.
+between 0 and the sum of the two. A bend narrower than 1e-10 of x looks like a jump. `python -m
+tests.gradients.collection` plants 197 mistakes in fields of chemistry, orbits, neurons and circuits: all are
+caught and named; none of 63 right ones is accused.
 
 With an adaptive solver the differences also see the steps change, and at a loose tolerance they can confirm a
 wrong gradient. So all solves that are compared take the steps of the first one. If a check fails, the message
@@ -118,16 +119,17 @@ def complex_step(g, x, v, epsilon=1e-30):
 def estimate(D, epsilon, q, uS):
     """The best extrapolated value of the differences D (K, ...) at steps ε, with its error bar."""
     r = epsilon[:-1] / epsilon[1:]
-    values = extrapolated(D[:-1], D[1:], r, q)
+    V = extrapolated(D[:-1], D[1:], r, q)
     changes = epsilon[:-1] * np.abs(D[:-1] - D[1:])                                # (22.8)
     changes = np.where(np.isfinite(changes), changes, 0.0)
-    is_last = epsilon[:-1] <= r**LAST * np.where(np.isfinite(D) & (epsilon > 0), epsilon, np.inf).min(axis=0)
+    finest = np.where(np.isfinite(D) & (epsilon > 0), epsilon, np.inf).min(axis=0)
+    is_last = epsilon[:-1] <= r**LAST * finest               # these have no smaller steps to show η
     changes = np.where(is_last, np.where(is_last, changes, 0.0).max(axis=0), changes)      # equal by chance
     e = (from_the_finest(np.maximum, changes) + uS) / epsilon[:-1]                 # (22.8)
-    e = np.where(np.isfinite(values), e, np.inf)
-    low, high = (np.where(e < np.inf, values + c * e, c * np.inf) for c in (-TRUST, TRUST))
+    e = np.where(np.isfinite(V), e, np.inf)
+    low, high = (np.where(e < np.inf, V + c * e, c * np.inf) for c in (-TRUST, TRUST))
     counts = from_the_finest(np.maximum, low) <= from_the_finest(np.minimum, high)  # (22.9)
-    return chosen(values, np.where(counts, e, np.inf), np.broadcast_to(epsilon[:-1], values.shape))
+    return chosen(V, np.where(counts, e, np.inf), np.broadcast_to(epsilon[:-1], V.shape))
 
 
 def derivative(g, size):
@@ -146,9 +148,9 @@ def derivative(g, size):
 
 def allowed(g, S, x):
     """A derivative along a number of the size x from `Samples` of g, and the error allowed, (22.10)."""
-    D, e, epsilon = derivative(g, S)
+    V, e, epsilon = derivative(g, S)
     g_xx, distance = curvature(g, x, epsilon, ROUNDINGS * U * S), np.maximum(x, epsilon)   # x may be small by chance
-    return D, TRUST * e + ROUNDINGS * U * (np.abs(D) + S / distance + x * g_xx)    # (22.10)
+    return V, TRUST * e + ROUNDINGS * U * (np.abs(V) + S / distance + x * g_xx)    # (22.10)
 
 
 def along(g, centre, size, steps):
@@ -213,12 +215,14 @@ def check_gradients(f, y0, t, theta, **solver):
     >>> [row.what for row in report][-1], all(row.ok for row in report)
     ('pullback against pushforward', True)
     """
-    start, y0, theta = as_check_point(f, (t := as_times(t))[0], y0, theta, "y0")
+    t = as_times(t)
+    start, y0, theta = as_check_point(f, t[0], y0, theta, "y0")
     fault = without_axes(contract(f, start, y0, theta)[-1])
     first, steps = first_solve(f, y0, t, theta, solver)
     ys = first.solution.ys
     clock = np.broadcast_to(t.reshape(-1, *[1] * (ys.ndim - 2)), ys.shape[:-1])
-    sizes = sizes_at(f, clock, ys, theta, value := f(clock, ys, theta))
+    value = f(clock, ys, theta)
+    sizes = sizes_at(f, clock, ys, theta, value)
     size = np.abs(ys) + np.abs(clock - t[0])[..., None] * sizes.f.max(axis=0)        # all that was added up
     found = [(dy0, dtheta, *along(lambda s: run(f, y0 + s * dy0, t, theta + s * dtheta, **steps).solution.ys,
                                   ys, size, ladder)) for dy0, dtheta, ladder in moves(y0, theta)]

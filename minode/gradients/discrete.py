@@ -54,10 +54,11 @@ Compared with chapter 17. If no b_i is 0, put k̄_i = h b_i Λ_i. Then (18.1) to
 
 This is a Runge–Kutta step of (17.2) with −h, by the table b_j a_ji / b_i. With this table
 a · w + b · Δθ of (17.1) stays exactly the same from step to step (Sanz-Serna, SIAM Review 58,
-2016). The backward solve of chapter 17 uses the method's own table and computes y again, so it
-conserves (17.1) only up to its error. The two gradients differ by O(h^p), and neither is always
-nearer to that of the true solution. But a minimiser that is given one function and the gradient of
-another may find no step downhill.
+2016). For the Gauss methods it is b_j − a_ij, the table of the same step from its end, so their
+adjoint is the gradient. In general the backward solve of chapter 17 uses the method's own table
+and computes y again, so it conserves (17.1) only up to its error. The two gradients differ by
+O(h^p), and neither is always nearer to that of the true solution. But a minimiser that is given
+one function and the gradient of another may find no step downhill.
 
 All steps at once. In a small system a call of f costs more than its arithmetic, so we want few
 calls. One call gives the Jacobians f_y of all stages of all steps. (18.1) to (18.3) are linear in
@@ -67,8 +68,8 @@ Only a product with this matrix is left to do step by step:
     a_n = a_{n+1} ∂y_{n+1}/∂y_n + what the outputs add.                  (18.6)
 
 Then every k̄_i is known, and (18.4) for all stages takes one call of the vector-Jacobian product. A
-wide system is taken back step by step. That takes more memory: a network saves the states of its
-layers for every stage (chapter 4).
+wide system is taken back step by step. It keeps more: a network saves the states of its layers for
+every stage (chapter 4).
 
 If the times t_i are moved, the steps move with them. The appendix step_times.py derives dL/dt_i.
 
@@ -79,9 +80,10 @@ in time.
 Next: the same numbers in less memory (chapter 19).
 
 Exercises. 1. Derive: what are (18.1) to (18.4) for the midpoint rule, and what is a_n for y' = θy?
-2. Break this line: in `reverse_step` write table.A[i, i + 1:s] for table.A[i + 1:s, i]. For which
-method is the gradient still right, and how wrong is it for the others as h tends to 0? Then run
-`python -m pytest --eq 18.1`.
+2. Break this line: in `reverse_step` write table.A[i, i + 1:s] for table.A[i + 1:s, i]. Take 40
+states at once and an `MLP` with the widths 4, 16, 3: too many for (18.6). For which method is the
+gradient still right, and how wrong is it for the others as h tends to 0? Then run `python -m
+pytest --eq 18.1`.
 """
 
 import numpy as np
@@ -105,7 +107,7 @@ def reverse_step(table, h, vjps, a, b, inside=None, bars=None):
     the stages. If there are outputs inside the step, inside (s, n) is what they add to the k̄_i / h (18.5). If bars
     (2, s, n) is given, the k̄_i and Ȳ_i are written into it.
     """
-    s, (k_bars, Y_bar) = len(vjps), np.empty((2, len(vjps), a.size)) if bars is None else bars
+    s, (k_bars, Y_bar) = len(vjps), (np.empty((2, len(vjps), a.size)) if bars is None else bars)
     for i in reversed(range(s)):
         k_bar = h * (table.b[i] * a + table.A[i + 1:s, i].dot(Y_bar[i + 1:]))      # (18.1)
         if inside is not None:
@@ -126,7 +128,7 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
     table, shape, flat = dense_output(tableau), a.shape, cotangents.reshape(len(cotangents), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
     at_ends, inside = output_cotangents(t, h, table, times, flat)
-    a = a.ravel() + at_ends.get(len(tape), 0.0)                                    # (18.5)
+    a = a.ravel() + at_ends.get(len(tape), 0.0)              # an output at the end joins a_{n+1}
     if ends is not None:                                     # the times: appendix step_times.py
         ends.begin(t, a)
         gained = {n: add_outputs(ends, table, n, step_with_increments(f, theta, table, tape, n, shape), times, flat)
@@ -136,7 +138,7 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
         return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, at_ends, inside, ends)
     steps = WideSteps(ends, table, tape.y_end, gained, shape) if tape and ends is not None else None
     while tape:
-        n, (_, _, Y, vjps) = len(tape) - 1, tape.pop()
+        (_, _, Y, vjps), n = tape.pop(), len(tape)
         s = len(vjps) if n in inside else tableau.used
         bars, a_next = np.empty((2, s, a.size)), a
         a, b = reverse_step(table, h[n], vjps[:s], a_next, b, inside.get(n), bars)
@@ -177,19 +179,21 @@ def steps_at_once(f, theta, table, stages, a, b, at_ends, inside):
     Returns a and b, and the a_n (N, n) of all the steps and their k̄ (s, N, ..., d).
     """
     (T, h, Y, _), shape, d = stages, a.shape, a.shape[-1]
-    s, N, h = *Y.shape[:2], h[:, None, None, None]
+    s, N, h, I = len(Y), len(h), h[:, None, None, None], np.eye(d + 1, d)          # I and a row of 0, for (18.5)
     f_y = at_once("jacobian", f.jacobian, T, Y, theta, shape).reshape(s, N, -1, d, d)
-    K_bar, Y_bar, I = *np.empty((2, *f_y.shape[:3], d + 1, d)), np.eye(d + 1, d)   # a row more, for outputs inside
+    K_bar, Y_bar = np.empty((2, *f_y.shape[:3], d + 1, d))   # (s, N, states, d + 1, d)
     for i in reversed(range(s)):
         later = table.A[i + 1:s, i].dot(Y_bar.reshape(s, -1)[i + 1:]).reshape(Y_bar[i].shape)
         K_bar[i] = h * (table.b[i] * I + later)                                    # (18.1)
         for n, add in inside.items():
             K_bar[i, n, :, d] += h[n, 0] * add[i].reshape(-1, d)                   # (18.5)
         Y_bar[i] = K_bar[i] @ f_y[i]                                               # (18.2)
-    a_n, rows = np.empty((N + 1, f_y.shape[2], 1, d)), I + Y_bar.sum(axis=0)       # (18.3)
-    a_n[N], dy_next_dy, added = a.reshape(-1, 1, d), rows[..., :d, :], rows[..., d:, :] + at_ends.reshape(a_n[1:].shape)
+    rows, a_n = I + Y_bar.sum(axis=0), np.empty((N + 1, f_y.shape[2], 1, d))       # (18.3)
+    dy_next_dy, added = rows[..., :d, :], rows[..., d:, :] + at_ends.reshape(a_n[1:].shape)
+    a_n[N] = a.reshape(-1, 1, d)
     for n in reversed(range(N)):
         a_n[n] = a_n[n + 1] @ dy_next_dy[n] + added[n]                             # (18.6)
+    # The rows of K_bar are k̄ for the rows of I. Those of a_{n+1}, and what the outputs add:
     k_bar = (a_n[1:] @ K_bar[..., :d, :] + K_bar[..., d:, :]).reshape(Y.shape).astype(Y.dtype, copy=False)
     _, sum_k_bar_f_theta = at_once("vjp", f.vjp, T, Y, theta, shape, k_bar)        # (18.4)
     return a_n[0].reshape(shape), b + sum_k_bar_f_theta, a_n[:-1].reshape(N, -1), k_bar  # (18.4)
@@ -221,8 +225,8 @@ def discrete_trajectories(f, y0, t, theta, method, solver):
             if is_inside.any():
                 hK = all_row_increments(lambda t, y: f(t, y, theta), table, t, h, y, hK)
             a_next, add, to_a = a[ids], np.zeros((s, *y.shape)), np.zeros(y.shape)
-            for i, (g, x, inside, end) in enumerate(zip(cotangents[1:, ids], sigma, is_inside, is_end), start=1):
-                a_next[end] += g[end]
+            for i, (g, x, inside, at_end) in enumerate(zip(cotangents[1:, ids], sigma, is_inside, is_end), start=1):
+                a_next[at_end] += g[at_end]
                 to_a[inside] += g[inside]                                          # (18.5)
                 add[:, inside] += weights_at(table, x[inside])[:s, :, None] * g[inside]  # (18.5)
                 if ends is not None and inside.any():

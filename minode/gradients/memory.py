@@ -5,8 +5,8 @@ store less by computing again. Checkpoints give the same gradients. Reversal giv
 of undoing the steps.
 
 Checkpoints. Store the state at every m-th step only. To take back the steps between two of them, start from
-the earlier one, take the steps forward again with everything stored, and go back through them as in chapter
-18. This stores n/m states, and for the m steps between two of them the states of about s stages each. The
+the earlier one, take the steps forward again with everything stored, and go back through them as in
+chapter 18. This stores n/m states, and those of s stages for each of the m steps that are taken again. The
 sum n/m + s m is least for m = √(n/s). We leave out s, which depends on the method, and want m to be about
 √n. A method that chooses its steps does not know n beforehand. So the spacing m starts at 1, and
 
@@ -25,7 +25,7 @@ cotangent, the subscript "new" what comes out of the step, and ← a cotangent t
 leapfrog (14.1):
 
     v̄_new ← v̄_new + h/2 ȳ_new,     u = 2 v̄_new f_y(t + h/2, y½),
-    ȳ = ȳ_new + u,     v̄ = h/2 ȳ − v̄_new.                                (19.2)
+    ȳ = ȳ_new + u   (that of y½ too),     v̄ = h/2 ȳ − v̄_new.             (19.2)
 
 Reversible Heun (14.2), whose k_new = f(t_new, z_new) enters y_new and the next step:
 
@@ -190,35 +190,35 @@ def undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b
 
 
 def leapfrog_back(method, velocity, vjp, t, t_new, before, after, bars, b, ends=None):
-    (y, v), (_, v_new), (y_bar_new, v_bar), h = before, after, bars, t_new - t
-    y_half, v_bar = y + h / 2 * v, v_bar + h / 2 * y_bar_new                       # (19.2)
-    u, u_theta = vjp(t + h / 2, y_half, 2 * v_bar)                                 # (19.2)
+    (y, v), (_, v_new), (y_bar_new, v_bar_new), h = before, after, bars, t_new - t
+    y_half, v_bar_new = y + h / 2 * v, v_bar_new + h / 2 * y_bar_new               # (19.2)
+    u, u_theta = vjp(t + h / 2, y_half, 2 * v_bar_new)                             # (19.2)
     y_bar = y_bar_new + u                                                          # (19.2)
     if ends is not None:
-        dL_dt = 2 * v_bar @ ends.f_t_at(0.5, t, h, y_half)                         # (19.5)
+        dL_dt = 2 * v_bar_new @ ends.f_t_at(0.5, t, h, y_half)                     # (19.5)
         ends.add_step(t, t_new, dL_dt, (y_bar_new @ v_new + y_bar @ v + dL_dt) / 2)  # (19.5)
-    return [y_bar, h / 2 * y_bar - v_bar], b + u_theta                             # (19.2)
+    return [y_bar, h / 2 * y_bar - v_bar_new], b + u_theta                         # (19.2)
 
 
 def heun_back(method, velocity, vjp, t, t_new, before, after, bars, b, ends=None):
-    (_, _, k), (_, z_new, k_new), (y_bar, z_bar, k_bar), h = before, after, bars, t_new - t
-    k_bar = k_bar + h / 2 * y_bar                                                  # (19.3)
-    k_bar_f_y, k_bar_f_theta = vjp(t_new, z_new, k_bar)                            # (19.3)
-    z_bar = z_bar + k_bar_f_y                                                      # (19.3)
+    (_, _, k), (_, z_new, k_new), (y_bar_new, z_bar_new, k_bar_new), h = before, after, bars, t_new - t
+    k_bar_new = k_bar_new + h / 2 * y_bar_new                                      # (19.3)
+    k_bar_f_y, k_bar_f_theta = vjp(t_new, z_new, k_bar_new)                        # (19.3)
+    z_bar_new = z_bar_new + k_bar_f_y                                              # (19.3)
     if ends is not None:
-        dL_dt = k_bar @ ends.f_t_at(1.0, t, h, z_new)                              # (19.6)
-        ends.add_step(t, t_new, dL_dt, z_bar @ k + y_bar @ (k + k_new) / 2 + dL_dt)  # (19.6)
-    return [y_bar + 2 * z_bar, -z_bar, h / 2 * y_bar + h * z_bar], b + k_bar_f_theta  # (19.3)
+        dL_dt = k_bar_new @ ends.f_t_at(1.0, t, h, z_new)                          # (19.6)
+        ends.add_step(t, t_new, dL_dt, z_bar_new @ k + y_bar_new @ (k + k_new) / 2 + dL_dt)  # (19.6)
+    return [y_bar_new + 2 * z_bar_new, -z_bar_new, h / 2 * y_bar_new + h * z_bar_new], b + k_bar_f_theta  # (19.3)
 
 
 def reversible_back(method, velocity, vjp, t, t_new, before, after, bars, b, ends=None):
-    (_, z), (y_new, _), (y_bar, z_bar), h, c = before, after, bars, t_new - t, method.coupling
-    z_bar_J, b, at_new, at_old = increment_back(method, velocity, vjp, t_new, -h, y_new, -z_bar, b, ends)
-    y_bar = y_bar + z_bar_J                                                        # (19.4)
-    y_bar_J, b, at_start, at_end = increment_back(method, velocity, vjp, t, h, z, y_bar, b, ends)
+    (_, z), (y_new, _), (y_bar_new, z_bar_new), h, c = before, after, bars, t_new - t, method.coupling
+    z_bar_J, b, at_new, at_old = increment_back(method, velocity, vjp, t_new, -h, y_new, -z_bar_new, b, ends)
+    y_bar_new = y_bar_new + z_bar_J                                                # (19.4)
+    y_bar_J, b, at_start, at_end = increment_back(method, velocity, vjp, t, h, z, y_bar_new, b, ends)
     if ends is not None:
         ends.add(*np.array([[t], [t_new]]), at_start + at_old, at_end + at_new)
-    return [c * y_bar, z_bar + (1 - c) * y_bar + y_bar_J], b                       # (19.4)
+    return [c * y_bar_new, z_bar_new + (1 - c) * y_bar_new + y_bar_J], b           # (19.4)
 
 
 def increment_back(method, velocity, vjp, t, h, y, bar, b, ends=None):

@@ -18,8 +18,8 @@ end:
 With steps of fixed size the first three give the gradient of the number that was computed. The
 default is therefore the first. If the method chooses its steps, the first three give its
 derivative with the accepted steps held fixed. The last two approximate the gradient of the
-solution. backsolve is as accurate as its solver, and interpolate as the dense output (chapter
-11), which costs cash_karp an order.
+solution. backsolve is as accurate as its solver if errors do not grow on the way back, and
+interpolate as the dense output (chapter 11), which for cash_karp has one order less.
 
 The same is true of dL/dt_i. The first three move the ends of the steps with the times (chapter
 18). The last two take the formulas of the differential equation, (17.5) and (17.6). Implicit
@@ -141,7 +141,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, gradient="discrete", dL_dtheta
     dL_dys = as_real("dL_dys", dL_dys, solution.ys.shape)
     with np.errstate(all="ignore"):                          # an overflow is a SolverError
         dL_dt = np.zeros(len(dL_dys)) if times else None
-        a, b = back(dL_dys, b, None if gradient in OF_THE_EQUATION else dL_dt)
+        a, b = back(dL_dys, b, None if gradient in OF_THE_EQUATION else dL_dt)     # adds to dL_dt
         if times and gradient in OF_THE_EQUATION:
             clock = clock_of_outputs(stops_in(f, solution.t, solver)[0], solution.t)
             dL_dt = gradient_in_times(f, solution._replace(t=clock), theta, dL_dys, a)

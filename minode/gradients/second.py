@@ -21,7 +21,8 @@ gain a term, because f_y and f_θ change too:
     (Ȳ_i)˙ = (k̄_i)˙ f_y + k̄_i (f_yy Ẏ_i + f_yθ v_θ),                     (21.1)
     ḃ_n = ḃ_{n+1} + Σ_i ( (k̄_i)˙ f_θ + k̄_i (f_θy Ẏ_i + f_θθ v_θ) ).      (21.2)
 
-The two brackets are the derivative of the vector-Jacobian product along (Ẏ_i, v_θ) with its
+f_yy Ẏ_i is the change of the matrix f_y along Ẏ_i, f_yθ v_θ that along v_θ, and so on. So the two
+terms with a bracket are the derivative of the vector-Jacobian product along (Ẏ_i, v_θ) with its
 cotangent held fixed. The field gives it as `VectorField.vjp_derivative`. Nowhere else is a second
 derivative of the field needed. So `reverse_step` of chapter 18 takes back the pair (a, ȧ) just as
 it takes back a, if it is given a product of pairs in place of the vjp. The loss has a second
@@ -31,8 +32,8 @@ says how. At the start, (20.1) with dots is
     H v = ( ȧ(t₀⁺) + (∂L/∂y(t₀))˙,  ḃ(t₀) ).                             (21.3)
 
 The times. dL/dt is a sum of products of a cotangent with f_t or with a velocity, (18.7) to
-(18.9). By the product rule each of them changes along v by two terms. f_t itself changes by f_ty
-w + f_tθ v_θ. We have no formula for this, and take the complex step (22.3).
+(18.9). By the product rule each of them changes along v by two terms. f_t itself changes by
+f_ty w + f_tθ v_θ. We have no formula for this, and take the complex step (22.3).
 
 The steps are those that the solver accepted for y, held fixed as in chapter 18. σ'' of relu and
 leaky_relu is zero wherever it exists. Their curvature sits in the kinks, and this product does
@@ -86,7 +87,7 @@ def hessian_vector_product(loss, f, y0, t, theta, v_y0, v_theta, **solver):
         pairs = first.solution._replace(ys=np.stack([ys, ws], axis=1))
         ends = StepEnds(PairField(f, v_theta, y0.shape), pairs, theta, np.stack([g_dot, g], axis=1),
                         moving_ends(method, solver.get("step_size")))
-        pairs_of_g = np.stack([g, g_dot], axis=1)
+        pairs_of_g = np.stack([g, g_dot], axis=1)                          # but `ends` takes (ċ, c)
         a_dot, b_dot = backward_pass_of_pairs(f, tape, method, theta, v_theta, times, pairs_of_g, ends)
         Hv = Gradients(y0=a_dot + g_dot[0], theta=b_dot, t=ends.gradient())        # (21.3)
         Hv = in_precision(Hv, y0, theta)

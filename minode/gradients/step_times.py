@@ -28,7 +28,7 @@ and the output along the polynomial (11.1). With g the cotangent of the output,
 stays. So of what t_i gains the start of the step loses the part 1 − σ, and its end the part σ.
 
 A wide system keeps the Y_i and not the k_i, and (18.8) needs only the sum of the k̄_i · k_i. Insert (18.1),
-with the terms of (18.5), and gather what stands beside each a_{n+1}, Ȳ_j and g:
+with (18.5), and gather: beside a_{n+1} stands Σ_i b_i h k_i = y_{n+1} − y_n, and so on:
 
     Σ_i k̄_i · k_i = a_{n+1} · (y_{n+1} − y_n) + Σ_j Ȳ_j · (Y_j − y_n) + Σ g · (y(t_i) − y_n).   (18.10)
 

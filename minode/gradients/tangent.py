@@ -21,20 +21,22 @@ with w(t₀) = Δy₀. Its solution is
 Differentiate y(t) = e^{θ(t−t₀)} y₀ along (Δy₀, Δθ), and the same comes out.
 
 Solved with fixed steps, w is exact in a second sense. Apply a Runge–Kutta method to (16.1, 16.2).
-Its stages are k_i = f(Y_i) for y, and for w they are k̇_i = f_y(Y_i) W_i + f_θ(Y_i) Δθ with
-W_i = w + h Σ_j a_ij k̇_j. These are exactly the derivatives of (9.1), (9.2) and (9.3) along (Δy₀,
-Δθ). So the computed w is the derivative of the computed y, to round-off and at every step size. For
-tangents, "first differentiate, then discretise" and "first discretise, then differentiate" agree.
-For adjoints they do not (chapter 18).
+Its stages, with t and θ left out, are k_i = f(Y_i) for y, and for w
+k̇_i = f_y(Y_i) W_i + f_θ(Y_i) Δθ with W_i = w + h Σ_j a_ij k̇_j. These are exactly the derivatives
+of (9.1), (9.2) and (9.3) along (Δy₀, Δθ). So the computed w is the derivative of the computed y, to
+round-off and at every step size. For tangents, "first differentiate, then discretise" and "first
+discretise, then differentiate" agree. For adjoints they do not, except for methods such as
+implicit_midpoint and gauss4 (chapter 18).
 
 An adaptive method needs care. Steps that keep y accurate may be far too long for w, which can grow
 while y rests. Here the pair (y, w) is one state of the solver, so that w is inside its error norm.
 
 An implicit method (chapter 13) solves an equation for the pair, and needs its Jacobian. We give it
-f_y for y and f_y for w, as if they were two trajectories of one batch. This leaves out how f_y w
-changes with y. Once y is known, the missing part plays no role, so Newton's method takes only one
-iteration more. The w that it finds solves the derivative of (13.1). Here Newton's method goes on to
-round-off in all steps, those of an adaptive method too.
+f_y for y and f_y for w, as if they were two trajectories of one batch. This leaves out the block
+below the two, which says how f_y w changes with y. It multiplies only the correction of y, which is
+0 once y has converged, so Newton's method takes only one iteration more. The w that it finds solves
+the derivative of (13.1). Here Newton's method goes on to round-off in all steps, those of an
+adaptive method too.
 
 Figure 5 shows w along a trajectory, and figure 20 a state at rest whose tangent is not.
 

@@ -36,7 +36,7 @@ class Tape(list):
 
     def append(self, step):
         t, h, y, hK = step
-        stages = [self.first, *list(self.latest)[len(self.latest) - (len(hK) - 1):]]  # k_1, and k_2, …, k_s
+        stages = [self.first, *list(self.latest)[len(self.latest) + 1 - len(hK):]]  # k_1, and k_2, …, k_s
         self.first, self.last = stages[self.at_new_state] if self.carries_first else None, (y, hK)
         super().append((t, h, *zip(*stages)))
 

@@ -54,11 +54,11 @@ If Newton's method took n of at most m iterations, safety is multiplied by (2m +
 did not converge, h is halved. A growth of less than a fifth is not worth a new matrix, so h then
 stays as it is (Hairer and Wanner, section IV.8).
 
-A step never passes the end of the span, and the last one ends on it exactly. (t + c_i h may pass it,
-by rounding or because c_i > 1, as in kvaerno5.) An implicit method ends a step on every output time
-in this way (chapter 13). If y_new or E is infinite or NaN, E counts as 1e10: the step is rejected
-and tried again with a fifth of its length (a half, if the method is implicit). When a rejected step
-would have to be shorter than ten spacings of floating-point numbers at t, the solve stops with a
+A step never passes the end of the span (t + c_i h may, by rounding or because c_i > 1, as in
+kvaerno5), and the last one ends on it exactly. An implicit method ends a step on every output time in
+this way (chapter 13). If y_new or E is infinite or NaN, E counts as 1e10: the step is rejected and
+tried again with a fifth of its length (a half, if the method is implicit). When a rejected step would
+have to be shorter than ten spacings of floating-point numbers at t, the solve stops with a
 SolverError.
 
 Figures 13 and 14 show (10.1) to (10.4), figure 23 shows them at a kink, and figure 41 shows (10.7).

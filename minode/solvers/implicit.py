@@ -72,8 +72,8 @@ beyond its end:
 The error estimate of radau5. The stages of radau5 define a polynomial u of degree 3, which begins at y
 and has the slopes k_i at the three nodes. No other weights of these stages give a result of order 3, so
 no b̂ of them alone has order 3. But the slope of u at the start of the step is Σ_j b_j'(0) k_j, and not
-quite f(t, y). The difference measures the error. If h f(t, y) gets the weight γ in b̂, (10.1) is γ
-times this difference, with the sign of b − b̂:
+quite f(t, y). The difference measures the error. Let b̂ be b with γ times this difference added. Then
+(10.1) is
 
     e = −γ (h f(t, y) − Σ_j b_j'(0) h k_j).                              (13.7)
 

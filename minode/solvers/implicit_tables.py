@@ -5,8 +5,8 @@ irrational one is written as it is derived, with its square root. The stages of 
 lie at the roots of the Legendre polynomials P_s. Those of radau3 and radau5 lie at the roots of
 P_s − P_{s−1}, the last of which is the end of the step. `dense` holds the weights of chapter 11.
 For radau3 and radau5 they are those of the collocation polynomial, which has the slopes k_i at
-the nodes. Those of trbdf2 and kvaerno5 were found for this book, from the conditions of
-chapter 11 and the bound on the state inside a step.
+the nodes. Those of trbdf2 and kvaerno5 solve the conditions of chapter 11 and keep the bound
+that it gives.
 """
 
 from fractions import Fraction

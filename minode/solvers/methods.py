@@ -15,7 +15,7 @@ so it can choose its steps (chapter 10):
 
     heun_euler   2(1)   Euler inside Heun: the smallest pair, to learn from
     bosh3        3(2)   Bogacki and Shampine 1989; SciPy's RK23; loose tolerances
-    fehlberg45   4(5)   Fehlberg 1969, the first famous pair; it keeps the result of lower order
+    fehlberg45   4(5)   Fehlberg 1969, an early pair; it keeps the result of lower order
     cash_karp    5(4)   Cash and Karp 1990
     dopri5       5(4)   Dormand and Prince 1980; SciPy's RK45; the default here
     tsit5        5(4)   Tsitouras 2011: most often a little more accurate at the same cost

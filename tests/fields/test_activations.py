@@ -189,6 +189,17 @@ def test_however_small_a_value_or_slope_is_it_has_all_its_digits(name, z):
     assert np.all(np.abs(np.subtract(got, expected)) <= rounding)
 
 
+@pytest.mark.eq("3.1")
+def test_far_out_two_slopes_are_zero_and_two_values_stay_where_they_are():
+    for name, z in (("tanh", [20.0, -20.0]), ("sigmoid", [40.0])):
+        z = np.array(z)
+        assert not ACTIVATIONS[name].slope(z, ACTIVATIONS[name].value(z)).any()
+        assert 0 < exactly(name, float(z[0]))[1] < 2e-17
+    for name in ("sigmoid", "softplus"):
+        assert np.ptp(ACTIVATIONS[name].value(np.array([-708.0, -720.0, -1e4]))) == 0
+        assert exactly(name, -720.0)[0] < 1e-312
+
+
 def test_a_sigmoid_in_float32_overflows_no_sooner():
     z = np.array([-200.0, -60.0, 60.0], np.float32)
     x = ACTIVATIONS["sigmoid"].value(z)

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import MLP, Flow, Layered, Linear, VectorField, pullback, pushforward
+from minode import MLP, Flow, Layered, Linear, VectorField, adjoint_rhs, methods, odeint, pullback, pushforward
 from minode.gradients import discrete
 from minode.gradients.adjoint import invariant
 from minode.gradients.discrete import SMALL, Tape, backward_pass, is_small, reverse_step, run_on_tape
 from minode.gradients.step_times import StepEnds
 from minode.solvers.dense import dense_output
 from minode.solvers.solve import find_method, run
-from tests.gradients.problems import (ADAPTIVE, EXACT, PROBLEMS, ROUND_OFF, SLOPE, complex_step_gradients,
-                                      explicit_methods, observed_order, relative_error, repeated_grids,
-                                      solves, tableaus)
+from tests.gradients.problems import (ADAPTIVE, EXACT, PROBLEMS, ROUND_OFF, SLOPE, ForcedPendulum,
+                                      complex_step_gradients, explicit_methods, observed_order, relative_error,
+                                      repeated_grids, solves, tableaus)
 from tests.strategies import arrays, grids
 
 LOOSE = {"rtol": 1e-2, "atol": 1e-2}
+CLEARLY = 1e-4            # far from round-off, and about the error of five steps
 
 
 def steps_taken(f, y0, t, theta, **options):
@@ -354,3 +355,21 @@ def test_the_example_worked_by_hand_and_the_exercise(method, R, R_prime):
     pulled = pullback(Linear(1), [y0], h * np.arange(N + 1), [theta], [1.0], method=method)
     assert relative_error(pulled.y0, [R(h * theta) ** N]) <= EXACT
     assert relative_error(pulled.theta, [N * h * R_prime(h * theta) * R(h * theta) ** (N - 1) * y0]) <= EXACT
+
+
+@pytest.mark.eq("18.1", "18.3")
+@pytest.mark.parametrize("name, is_the_gradient", [("implicit_midpoint", True), ("gauss4", True), ("gauss6", True),
+                                                   ("trapezoid", False), ("radau3", False)])
+def test_the_adjoint_of_a_gauss_method_solved_backwards_by_it_is_the_gradient_of_its_steps(name, is_the_gradient):
+    A, b, _ = methods[name].arrays()
+    assert np.allclose(b * A.T / b[:, None], b - A, rtol=0, atol=ROUND_OFF) == is_the_gradient
+    f, theta, t = ForcedPendulum(), np.array([1.2, 0.3, 0.5]), np.linspace(0.0, 2.0, 6)
+    y0, a_end = np.array([1.0, 0.5]), np.array([1.0, -0.4])
+    rhs = adjoint_rhs(f)
+
+    def of_y_and_a(t, state):
+        return np.concatenate(rhs(t, (state[:2], state[2:], None), theta)[:2])
+    y_end = odeint(f, y0, t, theta, method=name)[-1]
+    back = odeint(of_y_and_a, np.concatenate([y_end, a_end]), t[::-1], method=name)[-1]
+    error = relative_error(back[2:], pullback(f, y0, t, theta, a_end, method=name).y0)
+    assert error <= EXACT if is_the_gradient else error > CLEARLY

@@ -267,6 +267,12 @@ def test_a_step_into_nan_is_rejected_and_what_can_be_passed_is_solved(method):
 
 
 @each_method
+def test_a_first_step_too_short_for_the_clock_is_ten_spacings_long(method):
+    solution = solve(pendulum, [0.5, -0.3], [1.0, 2.0], method=method, first_step=1e-300)
+    assert solution.t_steps[1] - 1.0 == 10 * np.spacing(1.0)
+
+
+@each_method
 def test_a_wall_of_nan_ends_the_solve_with_everything_before_it(method):
     def f(t, y):
         return pendulum(t, y) if t < 1 else np.full(2, np.nan)

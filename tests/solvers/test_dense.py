@@ -23,7 +23,8 @@ ONE_STEP = dict(rtol=1e9, atol=1e9)          # any step will do
 
 L_STABLE = {"implicit_euler": 1, "radau3": 2, "radau5": 3, "trbdf2": 2, "kvaerno5": 4}      # the orders between
 OWN_DENSE = {"dopri5": 4, "tsit5": 4, "dop853": 7} | L_STABLE
-BETWEEN = 0.02                               # beyond 1, of R at σ: near the imaginary axis
+BETWEEN = {"radau5": 0.008, "kvaerno5": 0.022}       # beyond 1, of R at σ: near the imaginary axis
+PEAK = 5e-4                                  # what these three digits and a finite grid leave open
 TABLES = [m for m in methods.values() if isinstance(m, Tableau)]
 each_table = pytest.mark.parametrize("tableau", TABLES, ids=lambda tableau: tableau.name)
 sigma = np.linspace(0.0, 1.0, 21)
@@ -99,10 +100,13 @@ def test_the_weights_meet_the_step_at_both_ends_in_value_and_slope(tableau):
 @pytest.mark.eq("11.1", "13.2")
 @pytest.mark.parametrize("name", L_STABLE)
 def test_between_the_steps_of_an_l_stable_method_no_decay_grows(name):
-    dense, z = dense_output(methods[name]), -np.logspace(-2, 8, 60)[:, None] * np.exp(1j * np.linspace(-1.57, 1.57, 41))
+    dense, sizes = dense_output(methods[name]), np.concatenate([np.logspace(-2, 8, 60), np.linspace(1.0, 10.0, 181)])
+    z = -sizes[:, None] * np.exp(1j * np.pi / 2 * np.linspace(0.0, 1.0, 21))       # the other half is conjugate
     ones = np.ones((len(dense.b), 1))
     k = np.linalg.solve(np.eye(len(dense.b)) - z[..., None, None] * dense.A, ones)[..., 0]       # hK = z k for y = 1
-    assert np.abs(1 + z[..., None] * (k @ weights_at(dense, sigma))).max() <= 1 + BETWEEN
+    largest = np.abs(1 + z[..., None] * (k @ weights_at(dense, np.linspace(0.0, 1.0, 101)))).max(axis=(0, 2))
+    assert largest[0] <= 1 + ROUND_OFF                                             # for λ < 0
+    assert abs(largest.max() - 1 - BETWEEN.get(name, 0.0)) <= PEAK
     for lam in (-1e3, -1e6, -1e12):
         fast = solve(lambda t, y: lam * y, [1.0], [0.0, 1.0, 2.0], method=name, jacobian=lambda t, y: [[lam]],
                      step_size=1.0)

@@ -337,7 +337,7 @@ def test_newton_stops_when_the_geometric_series_of_the_corrections_leaves_a_shar
     least = [n for n in range(1, 11) if n == 1 and first <= 0.03 * rtol * 2
              or n > 1 and rate / (1 - rate) * first * rate ** (n - 1) <= 0.03 * rtol * 2][0]
     assert len(values) == newton.iterations == least
-    assert abs(newton.theta - rate) <= RATE and abs(newton.remains - rate / (1 - rate)) <= RATE
+    assert abs(newton.rate - rate) <= RATE and abs(newton.remains - rate / (1 - rate)) <= RATE
     assert abs(hK - exact) <= 0.03 * rtol * 2 * (1 + 1e-6)
 
 

@@ -224,6 +224,20 @@ def test_coupling_damps_the_difference_on_the_way_there_and_amplifies_round_off_
     assert f"{(y - y0)[1] / nudge:.2g}" == f"{COUPLING**-n:.2g}" == growth
 
 
+@pytest.mark.eq("14.3")
+@pytest.mark.parametrize("c, stays_below", [(0.36, True), (0.38, False)])         # e^{−2r} = 0.368 for r = 1/2
+def test_the_difference_stays_below_what_is_left_of_y_if_c_is_below_the_square_of_the_decay(c, stays_below):
+    def f(t, y):
+        return -y
+    method, h, n = reversible("rk4", c), 0.5, 200
+    state = method.start(f, 0.0, np.ones(1))
+    shares = []
+    for i in range(n):
+        state = method.step(f, i * h, (i + 1) * h, state)
+        shares.append(abs(state[0] - state[1])[0] / np.exp(-h * (i + 1)))
+    assert (shares[-1] < 0.1) == stays_below and (shares[-1] > 1000 * shares[0]) != stays_below
+
+
 @pytest.mark.parametrize("arguments, error, message", [
     (("gauss4",), ValueError, r"reversible\(\) takes an explicit Runge–Kutta method, not 'gauss4'"),
     (("reversible_heun",), ValueError, "takes an explicit Runge–Kutta method, not 'reversible_heun'"),
