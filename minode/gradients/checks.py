@@ -63,9 +63,9 @@ say n = 100 times. So it is wrong if it is further away than
 Every entry of f_y, f_θ and f_t has its own V, e and S, so a small one is not lost beside a large one.
 Differences cannot see a mistake below (22.10), near 1e-9 of the terms of a component of f, nor one in a term
 that is 0 at the point of the check. At a kink they allow everything between the slopes on both sides, and
-between 0 and the sum of the two. A bend narrower than 1e-10 of x looks like a jump. `python -m
-tests.gradients.collection` plants 197 mistakes in fields of chemistry, orbits, neurons and circuits: all are
-caught and named; none of 63 right ones is accused.
+between 0 and the sum of the two. A bend narrower than 1e-10 of x looks like a jump.
+`python -m tests.gradients.collection` plants 197 mistakes in fields of chemistry, orbits, neurons and
+circuits: all are caught and named; none of 63 right ones is accused.
 
 With an adaptive solver the differences also see the steps change, and at a loose tolerance they can confirm a
 wrong gradient. So all solves that are compared take the steps of the first one. If a check fails, the message

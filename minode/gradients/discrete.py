@@ -82,8 +82,8 @@ Next: the same numbers in less memory (chapter 19).
 Exercises. 1. Derive: what are (18.1) to (18.4) for the midpoint rule, and what is a_n for y' = θy?
 2. Break this line: in `reverse_step` write table.A[i, i + 1:s] for table.A[i + 1:s, i]. Take 40
 states at once and an `MLP` with the widths 4, 16, 3: too many for (18.6). For which method is the
-gradient still right, and how wrong is it for the others as h tends to 0? Then run `python -m
-pytest --eq 18.1`.
+gradient still right, and how wrong is it for the others as h tends to 0? Then run
+`python -m pytest --eq 18.1`.
 """
 
 import numpy as np
@@ -179,7 +179,7 @@ def steps_at_once(f, theta, table, stages, a, b, at_ends, inside):
     Returns a and b, and the a_n (N, n) of all the steps and their k̄ (s, N, ..., d).
     """
     (T, h, Y, _), shape, d = stages, a.shape, a.shape[-1]
-    s, N, h, I = len(Y), len(h), h[:, None, None, None], np.eye(d + 1, d)          # I and a row of 0, for (18.5)
+    s, N, h, I = len(Y), len(h), h[:, None, None, None], np.eye(d + 1, d)          # I, and a row of 0
     f_y = at_once("jacobian", f.jacobian, T, Y, theta, shape).reshape(s, N, -1, d, d)
     K_bar, Y_bar = np.empty((2, *f_y.shape[:3], d + 1, d))   # (s, N, states, d + 1, d)
     for i in reversed(range(s)):
