@@ -1,16 +1,25 @@
 """The pictures that say a thing at a glance (48 to 54) draw what is so, and their captions state it."""
 
+import weakref
+
 import numpy as np
 import pytest
 import scipy
 
-from figures import depth, jumps
+from figures import depth, jumps, phase_portraits, what_is_kept
+from minode import VectorField, pullback
 from tests.figures import computed, fixed, listed, says
 
 U = np.finfo(np.float64).eps
 ROUNDED = 100 * U              # a few operations
 SOLVED = 1e-7                  # two solves with rtol = 1e-9, and a loss of size 1
 DIFFERENCE = 1e-6              # a central difference with ε = 1e-5 of a solve with rtol = 1e-11
+PORTRAITS = {name.split(":")[0]: row for name, row in phase_portraits.FIELDS.items()}
+
+
+def found(field):
+    """What the phase portraits computed for the field whose title begins so."""
+    return next(row for name, row in computed("phase_portraits").items() if name.startswith(field))
 
 
 @pytest.mark.eq("6.1", "6.2", "6.3", "6.4", "6.5", "6.6", "9.2", "9.3")
@@ -67,3 +76,103 @@ def test_layers_are_eulers_steps_and_the_dots_are_where_the_solver_calls_f():
         assert tuple(calls[0]) == (0.0, y0) and calls[:, 0].max() == depth.DEPTH
     few, many = (extreme(map(len, data["calls"])) for extreme in (min, max))
     assert says("depth", f"calls f between {few} and {many} times")
+
+
+class Watched(VectorField):
+    """y' = θ cos t − sin y for many components, which notes its calls, and the steps whose vjps still exist."""
+
+    dim = n_params = 200
+
+    def __init__(self):
+        self.log, self.alive = [], weakref.WeakKeyDictionary()
+
+    def __call__(self, t, y, theta):
+        self.log.append(("f", float(t), set(self.alive.values())))
+        return theta * np.cos(t)[..., None] - np.sin(y)
+
+    def value_and_vjp(self, t, y, theta):
+        value = self(t, y, theta)
+
+        def vjp(a):
+            self.log.append(("vjp", float(t), set(self.alive.values())))
+            return self.vjp_at(t, y, a)
+        self.alive[vjp] = float(t)
+        return value, vjp
+
+    def vjp(self, t, y, theta, a):
+        self.log.append(("vjp", float(t), set()))
+        return self.vjp_at(t, y, a)
+
+    def vjp_at(self, t, y, a):
+        return -np.cos(y) * a, (np.cos(t)[..., None] * a).reshape(-1, self.dim).sum(axis=0)
+
+
+def work_of(route):
+    """The calls (name, k, steps whose vjps exist) of a real gradient through the steps, k the step at work."""
+    field, n = Watched(), what_is_kept.STEPS
+    cotangents = np.ones((2, field.dim))
+    pullback(field, np.zeros(field.dim), [0.0, 1.0], np.ones(field.dim), cotangents, gradient=route, times=False, step_size=1 / n,
+             method="asynchronous_leapfrog" if route == "reversible" else "euler")
+    return [(name, n * t, {round(n * s) for s in alive}) for name, t, alive in field.log]
+
+
+@pytest.mark.eq("17.2", "18.3", "19.1", "19.2")
+def test_what_is_kept_is_what_real_gradients_keep():
+    work, n = computed("what_is_kept")["work"], what_is_kept.STEPS
+    for route in ("discrete", "checkpoint"):
+        real = work_of(route)
+        assert [(name, k) for name, k, _ in real] == [(name, k) for k, name, _ in work[route]]
+        states = set() if route == "discrete" else {0, 4, 8, 12}
+        for (name, k, alive), (_, _, held) in zip(real, work[route]):
+            last = n - 1 if route == "discrete" else 4 * (k // 4) + 3
+            if name == "vjp":
+                noted = {k + 1, last - 1, last}                  # of the step before, and the latest two of the solver
+                assert held - states <= alive <= held | noted and states <= held
+    there = [(name, k) for name, k, _ in work_of("backsolve")]
+    assert [k for name, k in there if name == "f"][:n] == [k for k, name, _ in work["backsolve"] if name == "f"]
+    assert [k - 1 for name, k in there if name == "vjp"] == [k for k, name, _ in work["backsolve"] if name == "vjp"]
+    there = [(name, k - 0.5) for name, k, _ in work_of("reversible") if k % 1 == 0.5]
+    assert [k for name, k in there if name == "f"][:n] == [k for k, name, _ in work["reversible"] if name == "f"]
+    assert [k for name, k in there if name == "vjp"] == [k for k, name, _ in work["reversible"] if name == "vjp"]
+
+
+def test_the_caption_says_how_much_each_route_keeps_and_does():
+    work, held = computed("what_is_kept")["work"], computed("what_is_kept")["held"]
+    most = [int(raster.sum(axis=0).max()) for raster in held.values()]
+    assert says("what_is_kept", f"At most {listed(most, str)} of the {what_is_kept.STEPS} states")
+    calls = {route: [sum(name == which for _, name, _ in columns) for which in ("f", "vjp")] for route, columns in work.items()}
+    assert {back for _, back in calls.values()} == {16} and says("what_is_kept", "Each route takes 16 steps back")
+    assert [there for there, _ in calls.values()] == [16, 32, 16, 16]
+    assert says("what_is_kept", "Checkpoint takes 32 steps forwards, the others 16.")
+
+
+@pytest.mark.eq("2.1")
+def test_the_linear_field_has_its_orbits_and_straight_ones():
+    field, theta, _, starts, span, *_ = PORTRAITS["linear"]
+    there, back = found("linear")["orbits"]
+    for orbit, t in ((there, span), (back, -span / 2)):
+        exact = starts @ scipy.linalg.expm(t * phase_portraits.A).T
+        assert (np.abs(orbit[-1] - exact) <= SOLVED * np.abs(exact).max()).all()
+    for value, vector in zip(phase_portraits.VALUES, phase_portraits.VECTORS.T):
+        assert np.abs(field(0.0, vector, theta) - value * vector).max() <= ROUNDED
+    low, high = sorted(phase_portraits.VALUES)
+    assert low < 0 < high and says("phase_portraits", f"The eigenvalues are {fixed(high, 2)} and {fixed(low, 2)}.")
+
+
+@pytest.mark.eq("2.2", "2.3", "2.4")
+def test_closed_curves_one_cycle_and_a_spiral_inwards():
+    y = found("Lotka")["orbits"][0]
+    kept = (y - np.log(y)).sum(axis=-1)
+    assert np.abs(kept - kept[0]).max() < 1e-6 and says("phase_portraits", "changes by less than 1e-6")
+    for orbit in np.moveaxis(y, 1, 0):
+        turned = np.unwrap(np.angle((orbit - 1) @ [1, 1j]))
+        assert turned[-1] - turned[0] > 2 * np.pi                          # each is seen closed
+    ends = found("van der Pol")["orbits"][0][-350:, :, 0].max(axis=0)      # more than a period of 6.66
+    assert np.abs(ends - 2.0086).max() < 1e-3 and says("phase_portraits", "reaches y₁ = 2.009")
+    size = (found("cubic")["orbits"][0][:, 0] ** 4).sum(axis=-1)
+    assert (np.diff(size) < 0).all() and size[-1] < size[0] / 100
+
+
+def test_an_equilibrium_is_where_the_nullclines_cross():
+    for field, theta, _, _, _, equilibrium, _ in PORTRAITS.values():
+        assert (field(0.0, np.array(equilibrium), theta) == 0).all()
