@@ -65,7 +65,7 @@ x, z, g, δ are (..., n_l), and dx, dz, γ, η are (R, ..., n_l). No Jacobian is
 only if f has two. That of a network with relu jumps, and (26.6) does not see the jumps.
 
 Likelihood. Let the density at t₀ be the standard normal N. Carry data x from T back to z, with ℓ(T) = 0.
-Then ℓ(t₀) is (26.2). Training makes the mean of −log p(x) small (figures 36, 37 and 39), in nats:
+Then ℓ(t₀) is (26.2). Training makes the mean of −log p(x) small (figures 36, 37, 39 and 54), in nats:
 
     log p(x) = log N(z) − ℓ(t₀),   log N(z) = −½ |z|² − ½ d log 2π,
     ∂(−log p)/∂z = z,   ∂(−log p)/∂ℓ(t₀) = 1.                            (26.9)

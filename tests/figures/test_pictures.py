@@ -5,15 +5,19 @@ import weakref
 import numpy as np
 import pytest
 import scipy
+from matplotlib.path import Path as Polygon
+from PIL import Image
 
-from figures import depth, jumps, phase_portraits, what_is_kept
-from minode import VectorField, pullback
+from figures import _targets, depth, flow_animation, jumps, phase_portraits, spiral_learning, what_is_kept
+from figures.__main__ import GALLERY
+from minode import Flow, VectorField, augmented, odeint, one_page, pullback
 from tests.figures import computed, fixed, listed, says
 
 U = np.finfo(np.float64).eps
 ROUNDED = 100 * U              # a few operations
 SOLVED = 1e-7                  # two solves with rtol = 1e-9, and a loss of size 1
 DIFFERENCE = 1e-6              # a central difference with ε = 1e-5 of a solve with rtol = 1e-11
+INTEGRATED = 0.01              # of an area: by a polygon of 400 corners, and by 1,600 nodes
 PORTRAITS = {name.split(":")[0]: row for name, row in phase_portraits.FIELDS.items()}
 
 
@@ -176,3 +180,48 @@ def test_closed_curves_one_cycle_and_a_spiral_inwards():
 def test_an_equilibrium_is_where_the_nullclines_cross():
     for field, theta, _, _, _, equilibrium, _ in PORTRAITS.values():
         assert (field(0.0, np.array(equilibrium), theta) == 0).all()
+
+
+@pytest.mark.eq("2.4", "6.6", "18.4", "23.4")
+def test_the_network_that_is_shown_learning_is_that_of_chapter_0(capsys):
+    data = computed("spiral_learning")
+    one_page.learn()
+    printed = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
+    assert np.abs(data["loss"][::100] / printed - 1).max() < 0.06           # two digits are printed
+    assert data["loss"][0] > 1000 * data["loss"][-1] and says("spiral_learning", "more than 1,000 times")
+    away = [row["away"] for row in data["found"].values()]
+    assert away[-1] < 0.1 and says("spiral_learning", f"{away[0]:.1f} apart on average at first, and less than 0.1 in the end")
+    spiral = scipy.integrate.solve_ivp(lambda t, y: spiral_learning.A @ y**3, [0.0, 5.0], spiral_learning.Y0, "DOP853",
+                                       spiral_learning.T, rtol=1e-9, atol=1e-9).y.T
+    assert np.abs(data["spiral"] - spiral).max() < 1e-4
+    assert spiral_learning.SHOWN[0] == spiral_learning.SHOWN[-1] == max(data["found"])
+
+
+@pytest.mark.eq("26.1", "26.2")
+def test_the_area_of_a_cell_changes_by_the_integral_of_the_trace():
+    data, (nodes, weights) = computed("flow_animation"), np.polynomial.legendre.leggauss(40)
+    grown = flow_animation.area(data["cells"][-1]) / flow_animation.area(data["cells"][0])
+    for cell, times in zip(flow_animation.CELLS.values(), grown):
+        points = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2) * np.diff(cell, axis=0) / 2 + cell.mean(axis=0)
+        ell = odeint(Flow(_targets.MODEL), augmented(points), [0.0, 1.0], data["theta"], rtol=1e-5, atol=1e-5)[-1, :, 2]
+        assert abs(np.outer(weights, weights).ravel() / 4 @ np.exp(-ell) / times - 1) < INTEGRATED
+    assert grown[0] < 0.4 and grown[1] > 1.4 and says("flow_animation", "about 0.25 of its area, the orange one with about 2 times")
+
+
+def test_points_stay_in_their_cells():
+    data = computed("flow_animation")
+    for i, (low, high) in enumerate(flow_animation.CELLS.values()):
+        inside = ((data["cloud"][0] > low) & (data["cloud"][0] < high)).all(axis=1)
+        assert inside.any()
+        for cloud, cells in zip(data["cloud"], data["cells"]):
+            assert (Polygon(cells[i]).contains_points(cloud) == inside).all()
+
+
+@pytest.mark.parametrize("name", ["spiral_learning", "flow_animation"])
+def test_the_first_frame_of_an_animation_is_its_last(name):
+    with Image.open(GALLERY / f"{name}.png") as picture:
+        frames = []
+        for k in (0, picture.n_frames - 1):
+            picture.seek(k)
+            frames.append(np.array(picture.convert("RGB")))
+    assert (frames[0] == frames[1]).all()
