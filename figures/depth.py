@@ -18,7 +18,7 @@ from minode import odeint, odeint_euler
 
 from . import style
 
-SECONDS = 0.3
+SECONDS = 0.8
 SIZE = (8.0, 5.0)
 LAYERS, DEPTH = 6, 2.0
 INPUTS = np.array([-2.4, -1.3, -0.2, 0.9, 2.0])

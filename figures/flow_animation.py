@@ -18,7 +18,7 @@ from minode import odeint
 
 from . import _targets, style
 
-SECONDS = 3
+SECONDS = 6
 SIZE = (6.4, 3.5)
 FRAMES, PER_SECOND = 17, 8
 TIMES = np.linspace(0.0, 1.0, FRAMES - 1)

@@ -18,7 +18,7 @@ from minode import VectorField, adjoint_rhs, odeint
 
 from . import style
 
-SECONDS = 0.2
+SECONDS = 0.5
 SIZE = (8.0, 4.6)
 THETA, Y0 = np.array([1.0, 0.1]), np.array([2.0, 0.0])
 TIMES = np.array([0.0, 2.0, 4.0, 7.0, 10.0])

@@ -18,7 +18,7 @@ from minode import odeint_euler, odeint_rk4
 
 from . import style
 
-SECONDS = 0.1
+SECONDS = 1
 SIZE = (8.0, 4.2)
 H, Y0 = 1.0, 1.0
 BEHIND = {"color": "white", "pad": 1}

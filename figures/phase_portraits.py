@@ -18,7 +18,7 @@ from minode import CubicSpiral, Linear, LotkaVolterra, VanDerPol, odeint
 
 from . import style
 
-SECONDS = 2
+SECONDS = 1.5
 SIZE = (8.0, 6.8)
 FINE = {"rtol": 1e-8, "atol": 1e-8}
 A, SPIRAL = np.array([[0.5, 1.5], [1.0, -1.0]]), np.array([[-0.1, 2.0], [-2.0, -0.1]])

@@ -18,7 +18,7 @@ from minode import one_page
 
 from . import style
 
-SECONDS = 5
+SECONDS = 9
 SIZE = (6.4, 3.5)
 STEPS = 1000
 SHOWN = (STEPS, 0, 3, 6, 9, 12, 15, 20, 26, 35, 50, 70, 100, 150, 200, 300, 500, STEPS)

@@ -20,7 +20,7 @@ from minode.gradients.memory import Checkpoints
 
 from . import style
 
-SECONDS = 0.1
+SECONDS = 1
 SIZE = (8.0, 4.0)
 STEPS = 16
 
