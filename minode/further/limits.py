@@ -33,8 +33,7 @@ inside it. No straight line separates the two, because a curve on the other side
 So an ODE-Net whose last layer is linear in y(T) cannot tell a disc from a ring in the plane. It can tell
 finitely many points of them apart: these have gaps, and the flow pulls the disc through one.
 
-More dimensions. Give the state n more components, 0 at first (augmented neural ODEs, Dupont, Doucet and Teh
-2019):
+More dimensions. Add n components that are 0 at first (augmented neural ODEs, Dupont, Doucet and Teh 2019):
 
     y(t₀) = (x, 0).                                                      (32.4)
 
@@ -53,16 +52,15 @@ keeps C small, and in training the calls of f usually increase (Chen and others 
 chooses its own steps for y, a and b together.
 
 A penalty. The cheapest velocity is constant along each path: one step of any Runge–Kutta method is then
-exact. Let m = (y(T) − y(t₀)) / (T − t₀) be its mean. In |f|² = |m + (f − m)|² the mean of m · (f − m) is 0,
-so
+exact. Let m = (y(T) − y(t₀)) / (T − t₀) be its mean. In |f|² = |m + (f − m)|² the term m · (f − m) has mean
+0:
 
     ∫ |f|² dt = |y(T) − y(t₀)|² / (T − t₀) + ∫ |f − m|² dt.              (32.6)
 
 The integrals run from t₀ to T. The first term is the price of the distance, and the second that of an uneven
 velocity. The mean of the second over all paths is S of (30.8) if T − t₀ = 1. Add λ ∫ |f|² dt to the loss, as
 a mean over the batch. Of two equally good flows, training prefers that with shorter and straighter paths
-(Finlay, Jacobsen, Nurbekyan and Oberman 2020). The penalty does not contain C, so what it saves must be
-measured.
+(Finlay, Jacobsen, Nurbekyan and Oberman 2020). The penalty does not contain C, so measure what it saves.
 
 The solver computes the integral as one more component, which begins at 0:
 
