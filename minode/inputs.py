@@ -198,7 +198,7 @@ def as_point_of_field(f, t, y, theta):
 
 
 def on_arrays(kind):
-    """A class decorator: a field's methods then take lists as well as arrays, and refuse what does not fit."""
+    """A class decorator: a field's methods then take lists too, and refuse what does not fit."""
     def at_point(method):
         return lambda self, t, y, theta: method(self, *as_point_of_field(self, t, y, theta))
 
@@ -568,7 +568,7 @@ def as_tolerance(name, value, problem):
 
 
 def as_max_step(value, t, is_adaptive):
-    """`max_step` as a positive float, infinite if there is none. Only methods that choose steps can have it."""
+    """`max_step` as a positive float, infinite if there is none. Only methods that choose steps have one."""
     if type(value) is float and value == np.inf or np.array_equal(as_floats("max_step", value), np.inf):
         return np.inf
     number, least = as_positive("max_step", value), 10 * np.spacing(np.abs(t).max())
@@ -744,7 +744,7 @@ def as_loss_value(answer, expected):
 
 
 def check_route(gradient, routes, method, is_tableau, solver, backward, keywords, find_method, y0, t, theta):
-    """The options of the backward solve, or {} without one; ValueError if the route does not fit the method."""
+    """The options of the backward solve, or {} without one; ValueError if route and method do not fit."""
     check_keywords(solver, keywords)
     if not isinstance(gradient, str) or gradient not in routes:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(routes)}")
@@ -769,7 +769,7 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
 
 
 def as_backward(own, backward, gradient, find_method, y0, t, theta):
-    """The keywords of the backward solve: `own` of the forward solve, overruled by the reader's `backward`."""
+    """The keywords of the backward solve: those of the forward solve, `own`, and over them `backward`."""
     back, n_like = own | backward, 2 if gradient == "backsolve" else 1
     method = find_method(back["method"])
     is_adaptive = chooses_steps(method, back.get("step_size"))
@@ -832,7 +832,7 @@ def check_second(method, is_tableau, solver, keywords):
 
 
 def as_event(event, f, y0, options):
-    """The direction of the event, −1, 0 or 1; ValueError or TypeError if it cannot end a solve of f from y0."""
+    """The direction of the event, −1, 0 or 1; ValueError or TypeError if it cannot end this solve."""
     if isinstance(event, type) or not callable(event):
         got = f"the class {event.__name__} itself" if isinstance(event, type) else f"a {type(event).__name__}"
         raise TypeError(f"event must be one Event, or another function event(t, y, theta) -> float, not {got}")
@@ -1024,7 +1024,7 @@ def called(name, function, *arguments):
 
 
 def as_loss(what, value, by=None):
-    """A loss, which `by` returned, as a float; TypeError if it is no number, ArithmeticError if not finite."""
+    """A loss, which `by` returned, as a float; TypeError if no number, ArithmeticError if not finite."""
     sequence = isinstance(value, (tuple, list))
     if sequence or is_masked(value) or np.shape(value) or np.asarray(value).dtype.kind not in "biuf":
         got = f"a {type(value).__name__} of {len(value)}" if sequence else f"{type(value).__name__} {np.shape(value)}"
@@ -1333,7 +1333,7 @@ def as_cuts(cuts, n):
 
 
 def as_horizons(ends, objective, measured, keywords):
-    """`ends` as a list, if they increase from a time up to which something is measured; checks the rest too."""
+    """`ends` as a list, if they increase, and something is measured up to the first; checks the rest too."""
     if not callable(objective):
         raise TypeError(f"objective must be callable as objective(theta, measured) -> (L, dL_dtheta), not {objective!r}")
     for name in ("data", "batch_size"):

@@ -142,7 +142,7 @@ class Stop:
                 if self.is_event(*values[-2:]):
                     s = zero(lambda s: self.value(*at(s)), s, s_next, *values[-2:])
                     self.t = at(s)[0]
-                    s = 1.0 if self.t == t_new else (self.t - t) / h               # of the time as it is rounded
+                    s = 1.0 if self.t == t_new else (self.t - t) / h               # for t as it was rounded
                     self.y, self.slope = at(s)[1], slopes_at(dense, s) @ hK / h    # (28.3)
                     self.least_rate = GRAZING * np.abs(values).max() / abs(h)
                     return

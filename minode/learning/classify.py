@@ -38,16 +38,15 @@ contributes
 with sums over the batch. So the cotangent (25.4) of z gives that of y(T). Chapter 20 takes it back
 to y₀ and θ_f, and (25.5) takes that of y₀ back to θ_in.
 
-The residual network. It has n layers of one block r(y, θ), each with a θ of its own. Beside it
-stands a field:
+The residual network. It has n layers of one block r(y, θ), each with a θ of its own. Compare
+its layers, on the left, with the field on the right:
 
     y_{i+1} = y_i + r(y_i, θ_i),     f(t, y, θ) = r(y, θ_⌊t⌋).           (25.6)
 
-The left is Euler's method with h = 1 for the field on the right, whose parameters change at
-every whole t. So the classifier below is a residual network if its field is `Layered(r, n)`
-(appendix layers.py), t = (0, n), and the method is Euler's with step_size = 1. Its discrete
-gradient is then backpropagation. It is an ODE-Net if all layers share one θ and a solver
-chooses the steps.
+A layer is a step of Euler's method with h = 1 for this field, whose parameters change at every
+whole t. So the classifier below is a residual network if its field is `Layered(r, n)` (appendix
+layers.py), t = (0, n), and the method is Euler's with step_size = 1. Its discrete gradient is
+then backpropagation. It is an ODE-Net if all layers share one θ and a solver chooses the steps.
 
 Figure 28 shows both as classifiers of digits, and figure 29 shows the ten classes on their way
 through an ODE-Net.

@@ -52,8 +52,8 @@ steps should be short. In step k of n, of which the first n_w are to warm up, ta
 
     η_k = η min(1, (k + 1) / n_w) sin² (π/2 (1 − k/n)),                  (23.6)
 
-The last factor equals (1 + cos π k/n) / 2. Written as a sine it keeps all its digits near the
-end. A simpler schedule is step decay, which lowers η by a factor γ after every r steps:
+where the last factor equals (1 + cos π k/n) / 2. Written as a sine it keeps all its digits near
+the end. A simpler schedule is step decay, which lowers η by a factor γ after every r steps:
 
     η_k = η γ^⌊k/r⌋.                                                     (23.7)
 
