@@ -64,7 +64,7 @@ def draw(fig, data):
     ax.text(EPSILON * 0.8, 3, "$ε = u^{1/3}$", color=style.ink(style.GREY))
     ax.text(1e-2, 2e-2, "forward:\ntruncation $\\propto ε$", color=style.ink(style.VERMILION), ha="left")
     ax.text(1e-10, 1e-8, "the subtraction loses digits", color=style.BLACK)
-    ax.text(9e-1, 1e-11, "central and\ncomplex step:\ntruncation $\\propto ε^2$", color=style.ink(style.BLUE), ha="left")
+    ax.text(9e-1, 1e-11, "central and\ncomplex step:\ntruncation $\\propto ε^2$", color=style.ink(style.BLUE))
     ax.text(1e-13, 8e-15, "complex step: nothing subtracted", color=style.ink(style.GREEN), ha="center")
     ax.set(xlabel="$ε$, the size of the step", ylabel="relative error of the derivative",
            xlim=(2, 5e-17), ylim=(FLOOR, 30))

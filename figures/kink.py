@@ -94,7 +94,8 @@ def draw(fig, data):
     ax.loglog(h, data["leaky_relu"]["error across"], "s-", color=style.BLACK)
     ax.text(h[2], 2e-4, "leaky_relu across\na kink: error $\\propto h^2$", ha="left")
     ax.text(h[2], 2e-7, "smooth: $\\propto h^4$", ha="left")
-    style.key(ax, {"tanh": style.BLUE, "softplus": style.GREEN, "leaky_relu, no kink": style.VERMILION}, "lower left", 10)
+    names = {"leaky_relu": "leaky_relu, no kink"}
+    style.key(ax, {names.get(name, name): colour for name, colour in ACTIVATIONS.items()}, "lower left", 10)
     ax.set(xlabel="step size $h$", ylabel="error", ylim=(2e-13, 1e-2), xticks=h[::2],
            xticklabels=[f"1/{1 / x:.0f}" for x in h[::2]], title="RK4 loses two orders")
     ax.minorticks_off()

@@ -115,7 +115,8 @@ def draw(fig, data):
         away = np.linalg.norm(data[name] - data["bottom"], axis=1)
         ax.semilogy(away, marker=marker, color=colour)
     ax.text(6, 1e-9, "Newton: a gradient and\ntwo products $H\\,v$ a step", color=style.ink(style.BLUE))
-    ax.text(30, 1.5e-5, "gradient descent:\na gradient a step", color=style.ink(style.VERMILION), ha="right", va="center")
+    ax.text(30, 1.5e-5, "gradient descent:\na gradient a step", color=style.ink(style.VERMILION), ha="right",
+            va="center")
     ax.set(xlabel="steps", ylabel="distance from the bottom", ylim=(1e-17, 1),
            title="Newton doubles the digits")
     style.floor(ax, FLOOR)

@@ -89,8 +89,8 @@ def draw(fig, data):
     values = data["values"]
     ax.axhline(EXACT, color=style.PALE, lw=6)
     ax.semilogx(TOLERANCES, values["differences"], "x-", color=style.BLACK, lw=1, ms=6)
-    for name, colour, width in (("backsolve", style.ROUTE["backsolve"], 4), ("interpolate", style.ROUTE["interpolate"], 2.2),
-                                ("pushforward", style.W, 1)):
+    for name, colour, width in (("backsolve", style.ROUTE["backsolve"], 4),
+                                ("interpolate", style.ROUTE["interpolate"], 2.2), ("pushforward", style.W, 1)):
         ax.semilogx(TOLERANCES, values[name], color=colour, lw=width)
     ax.semilogx(TOLERANCES, values["discrete"], "s-", color=style.ROUTE["discrete"], ms=6)
     ax.text(3e-10, 11900, "pushforward, backsolve, interpolate", color=style.ink(style.W), ha="right")

@@ -117,6 +117,7 @@ def draw(fig, data):
         learning.text(*place, f"$\\theta_{i + 1}$", color=style.ink(colour))
     learning.axhline(1.0, color=style.EXACT, lw=1)
     learning.text(n[-1], 1.07, "true", color=style.ink(style.EXACT), ha="right")
-    learning.set(xlabel="iteration", ylabel="rate over the true rate", ylim=(0.1, 7.0), title="learnt by the exact gradient")
+    learning.set(xlabel="iteration", ylabel="rate over the true rate", ylim=(0.1, 7.0),
+                 title="learnt by the exact gradient")
     learning.set_yticks([0.1, 0.2, 0.5, 1.0, 2.0, 5.0], ["0.1", "0.2", "0.5", "1", "2", "5"])
     learning.minorticks_off()

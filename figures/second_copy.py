@@ -96,7 +96,8 @@ def draw(fig, data):
         if coupling < 1:
             ax.semilogy(n, 1e-16 * coupling ** -n.astype(float), ":", color=colour, lw=1.6)
     for coupling, x, y in ((0.9, 350, 1e-2), (0.99, 1500, 1e-7), (1.0, 1400, 6e-13)):
-        ax.text(x, y, f"coupling $c = {coupling:g}$", color=style.ink(COUPLINGS[coupling]), ha="left" if coupling < 0.95 else "right")
+        ax.text(x, y, f"coupling $c = {coupling:g}$", color=style.ink(COUPLINGS[coupling]),
+                ha="left" if coupling < 0.95 else "right")
     ax.text(330, 1e-5, "dotted: $10^{-16}\\, c^{-n}$", color=style.ink(style.GREY))
     ax.text(1990, 2e-16, "round-off", color=style.ink(style.GREY), ha="right")
     ax.set(xlabel="$n$, steps back", ylabel="distance from the way there", ylim=(1e-17, 10), xlim=(0, 2020),

@@ -73,8 +73,8 @@ def draw(fig, data):
     tight = next(name for name, ratio in RATIOS.items() if ratio < 1)
     (calls, error), (fewer, looser) = (data[tight, kind] for kind in NORMS)
     for rtol, *ends in zip(TOLERANCES, calls, error, fewer, looser):
-        ax.annotate("", ends[2:], ends[:2], arrowprops={"arrowstyle": "->", "color": style.GREY, "lw": 0.9, "shrinkA": 4,
-                                                        "shrinkB": 4})
+        ax.annotate("", ends[2:], ends[:2], arrowprops={
+            "arrowstyle": "->", "color": style.GREY, "lw": 0.9, "shrinkA": 4, "shrinkB": 4})
         ax.annotate(f"$10^{{{np.log10(rtol):.0f}}}$", ends[:2], (8, 0), textcoords="offset points", va="center",
                     color=style.ink(style.GREY), size=10)
     for kind, (count, wrong) in (("norm", (calls, error)), ("seminorm", (fewer, looser))):
@@ -82,7 +82,8 @@ def draw(fig, data):
     ax.text(105, 1e-7, "usual norm, of $y, a, b$", color=style.ink(NORMS["norm"][1]))
     ax.text(37, 1.5e-8, "seminorm, of $y, a$", color=style.ink(NORMS["seminorm"][1]), ha="right")
     ax.text(47, 9e-5, "rtol", color=style.ink(style.GREY), va="center", size=10)
-    ax.text(60, 3e-5, "same tolerance: up to nearly\nhalf of the products saved", color=style.ink(style.GREY), va="center")
+    ax.text(60, 3e-5, "same tolerance: up to nearly\nhalf of the products saved",
+            color=style.ink(style.GREY), va="center")
     ax.minorticks_off()
     ax.set(xlabel="vector–Jacobian products of the way back", xticks=COUNTS, xticklabels=COUNTS, xlim=(17, 230),
            ylabel="relative error of $dL/dθ$")

@@ -54,7 +54,8 @@ def on_the_cycle(mu, rng):
 def raster(mu, y0, period):
     """The times of the steps over one period: of each alone, in the order in which they jump first, and in common."""
     def times(start):
-        tape = run(VanDerPol(), start, [0.0, period], [mu], [], **dict.fromkeys(("rtol", "atol"), VAN_DER_POL_TOLERANCE)).tape
+        tape = run(VanDerPol(), start, [0.0, period], [mu], [],
+                   **dict.fromkeys(("rtol", "atol"), VAN_DER_POL_TOLERANCE)).tape
         return np.array([step[0] for step in tape] + [period])
 
     def jumps(t):

@@ -69,9 +69,10 @@ def draw(fig, data):
     for name, x, y, at in (("dop853", -2.6, 4.9, None), ("dopri5", -4.75, 0.0, None), ("rk4", 1.9, 3.6, (0.3, 2.6)),
                            ("euler", -1.0, 0.0, None)):
         reach = f"{data['reach'][name]:.2f}".replace("-", "−").replace(".00", "")
-        plane.text(x, y, f"{name}\nto {reach}", color=style.ink(EXPLICIT[name]), ha="center", va="center", size=10, linespacing=1.1)
+        plane.text(x, y, f"{name}\nto {reach}", color=style.ink(EXPLICIT[name]), ha="center", va="center",
+                   size=10, linespacing=1.1)
         if at:
-            plane.plot([x + np.sign(at[0] - x) * 0.3, at[0]], [y - 0.75, at[1]], color=style.ink(EXPLICIT[name]), lw=0.7)
+            plane.plot([x - 0.3, at[0]], [y - 0.75, at[1]], color=style.ink(EXPLICIT[name]), lw=0.7)
     plane.set(aspect="equal", xlim=(-6.8, 3.2), xticks=(-6, -4, -2, 0), xlabel="real part of $z = hλ$",
               ylabel="imaginary part of $z$", title="explicit: $|R| ≤ 1$ in a bounded region")
 

@@ -63,7 +63,8 @@ def draw(fig, data):
     axes = dict(zip(PROBLEMS, fig.subplots(2, 3, sharey=True, sharex=True).flat))
     for title, ax in axes.items():
         for name, colour in SCIPY.items():
-            ax.loglog(data[title, name]["calls"], data[title, name]["error"], "o", color=colour, mfc="none", ms=7, mew=1)
+            ax.loglog(data[title, name]["calls"], data[title, name]["error"], "o", color=colour, mfc="none",
+                      ms=7, mew=1)
         for name, colour in METHODS.items():
             ax.loglog(data[title, name]["calls"], data[title, name]["error"], ".-", color=colour)
         ax.minorticks_off()
@@ -74,4 +75,5 @@ def draw(fig, data):
         ax.set_ylabel("relative error at the end")
     orders = {"trbdf2, order 2": "trbdf2", "kvaerno5, order 5": "kvaerno5", "radau5, order 5": "radau5"}
     style.key(axes["robertson"], {text: METHODS[name] for text, name in orders.items()}, "lower left", 10)
-    style.key(axes["van der pol"], {f"rings: SciPy's {name}": colour for name, colour in SCIPY.items()}, "lower left", 10)
+    style.key(axes["van der pol"], {f"rings: SciPy's {name}": colour for name, colour in SCIPY.items()},
+              "lower left", 10)

@@ -45,8 +45,8 @@ def test_an_error_made_at_the_end_grows_on_the_way_back_and_output_times_stop_it
                                         f"and {data[50]['at_start'][0]:.1e}".replace("e+", "e"))
     more = [scientific(error) for error in data[20]["at_start"][1:5]]
     first, *_, sixteen = data[20]["at_start"][:5]
-    assert says("lost_on_the_way_back", f"For λ = 20 it is {first:.0f} at the start with one of them, and {scientific(sixteen)} "
-                                        "with 16")
+    assert says("lost_on_the_way_back", f"For λ = 20 it is {first:.0f} at the start with one of them, and "
+                                        f"{scientific(sixteen)} with 16")
     assert says("lost_on_the_way_back", f"of them {', '.join(more[:-1])} and {more[-1]}")
 
 
@@ -130,7 +130,7 @@ def test_the_routes_cost_what_the_caption_says_for_the_same_error():
     assert says("routes", "they take {discrete}, {checkpoint}, {backsolve} and {interpolate}, "
                           "reversible {reversible}".format(**equal))
     least = data["discrete", "equal"]["for"]
-    assert says("routes", "interpolate call f and its products about 1.5 times as often as discrete, reversible 4 times")
+    assert says("routes", "call f and its products about 1.5 times as often as discrete, reversible 4 times")
     for route, times in {"checkpoint": 1.5, "backsolve": 1.5, "interpolate": 1.5, "reversible": 4.0}.items():
         assert abs(data[route, "equal"]["for"] / least - times) <= ABOUT
     for kind in ("adaptive", "equal"):
@@ -165,5 +165,6 @@ def test_newtons_method_with_products_of_the_hessian_doubles_its_digits_and_desc
     exponents = np.log(newton[3:5] / newton[2:4]) / np.log(newton[2:4] / newton[1:3])
     assert (np.abs(exponents - 2) <= QUADRATIC).all()
     assert says("newton", "eigenvalues are {:.0f} and {:.0f}".format(*data["eigenvalues"]))
-    assert says("newton", f"after {len(descent) - 1} steps of gradient descent the bottom is still {scientific(descent[-1])} away")
+    assert says("newton", f"after {len(descent) - 1} steps of gradient descent the bottom is still "
+                          f"{scientific(descent[-1])} away")
     assert says("newton", f"still {scientific(descent[-1])} away after {len(descent) - 1} steps")
