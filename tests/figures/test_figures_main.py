@@ -292,10 +292,7 @@ def is_long(name):
 
 
 STILL_LONG = """
-    shared_steps
-    stability stiff_path second_copy resting_state lost_on_the_way_back differences kink seminorm memory
-    routes newton digits learning_digits hare_and_lynx hare_and_lynx_learnt spiral annuli long_oscillation
-    coarse_to_fine carried_density learnt_densities same_marginals trace_estimates stiff_work
+    annuli carried_density coarse_to_fine digits hare_and_lynx hare_and_lynx_learnt learning_digits learnt_densities long_oscillation same_marginals spiral trace_estimates
 """.split()
 
 
