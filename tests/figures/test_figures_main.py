@@ -207,10 +207,10 @@ def test_numbers_are_computed_anew_if_and_only_if_something_that_they_depend_on_
     (source.parent / "data" / "seen.csv").write_text("1")
     assert [run(), run()] == [7, 7]
     with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("OPENBLAS_CORETYPE", "Prescott")
+        elsewhere.setenv("OPENBLAS_CORETYPE", "one kind")
         assert [run(), run()] == [8, 8]
         elsewhere.setenv("FIGURES_OF_ANY_VERSION", "1")
-        elsewhere.setenv("OPENBLAS_CORETYPE", "Haswell")
+        elsewhere.setenv("OPENBLAS_CORETYPE", "another")
         assert run() in (7, 8)
     assert run() == 7
     assert [run(fresh=True), run()] == [9, 9]
