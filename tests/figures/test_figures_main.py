@@ -292,7 +292,7 @@ def is_long(name):
 
 
 STILL_LONG = """
-    annuli carried_density coarse_to_fine digits hare_and_lynx hare_and_lynx_learnt learning_digits learnt_densities long_oscillation same_marginals spiral trace_estimates
+    
 """.split()
 
 
