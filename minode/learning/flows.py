@@ -68,7 +68,7 @@ Likelihood. At t₀ let the density be the standard normal N. Solve from data x 
     log p(x) = log N(z) − ℓ(t₀),   log N(z) = −½ |z|² − ½ d log 2π,
     ∂(−log p)/∂z = z,   ∂(−log p)/∂ℓ(t₀) = 1.                            (26.9)
 
-Figure 36 shows (26.1), figure 37 shows three densities learnt, and figure 39 shows (26.3), (26.4) and (26.6).
+Figures 36 and 54 show (26.1), figure 37 three densities learnt, and figure 39 (26.3), (26.4) and (26.6).
 
 Next: a flow that need not be trained (chapter 27).
 """
