@@ -1,4 +1,4 @@
-"""Figure 50. A residual network has layers, an ODE a depth that is a number
+"""Figure 50. A residual network has layers, an ODE has a continuous depth
 
 One field, f(t, y) = 1.5 sin 3t + 0.8 cos(1.5 y + t), moves five inputs from the bottom up. On the left
 it is the residual of six layers, each multiplied by the distance h = 1/3 to the next one; the figure

@@ -1,4 +1,4 @@
-"""Figure 51. What is kept for the way back
+"""Figure 51. For the way back keep every state, some of them, or one
 
 Euler's method takes 16 steps there and 16 back, on the reversible route asynchronous leapfrog. Time
 goes to the right: each column is a step that is taken or taken back. A cell is the state at the
