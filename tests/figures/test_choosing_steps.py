@@ -155,8 +155,22 @@ def test_between_long_steps_the_quartic_is_nearer_than_the_cubic_and_the_cubic_t
 def test_a_batch_in_common_steps_pays_for_its_hardest_trajectory():
     ratios = computed("shared_steps")["ratios"]
     (low, low_max), (high, high_max) = [(row["mean"][-1], row["maximum"][-1]) for row in ratios.values()]
-    assert says("shared_steps", f"takes {low:.1f} times as many with the mean, {low_max:.1f} times with the "
-                                f"maximum; at μ = 10, {high:.1f} and {high_max:.1f} times")
+    assert says("shared_steps", f"{low:.1f} times as many steps in common as of their own with the mean, "
+                                f"{low_max:.1f} times with the maximum; at μ = 10, {high:.1f} and {high_max:.1f} times")
+    eight = list(shared_steps.SIZES).index(shared_steps.DRAWN)
+    assert says("shared_steps", f"{ratios[10.0]['mean'][eight]:.1f} times as many as each takes alone")
+
+
+@pytest.mark.eq("10.3")
+def test_the_steps_in_common_are_small_wherever_one_of_the_eight_needs_it():
+    drawn = computed("shared_steps")["raster"]
+    own, common = drawn["own"], drawn["common"]
+    assert len(own) == shared_steps.DRAWN and all(times[-1] == common[-1] for times in own)
+    for times in own:                        # near its first jump; in a mean over eight its error is smaller by √8
+        at = times[np.argmin(np.diff(times[times < common[-1] / 2]))]
+        taken = [np.sum(np.abs(steps - at) < common[-1] / 40) for steps in (times, common)]
+        assert taken[1] > taken[0] / 2
+    assert len(common) > 2 * max(len(times) for times in own)
 
 
 @pytest.mark.eq("12.2", "10.3")
@@ -164,6 +178,7 @@ def test_a_mean_over_the_batch_hides_the_error_of_one_and_a_maximum_does_not():
     comet = computed("shared_steps")["comet"]
     at = int(np.argmin(np.abs(shared_steps.TOLERANCES - shared_steps.RINGED)))
     own, mean, maximum = (comet[way] for way in ("own", "mean", "maximum"))
+    assert says("shared_steps", f"which at 1e-7 becomes {mean['error'][at] / own['error'][at]:.1f} times less accurate")
     assert says("shared_steps", f"the planets take {own['planets'][at]:.0f} steps each of their own and the "
                                 f"comet {own['comet'][at]}")
     assert says("shared_steps", f"all take {mean['all'][at]:.0f} and the comet is "
