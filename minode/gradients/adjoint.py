@@ -69,7 +69,7 @@ backward solve gives an approximation of the gradient of the ODE's solution, not
 numbers that the forward solve printed. The two differ by O(h^p) (chapter 18).
 
 Figure 6 shows a along a trajectory, figure 7 what b collects, figure 21 errors that grow on the way
-back, and figure 24 the steps that (17.7) saves.
+back, figure 24 the steps that (17.7) saves, and figure 49 the jumps of (17.4).
 
 Next: the exact derivative of the steps (chapter 18).
 
