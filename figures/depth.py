@@ -1,13 +1,14 @@
 """Figure 50. A residual network has layers, an ODE a depth that is a number
 
-One field, f(t, y) = 1.5 sin 3t + 0.8 cos(1.5 y + t), moves five inputs from the bottom up. On the left it is the residual of
-six layers, each multiplied by the distance h = 1/3 to the next one; the figure shows (6.1). On the right dopri5
-solves the equation with rtol = atol = 1e-4, each input by itself, and every call of f is recorded: (10.1) and (10.4)
-say where. This is the picture of Chen, Rubanova, Bettencourt and Duvenaud (2018), drawn from a field.
+One field, f(t, y) = 1.5 sin 3t + 0.8 cos(1.5 y + t), moves five inputs from the bottom up. On the left
+it is the residual of six layers, each multiplied by the distance h = 1/3 to the next one; the figure
+shows (6.1). On the right dopri5 solves the equation with rtol = atol = 1e-4, each input by itself, and
+every call of f is recorded: (10.1) and (10.4) say where. This is the picture of Chen, Rubanova,
+Bettencourt and Duvenaud (2018), drawn from a field.
 
-Caption. Five inputs (below) become five outputs (above). Left: a residual network of six layers moves all states
-at the same depths, and nothing is defined between two layers. Right: an ODE moves them all the time, and an adaptive solver
-evaluates the field (dots) where each input needs it.
+Caption. Five inputs (below) become five outputs (above). Left: a residual network of six layers moves
+all states at the same depths, and nothing is defined between two layers. Right: an ODE moves them all
+the time, and an adaptive solver evaluates the field (dots) where each input needs it.
 
 Numbers. The network ends up to 0.25 away from the ODE. The solver calls f between 26 and 50 times.
 """
@@ -18,7 +19,7 @@ from minode import odeint, odeint_euler
 
 from . import style
 
-SECONDS = 0.3
+SECONDS = 0.8
 SIZE = (8.0, 5.0)
 LAYERS, DEPTH = 6, 2.0
 INPUTS = np.array([-2.4, -1.3, -0.2, 0.9, 2.0])
@@ -62,7 +63,8 @@ def draw(fig, data):
         right.plot(data["paths"][:, i], FINE, color=colour, lw=1.8)
         right.plot(*data["calls"][i].T[::-1], "o", color=colour, ms=4)
     left.set(title="residual network: steps from layer to layer", ylabel="depth", xlabel="state", xlim=(-4.0, 3.2),
-             ylim=(-0.06, DEPTH + 0.06), yticks=at, yticklabels=["input"] + [f"layer {i}" for i in range(1, LAYERS + 1)])
+             ylim=(-0.06, DEPTH + 0.06), yticks=at,
+             yticklabels=["input"] + [f"layer {i}" for i in range(1, LAYERS + 1)])
     right.set(title="ODE: a path, evaluated at the dots", xlabel="state")
     right.tick_params(labelleft=False, left=False)
     right.grid(False)

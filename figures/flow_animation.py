@@ -1,13 +1,14 @@
 """Figure 54. A flow carries a cloud like a drawing on rubber
 
-The flow of figure 37 for the two moons, which was fitted to points of them, carries a grid and 250 points of the standard
-normal from t = 0 to 1. The first picture of the animation shows the end, so that it can stand alone. The area of the marked
-cells are those of polygons with 400 corners. They are also the integrals over the cells at t = 0 of exp ∫ tr f_y dt, which
-the tests compute. Training is chaotic: elsewhere the numbers differ. The figure shows (26.1) and (26.2).
+The flow of figure 37 for the two moons, which was fitted to points of them, carries a grid and 250
+points of the standard normal from t = 0 to 1. The first picture of the animation shows the end, so that
+it can stand alone. The area of the marked cells are those of polygons with 400 corners. They are also
+the integrals over the cells at t = 0 of exp ∫ tr f_y dt, which the tests compute. Training is chaotic:
+elsewhere the numbers differ. The figure shows (26.1) and (26.2).
 
-Caption. Left: a grid and points drawn from the standard normal. Right: both, carried by a flow that has learnt two moons. Lines
-bend and cells are stretched, and nothing tears or crosses. Each point stays in its cell. So the density grows where a cell
-shrinks, as the green one does, and falls where one grows.
+Caption. Left: a grid and points drawn from the standard normal. Right: both, carried by a flow that has
+learnt two moons. Lines bend and cells are stretched, and nothing tears or crosses. Each point stays in
+its cell. So the density grows where a cell shrinks, as the green one does, and falls where one grows.
 
 Numbers. The green cell ends with about 0.25 of its area, the orange one with about 2 times its area.
 """
@@ -18,7 +19,7 @@ from minode import odeint
 
 from . import _targets, style
 
-SECONDS = 3
+SECONDS = 6
 SIZE = (6.4, 3.5)
 FRAMES, PER_SECOND = 17, 8
 TIMES = np.linspace(0.0, 1.0, FRAMES - 1)

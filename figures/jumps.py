@@ -1,13 +1,14 @@
 """Figure 49. The adjoint state jumps where the loss reads the state
 
-A pendulum with friction, y'' = −θ₁ sin y − θ₂ y', starts at the angle 2 and at rest, with θ = (1, 0.1). Its angle
-is observed at t = 2, 4, 7 and 10: the loss is L = ½ Σ (y(t_i) − o_i)². The augmented system is solved from one
-observation back to the one before, by dopri5 with rtol = atol = 1e-9, y set right at each. The figure shows (17.2) and
-(17.4).
+A pendulum with friction, y'' = −θ₁ sin y − θ₂ y', starts at the angle 2 and at rest, with θ = (1, 0.1).
+Its angle is observed at t = 2, 4, 7 and 10: the loss is L = ½ Σ (y(t_i) − o_i)². The augmented system
+is solved from one observation back to the one before, by dopri5 with rtol = atol = 1e-9, y set right at
+each. The figure shows (17.2) and (17.4).
 
-Caption. Above: the angle of a pendulum, solved forwards, and four observations (○) that it misses. Below: a = ∂L/∂y,
-solved backwards from 0. At each observation it jumps by what the state misses (red above): the derivative of one
-term of L. Between them it follows da/dt = −a f_y. Where it ends, a is dL/dy₀.
+Caption. Above: the angle of a pendulum, solved forwards, and four observations (○) that it misses.
+Below: a = ∂L/∂y, solved backwards from 0. At each observation it jumps by what the state misses (red
+above): the derivative of one term of L. Between them it follows da/dt = −a f_y. Where it ends, a is
+dL/dy₀.
 
 Numbers. The jumps are −0.6, 0.7, 0.7 and −0.5, the first one at t = 2, and dL/dy₀ = (−1.97, −1.94).
 """
@@ -18,7 +19,7 @@ from minode import VectorField, adjoint_rhs, odeint
 
 from . import style
 
-SECONDS = 0.2
+SECONDS = 0.5
 SIZE = (8.0, 4.6)
 THETA, Y0 = np.array([1.0, 0.1]), np.array([2.0, 0.0])
 TIMES = np.array([0.0, 2.0, 4.0, 7.0, 10.0])
@@ -71,7 +72,8 @@ def draw(fig, data):
     above.plot(data["t"], data["angle"], color=style.Y)
     above.vlines(TIMES[1:], data["observed"], data["y"][1:, 0], color=style.A, lw=3.5, zorder=4)
     above.plot(TIMES[1:], data["observed"], "o", mfc="white", color=style.BLACK, ms=6, zorder=5)
-    above.set(ylabel="angle $y_1$", title="forwards: the state, and where the loss reads it", ylim=(-2.7, 2.5), xlim=(-0.15, 10.6))
+    above.set(ylabel="angle $y_1$", title="forwards: the state, and where the loss reads it",
+              ylim=(-2.7, 2.5), xlim=(-0.15, 10.6))
     draw_way(above, 0.36, 0.44, style.Y, "solved this way")
     below.axhline(0, color=style.GREY, lw=0.8)
     jumps = [(TIMES[-1], np.zeros(2))] + [(back[-1], path[-1]) for back, path in data["stretches"]]
@@ -81,7 +83,8 @@ def draw(fig, data):
             "arrowstyle": "-|>", "color": style.A, "lw": 2.5, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13})
     below.plot([TIMES[-1], 10.6], [0, 0], color=style.A)
     below.plot(0, data["a"][0], "o", color=style.A, ms=7)
-    below.annotate("$dL/dy_0$", (0, data["a"][0]), (9, 0), textcoords="offset points", color=style.ink(style.A), va="center")
+    below.annotate("$dL/dy_0$", (0, data["a"][0]), (9, 0), textcoords="offset points", color=style.ink(style.A),
+                   va="center")
     below.set(xlabel="time $t$", ylabel="$a_1$", title="backwards: the adjoint state, which jumps there")
     draw_way(below, 0.44, 0.36, style.A, "solved this way")
     for ax in (above, below):

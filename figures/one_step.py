@@ -4,9 +4,10 @@ One step of h = 1 for y' = 2 t y from y(0) = 1, whose solution is exp t². The p
 recorded from the calls of f: the figure shows (6.1) on the left, and (6.2) to (6.6) on the right, as
 (9.1) to (9.3) have them for every table. An arrow is as steep as the k that was computed at its foot.
 
-Caption. A step with h = 1, in the slope field (short lines) beside the solution (grey). Euler's method goes
-straight on with the slope at the start, which here is 0. Each kᵢ of the classical method is measured where
-the dashed line leads, which has the slope of the k before it. The step has the mean slope.
+Caption. A step with h = 1, in the slope field (short lines) beside the solution (grey). Euler's method
+goes straight on with the slope at the start, which here is 0. Each kᵢ of the classical method is
+measured where the dashed line leads, which has the slope of the k before it. The step has the mean
+slope.
 
 Numbers. k₁ to k₄ are 0, 1, 1.5 and 5. Euler's step ends at 1 and Runge–Kutta's at 8/3 = 2.667, the
 solution at e = 2.718.
@@ -18,7 +19,7 @@ from minode import odeint_euler, odeint_rk4
 
 from . import style
 
-SECONDS = 0.1
+SECONDS = 1
 SIZE = (8.0, 4.2)
 H, Y0 = 1.0, 1.0
 BEHIND = {"color": "white", "pad": 1}
@@ -49,7 +50,8 @@ def compute():
 def draw(fig, data):
     left, right = fig.subplots(1, 2, sharey=True)
     for ax in (left, right):
-        ax.set(xlim=(-0.12, 1.3), ylim=(0.6, 3.4), xlabel="time $t$", xticks=(0, 0.5, 1), xticklabels=("0", "$h/2$", "$h$"))
+        ax.set(xlim=(-0.12, 1.3), ylim=(0.6, 3.4), xlabel="time $t$", xticks=(0, 0.5, 1),
+               xticklabels=("0", "$h/2$", "$h$"))
         ax.grid(False)
         draw_slopes(fig, ax)
         ax.plot(data["t"], data["exact"], color=style.GREY, lw=5, alpha=0.45, solid_capstyle="round")
@@ -60,8 +62,8 @@ def draw(fig, data):
         colour, end = style.METHOD[method], data[method]["end"]
         ax.plot([0, H], [Y0, end], color=colour, lw=2.6, zorder=4)
         ax.plot([0, H], [Y0, end], "o", color=colour, ms=7, zorder=5)
-        ax.text(H + 0.06, end + 0.35 * (method == "rk4"), "the step", color=style.ink(colour), va="center", size=12, bbox=BEHIND,
-                zorder=6)
+        ax.text(H + 0.06, end + 0.35 * (method == "rk4"), "the step", color=style.ink(colour), va="center", size=12,
+                bbox=BEHIND, zorder=6)
     calls = data["rk4"]["calls"]
     for (_, _, k), (t, y, _) in zip(calls, calls[1:]):
         right.plot([0, t], [Y0, y], "--", color=style.ink(style.ORANGE), lw=1.1, zorder=3)
@@ -89,8 +91,8 @@ def draw_arrow(fig, ax, t, y, k, i):
     """A slope as a short arrow at the place at which it was evaluated."""
     d = 0.5 * unit(fig, ax, k)
     ax.annotate("", (t + d[0], y + d[1]), (t, y), arrowprops={
-        "arrowstyle": "-|>", "color": style.INK[style.ORANGE], "lw": 2.2, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13},
-        zorder=6)
+        "arrowstyle": "-|>", "color": style.INK[style.ORANGE], "lw": 2.2, "shrinkA": 0, "shrinkB": 0,
+        "mutation_scale": 13}, zorder=6)
     ax.plot(t, y, "o", color=style.INK[style.ORANGE], ms=4.5, zorder=7)
-    ax.annotate(f"$k_{i + 1}$", (t, y), NAMES[i], textcoords="offset points", color=style.INK[style.ORANGE], size=13, ha="center",
-                va="center", bbox=BEHIND, zorder=6)
+    ax.annotate(f"$k_{i + 1}$", (t, y), NAMES[i], textcoords="offset points", color=style.INK[style.ORANGE], size=13,
+                ha="center", va="center", bbox=BEHIND, zorder=6)

@@ -1,15 +1,17 @@
 """Figure 53. A network learns a spiral from short pieces of it
 
-Chapter 0 at work: its network of 32 hidden units, its 40 pieces of the spiral (2.4), its RK4 (6.6), its exact
-gradient of the steps (18.4) and its Adam (23.4), 1,000 steps. A picture of the animation shows the network after some of
-them: its field, its solution from (2, 0) alone up to t = 5, and the loss so far. The first picture is the last
-one too, so that it can stand alone. The figure shows (2.4), (6.6), (18.4) and (23.4).
+Chapter 0 at work: its network of 32 hidden units, its 40 pieces of the spiral (2.4), its RK4 (6.6), its
+exact gradient of the steps (18.4) and its Adam (23.4), 1,000 steps. A picture of the animation shows
+the network after some of them: its field, its solution from (2, 0) alone up to t = 5, and the loss so
+far. The first picture is the last one too, so that it can stand alone. The figure shows (2.4), (6.6),
+(18.4) and (23.4).
 
-Caption. Left: the spiral (grey) that the network has to learn, its own solution from the same start (blue), and its field.
-Right: the loss. The network sees only short pieces of the spiral, and in the end its solution follows all of it.
+Caption. Left: the spiral (grey) that the network has to learn, its own solution from the same start
+(blue), and its field. Right: the loss. The network sees only short pieces of the spiral, and in the end
+its solution follows all of it.
 
-Numbers. The two solutions are 6.0 apart on average at first, and less than 0.1 in the end. The loss falls by more
-than 1,000 times.
+Numbers. The two solutions are 6.0 apart on average at first, and less than 0.1 in the end. The loss
+falls by more than 1,000 times.
 """
 
 import numpy as np
@@ -18,7 +20,7 @@ from minode import one_page
 
 from . import style
 
-SECONDS = 5
+SECONDS = 9
 SIZE = (6.4, 3.5)
 STEPS = 1000
 SHOWN = (STEPS, 0, 3, 6, 9, 12, 15, 20, 26, 35, 50, 70, 100, 150, 200, 300, 500, STEPS)
@@ -50,14 +52,16 @@ def draw(fig, data, frame):
     steps, found = SHOWN[frame], data["found"]
     now = found[steps]
     left.plot(*data["spiral"].T, color=style.PALE, lw=5, solid_capstyle="round", zorder=1)
-    style.field(left, now["field"], data["plane"], power=1 / 3, fastest=np.linalg.norm(found[STEPS]["field"], axis=-1).max(),
-                width=0.006)
+    fastest = np.linalg.norm(found[STEPS]["field"], axis=-1).max()
+    style.field(left, now["field"], data["plane"], power=1 / 3, fastest=fastest, width=0.006)
     left.plot(*now["ys"].T, color=style.BLUE, lw=1.8)
     left.plot(*Y0, "o", color=style.BLUE, ms=7)
-    left.set(aspect="equal", xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xticks=(), yticks=(), title=f"after {steps:,} steps")
+    left.set(aspect="equal", xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xticks=(), yticks=(),
+             title=f"after {steps:,} steps")
     so_far = np.arange(steps + 1)
     right.loglog(so_far + 1, data["loss"][:steps + 1], color=style.BLUE, lw=1.4)
     right.loglog(steps + 1, data["loss"][steps], "o", color=style.BLUE, ms=7)
-    right.set(xlim=(0.8, 1.5 * STEPS), ylim=(data["loss"].min() / 3, data["loss"].max() * 3), xlabel="steps of training", title="the loss")
+    right.set(xlim=(0.8, 1.5 * STEPS), ylim=(data["loss"].min() / 3, data["loss"].max() * 3), title="the loss",
+              xlabel="steps of training")
     right.minorticks_off()
     right.grid(False)

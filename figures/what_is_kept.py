@@ -1,17 +1,17 @@
 """Figure 51. What is kept for the way back
 
-Euler's method takes 16 steps there and 16 back, on the reversible route asynchronous leapfrog. Time goes to the
-right: each column is a step that is taken or taken back. A cell is the state at the beginning of a step,
-while it is in memory, dark if this step is at work. The checkpoints are those of the class `Checkpoints` of chapter 19.
-The tests compare the order of the work, and what is kept, with the calls of real gradients.
-The figure shows (17.2), (18.3), (19.1) and (19.2).
+Euler's method takes 16 steps there and 16 back, on the reversible route asynchronous leapfrog. Time
+goes to the right: each column is a step that is taken or taken back. A cell is the state at the
+beginning of a step, while it is in memory, dark if this step is at work. The checkpoints are those of
+the class `Checkpoints` of chapter 19. The tests compare the order of the work, and what is kept, with
+the calls of real gradients. The figure shows (17.2), (18.3), (19.1) and (19.2).
 
-Caption. Each row is a step, each column a moment: which states are in memory (dark: at work)? Discrete fills
-its tape and drains it. Checkpoint stores every fourth state and takes the steps between two of them again.
-Backsolve and reversible keep one state and compute the others anew on the way back.
+Caption. Each row is a step, each column a moment: which states are in memory (dark: at work)? Discrete
+fills its tape and drains it. Checkpoint stores every fourth state and takes the steps between two of
+them again. Backsolve and reversible keep one state and compute the others anew on the way back.
 
-Numbers. At most 16, 7, 1 and 1 of the 16 states are in memory. Each route takes 16 steps back. Checkpoint takes 32 steps
-forwards, the others 16.
+Numbers. At most 16, 7, 1 and 1 of the 16 states are in memory. Each route takes 16 steps back.
+Checkpoint takes 32 steps forwards, the others 16.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from minode.gradients.memory import Checkpoints
 
 from . import style
 
-SECONDS = 0.1
+SECONDS = 1
 SIZE = (8.0, 4.0)
 STEPS = 16
 
@@ -80,7 +80,8 @@ def draw(fig, data):
             ax.add_patch(Cell((column, row - 0.5), colour, 1.0 if now else 0.45))
         turn = next(column for column, (_, call, _) in enumerate(work) if call == "vjp" or column >= STEPS)
         ax.axvline(turn, color=style.BLACK, lw=0.8, ls=":")
-        ax.set(xlim=(0, held.shape[1]), ylim=(-1.3, STEPS + 1.6), xticks=[], title=f"{route}: " + said(held.sum(axis=0).max()))
+        ax.set(xlim=(0, held.shape[1]), ylim=(-1.3, STEPS + 1.6), xticks=[],
+               title=f"{route}: " + said(held.sum(axis=0).max()))
         ax.title.set_color(style.ink(colour))
         ax.text(turn / 2, -0.75, "there", ha="center", va="top", size=10)
         ax.text((turn + held.shape[1]) / 2, -0.75, "back", ha="center", va="top", size=10)
@@ -102,11 +103,11 @@ def Cell(corner, colour, alpha):
 def draw_graph(ax):
     """The graph of the computation: y₀ → y₁ → … → y₁₆ → L, from the bottom up."""
     for k in range(STEPS + 1):
-        ax.annotate("", (0, k + 0.75), (0, k + 0.15), arrowprops={"arrowstyle": "->", "color": style.BLACK, "shrinkA": 0, "shrinkB": 0,
-                                                             "lw": 0.9, "mutation_scale": 7})
+        ax.annotate("", (0, k + 0.75), (0, k + 0.15), arrowprops={
+            "arrowstyle": "->", "color": style.BLACK, "shrinkA": 0, "shrinkB": 0, "lw": 0.9, "mutation_scale": 7})
         ax.plot(0, k, "o", color=style.Y, ms=5)
-    for k, name in ((0, "$y_0$"), (1, "$y_1$"), (2, "$y_2$"), (STEPS - 1, f"$y_{{{STEPS - 1}}}$"), (STEPS, f"$y_{{{STEPS}}}$")):
-        ax.text(-0.35, k, name, ha="right", va="center", color=style.Y)
+    for k in (0, 1, 2, STEPS - 1, STEPS):
+        ax.text(-0.35, k, f"$y_{{{k}}}$", ha="right", va="center", color=style.Y)
     ax.text(-0.35, STEPS / 2, "…", ha="right", va="center", color=style.Y, rotation=90)
     ax.text(0, STEPS + 1.1, "$L$", ha="center", va="center")
     ax.set(xlim=(-1.6, 0.9))

@@ -21,7 +21,7 @@ these backwards from T with y, from a = ∂L/∂y(T) and b = 0. At t₀, a is dL
 y(t_i), add ∂L/∂y(t_i) to a there. This gradient has a solver's errors. The chain rule through the steps has
 none (`discrete_gradient`); we learn with it. Vectors are rows here, one per member of a batch.
 
-Figure 1 shows layers that approach a solution, figure 50 layers beside an ODE, figure 53 how this page learns.
+Figure 1 shows layers that approach a solution, figure 50 layers and an ODE, figure 53 how this page learns.
 Next: the same in general, beginning with vector fields and their derivatives (chapter 1).
 
 Exercises. 1. Derive, as in `discrete_gradient`, the exact dL/dy₀ and dL/dθ for the states of `odeint_euler`.

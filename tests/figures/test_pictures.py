@@ -55,14 +55,16 @@ def test_the_adjoint_jumps_by_what_the_state_misses_and_ends_at_the_gradient():
     gains = np.array([path[0] - end for (_, path), end in zip(data["stretches"], ends)])[::-1]
     missed = data["y"][1:, 0] - data["observed"]
     assert np.abs(gains[:, 0] - missed).max() <= ROUNDED and (gains[:, 1] == 0).all()
-    assert says("jumps", f"The jumps are {listed(missed, lambda x: fixed(x, 1))}, the first one at t = {jumps.TIMES[1]:g}")
+    said = listed(missed, lambda x: fixed(x, 1))
+    assert says("jumps", f"The jumps are {said}, the first one at t = {jumps.TIMES[1]:g}")
     for i, move in enumerate(1e-5 * np.eye(2)):
         slope = (loss_of_pendulum(jumps.Y0 + move) - loss_of_pendulum(jumps.Y0 - move)) / 2e-5
         assert abs(data["a"][i] - slope) <= DIFFERENCE
     assert says("jumps", f"dL/dy₀ = ({', '.join(fixed(x, 2) for x in data['a'])})")
     for back, path in data["stretches"]:
         angle = np.interp(back, data["t"], data["angle"])
-        slopes = np.stack([jumps.THETA[0] * np.cos(angle) * path[:, 1], jumps.THETA[1] * path[:, 1] - path[:, 0]], axis=-1)
+        (g, friction), (a_1, a_2) = jumps.THETA, path.T
+        slopes = np.stack([g * np.cos(angle) * a_2, friction * a_2 - a_1], axis=-1)
         assert np.abs(np.gradient(path, back, axis=0) - slopes)[2:-2].max() < 0.01
 
 
@@ -71,7 +73,8 @@ def test_layers_are_eulers_steps_and_the_dots_are_where_the_solver_calls_f():
     data, h = computed("depth"), depth.DEPTH / depth.LAYERS
     for i, (before, after) in enumerate(zip(data["layers"], data["layers"][1:])):
         assert np.abs(after - before - h * depth.f(i * h, before)).max() <= ROUNDED
-    exact = scipy.integrate.solve_ivp(depth.f, [0.0, depth.DEPTH], depth.INPUTS, "DOP853", rtol=1e-10, atol=1e-10).y[:, -1]
+    exact = scipy.integrate.solve_ivp(depth.f, [0.0, depth.DEPTH], depth.INPUTS, "DOP853",
+                                      rtol=1e-10, atol=1e-10).y[:, -1]
     assert np.abs(data["paths"][-1] - exact).max() <= SOLVED
     assert np.abs(data["ends"] - exact).max() < 0.02                     # what tolerances of 1e-4 become, here
     off = np.abs(data["layers"][-1] - exact).max()
@@ -115,8 +118,8 @@ def work_of(route):
     """The calls (name, k, steps whose vjps exist) of a real gradient through the steps, k the step at work."""
     field, n = Watched(), what_is_kept.STEPS
     cotangents = np.ones((2, field.dim))
-    pullback(field, np.zeros(field.dim), [0.0, 1.0], np.ones(field.dim), cotangents, gradient=route, times=False, step_size=1 / n,
-             method="asynchronous_leapfrog" if route == "reversible" else "euler")
+    pullback(field, np.zeros(field.dim), [0.0, 1.0], np.ones(field.dim), cotangents, gradient=route, times=False,
+             step_size=1 / n, method="asynchronous_leapfrog" if route == "reversible" else "euler")
     return [(name, n * t, {round(n * s) for s in alive}) for name, t, alive in field.log]
 
 
@@ -144,7 +147,8 @@ def test_the_caption_says_how_much_each_route_keeps_and_does():
     work, held = computed("what_is_kept")["work"], computed("what_is_kept")["held"]
     most = [int(raster.sum(axis=0).max()) for raster in held.values()]
     assert says("what_is_kept", f"At most {listed(most, str)} of the {what_is_kept.STEPS} states")
-    calls = {route: [sum(name == which for _, name, _ in columns) for which in ("f", "vjp")] for route, columns in work.items()}
+    calls = {route: [sum(name == which for _, name, _ in columns) for which in ("f", "vjp")]
+             for route, columns in work.items()}
     assert {back for _, back in calls.values()} == {16} and says("what_is_kept", "Each route takes 16 steps back")
     assert [there for there, _ in calls.values()] == [16, 32, 16, 16]
     assert says("what_is_kept", "Checkpoint takes 32 steps forwards, the others 16.")
@@ -190,7 +194,8 @@ def test_the_network_that_is_shown_learning_is_that_of_chapter_0(capsys):
     assert np.abs(data["loss"][::100] / printed - 1).max() < 0.06           # two digits are printed
     assert data["loss"][0] > 1000 * data["loss"][-1] and says("spiral_learning", "more than 1,000 times")
     away = [row["away"] for row in data["found"].values()]
-    assert away[-1] < 0.1 and says("spiral_learning", f"{away[0]:.1f} apart on average at first, and less than 0.1 in the end")
+    assert away[-1] < 0.1
+    assert says("spiral_learning", f"{away[0]:.1f} apart on average at first, and less than 0.1 in the end")
     spiral = scipy.integrate.solve_ivp(lambda t, y: spiral_learning.A @ y**3, [0.0, 5.0], spiral_learning.Y0, "DOP853",
                                        spiral_learning.T, rtol=1e-9, atol=1e-9).y.T
     assert np.abs(data["spiral"] - spiral).max() < 1e-4
@@ -202,10 +207,12 @@ def test_the_area_of_a_cell_changes_by_the_integral_of_the_trace():
     data, (nodes, weights) = computed("flow_animation"), np.polynomial.legendre.leggauss(40)
     grown = flow_animation.area(data["cells"][-1]) / flow_animation.area(data["cells"][0])
     for cell, times in zip(flow_animation.CELLS.values(), grown):
-        points = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2) * np.diff(cell, axis=0) / 2 + cell.mean(axis=0)
+        square = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
+        points = square * np.diff(cell, axis=0) / 2 + cell.mean(axis=0)
         ell = odeint(Flow(_targets.MODEL), augmented(points), [0.0, 1.0], data["theta"], rtol=1e-5, atol=1e-5)[-1, :, 2]
         assert abs(np.outer(weights, weights).ravel() / 4 @ np.exp(-ell) / times - 1) < INTEGRATED
-    assert grown[0] < 0.4 and grown[1] > 1.4 and says("flow_animation", "about 0.25 of its area, the orange one with about 2 times")
+    assert grown[0] < 0.4 and grown[1] > 1.4
+    assert says("flow_animation", "about 0.25 of its area, the orange one with about 2 times")
 
 
 def test_points_stay_in_their_cells():
