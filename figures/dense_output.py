@@ -9,8 +9,8 @@ between the steps if q ≥ p − 1, as in all of these except the line.
 
 Caption. A method's own polynomial keeps its order between the steps; a straight line does not. Left:
 three long steps of dopri5 (dots), and between them lines, Hermite's cubics and dopri5's own
-quartics, over the solution (grey). Right: the largest error at any time in shorter steps,
-with slopes: 2 for the line, the order of the method for the others.
+quartics, over the solution (grey), with errors. Right: the largest error in shorter steps; its
+slope is 2 for the line, the method's order for the others.
 
 Numbers. Slopes: line 2.00, rk4 4.08, dopri5 5.12 and tsit5 5.05, dop853 7.84. Inside one step of
 0.5, begun on the solution, the line has the ends of dopri5 and is 0.034 off between them, rk4's cubic

@@ -88,7 +88,7 @@ def draw(fig, data):
         error.loglog(STEPS, values, "o-", color=colours[name])
     labels = [(values[-1], f"{name},\nslope {data['slope'][name]:.2f}".replace("-", "−"), colours[name])
               for name, values in data["error"].items()]
-    error.set(xlabel="number of steps", ylabel="error at $t = 2$",
-              title="$y' = \\cos(t)\\, y$: the slip costs three orders", xticks=STEPS, xticklabels=STEPS, xlim=(18, 180))
+    error.set(xlabel="number of steps", ylabel="error at $t = 2$", xticks=STEPS, xticklabels=STEPS,
+              xlim=(18, 180), title="$y' = \\cos(t)\\, y$: the slip costs three orders")
     error.minorticks_off()
     style.end_labels(error, STEPS[-1], labels, gap=0.15, space=0.04)

@@ -7,8 +7,8 @@ of the weights and biases they belong to. The latter are the discrete gradient.
 
 Caption. Solved backwards from zero, b(t) collects dL/dθ of all 43 parameters at once. Left: the result
 in the places of the weights, a row for each unit. Right: b(t) on its way; the five largest are named,
-and outlined on the left. The largest, 4.61, is the weight with which the fourth hidden unit
-hears the time.
+and outlined on the left. The largest, 4.61, is the weight of the time in the fourth hidden
+unit.
 
 Numbers. Where b ends and the discrete gradient differ by 1.9e-7 at most.
 """

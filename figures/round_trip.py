@@ -85,7 +85,8 @@ def draw(fig, data):
 
     ax.axhspan(LOWEST, 1e-13, color="#eeeeee", lw=0)
     ax.text(END / STEPS[0], 2e-13, "symmetric or reversible: round-off", va="bottom")
-    ax.text(END / STEPS[0], 1.5 * LOWEST, "implicit midpoint, trapezoid,\nasynchronous leapfrog, reversible Heun", size=9)
+    ax.text(END / STEPS[0], 1.5 * LOWEST, "implicit midpoint, trapezoid,\nasynchronous leapfrog, reversible Heun",
+            size=9)
     labels = []
     for name, missed in data["missed"].items():
         label, colour, line = EXPLICIT.get(name) or (None, style.BLACK, (SYMMETRIC | REVERSIBLE)[name])

@@ -1,7 +1,7 @@
 """Figure 24. Leaving b out of the norm saves backsolve up to nearly half of its products
 
 Backwards, b collects the gradient in θ and hands nothing on: its error stays where it is made.
-But it is most of the state [y, a, b], here 252 numbers beside 80, and starts from zero,
+But it is most of the state [y, a, b], here 302 numbers beside 80, and starts from zero,
 where its scale is atol alone. In the usual norm it shortens the steps that y and a would allow.
 The seminorm leaves it out. A network 3–50–2 with tanh on 20 trajectories to t = 2, the loss
 ½ |y(2)|², backsolve with dopri5 and atol = rtol/1000; errors of dL/dθ are relative, and against

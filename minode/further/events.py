@@ -12,7 +12,7 @@ g_j = g(σ_j) at the nine points σ_j = j/8. The solve ends in the first interva
 `direction` says which of the two counts: 1 rising, −1 falling, 0 either. As in SciPy, a zero at the first
 time is an event too, if g fits a thousandth of a step later. So a ball thrown up from the ground needs
 direction −1, or it has landed at once. SciPy compares only the ends of a step. Here two zeros in one step are
-found as well, unless both lie within an eighth of it. If g only touches zero, that is seen by chance at best.
+found as well, unless no σ_j lies between the two. If g only touches zero, that is seen by chance at best.
 
 In that interval zero is bracketed: g has different signs at its ends. Take three points a, b, c with the
 values g_a, g_b, g_c, and the quadratic polynomial in g that gives σ there. Its value at g = 0 is
@@ -42,8 +42,8 @@ a · w(t_e) − κ (g_y · w(t_e) + g_θ · Δθ). So a and b change by κ:
     a ← a − κ g_y,     b ← b − κ g_θ.                                    (28.5)
 
 From there on the event is an output at a fixed time, (18.5) or (17.4), and the way back is that of
-chapter 20. The denominator of κ is the rate at which g passes zero. If it is zero the event grazes: the
-smallest change can make its time jump, so it has no derivative, and a SolverError is raised.
+chapter 20. The denominator of κ is the rate at which g passes zero. If it is zero, a SolverError is raised: the
+event grazes, and the smallest change can make its time jump, or g has a multiple zero, and κ is 0/0.
 
 By hand, once: y' = −θy from y₀ down to c. Then t_e = ln(y₀/c) / θ and dt_e/dθ = −t_e/θ. With g = y − c and
 L = t_e, a is 0, ẏ is −θc and κ is −1/(θc). So a becomes 1/(θc), a(t) y(t) is 1/θ at every t, and by (17.3)

@@ -1,7 +1,7 @@
 """32. What a flow cannot do, and what training does to it
 
-There are simple tasks that a neural ODE cannot learn, however large its network is. And the longer it is
-trained, the more calls of f a solve needs. This chapter explains both, and gives a remedy for each.
+There are simple tasks that a neural ODE cannot learn, however large its network is. And while it
+is trained, a solve usually needs more and more calls of f. This chapter explains both, and gives a remedy for each.
 
 Solutions do not meet. Let u and v be two solutions of y' = f(t, y, θ), and let K be a Lipschitz constant of f
 in y, such as (4.7). The rate of |u − v|² is 2 (u − v) · (f(t, u, θ) − f(t, v, θ)), whose size is at most 2 K
@@ -18,7 +18,7 @@ would be equal at some time in between, which (32.1) excludes. So two different 
     (u(t) − v(t)) (u(t₀) − v(t₀)) > 0                                    (32.2)
 
 at all times: a flow of the line keeps the order of its points. It cannot take x to −x, not even for two
-points. Trained to do so by least squares, it takes all points near 0, which is the best it can do. A
+points. Trained to do so by least squares, it takes all points near minus their mean, the best it can do. A
 layer y + r(y) of a residual network can take x to −x, with r(y) = −2y. It is one step of Euler's method with
 h K = 2, too long a step to follow the solution. If h K < 1, a step keeps the order too.
 

@@ -19,7 +19,7 @@ A single particle moves differently by u than by (30.1), and yet u moves the den
 same way. To see this, let φ be any smooth function of x. Along (30.1) its mean changes at the rate
 E[∇φ(x_t) · v]. For given x_t = x only v is still random, so this is E[∇φ(x_t) · u(t, x_t)], which is
 the rate for particles that move with u. As φ is arbitrary, ∂p/∂t = −∇ · (p u), the continuity
-equation of chapter 26: the flow of u carries the noise to the data.
+equation of chapter 26: the flow of u, if u is smooth enough to have one, carries the noise to the data.
 
 Now fit f to v instead of u. Draw t from [0, 1] too, and minimise
 

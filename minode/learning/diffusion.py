@@ -61,7 +61,7 @@ The random motion is simulated by the method of Euler and Maruyama, with ξ_n st
     x_{n+1} = x_n + h g(t_n, x_n) + √(2h) ξ_n.                           (27.9)
 
 Its density is wrong by a multiple of h: with g = −x its variance tends to 1/(1 − h/2), not 1. A solver of
-dx/dt = f goes back with h < 0. This method cannot, because more noise does not undo noise.
+dx/dt = f goes back with h < 0. This method does not: to go back with noise, the score must be in the drift.
 
 Second derivatives. The gradient of this flow's likelihood needs (26.6). Let x and θ move along given
 directions, at fixed t, and let a dot mark the rate at which a quantity changes. By (27.8) and (27.7)

@@ -14,7 +14,7 @@ of it,
 
 Components of g that change sign from step to step cancel in v, and components that keep their
 sign add up. If g is constant, v tends to the geometric series g (1 + μ + μ² + …) = g / (1 − μ),
-which is ten times g at μ = 0.9. The steps are then ten times as long, so take a smaller η than
+which is ten times g at μ = 0.9. Steps along such g are ten times as long, so take a smaller η than
 for plain descent, which is the case μ = 0.
 
 Adam (Kingma and Ba, 2015) divides each component of the gradient by its usual size. It keeps
@@ -34,7 +34,7 @@ For β near 1 the subtraction 1 − β^{k+1} would lose digits, so we compute it
 ln β).
 
 If g is constant, m̂ = g and v̂ = g² from the first step on, and every component moves by η
-against the sign of its gradient, however small that gradient is. Without (23.3) the first
+against the sign of its gradient, however small that is, if it is large beside ε. Without (23.3) the first
 step would be (1 − β₁) / √(1 − β₂) = 3.2 times as long. Multiplying L by a positive constant
 changes nothing, apart from the effect of ε. So η is measured in the units of θ here. In (23.1)
 it is measured in those of one over a curvature: in a bowl of curvature λ, plain descent needs

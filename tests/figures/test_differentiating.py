@@ -47,7 +47,7 @@ def test_b_grows_from_nothing_to_the_gradient_in_theta():
     largest = np.argmax(np.abs(data["dL_dtheta"]))
     assert pullback_parameters.names()[largest] == "$W_1[4,1]$"
     assert says("pullback_parameters", f"The largest, {data['dL_dtheta'][largest]:.2f}, is the weight "
-                                       "with which the fourth hidden unit hears the time")
+                                       "of the time in the fourth hidden unit")
 
 
 @pytest.mark.eq("18.3", "18.4", "20.1", "22.3")
