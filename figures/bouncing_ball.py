@@ -10,10 +10,10 @@ time of the flight, by (17.6). Right: a loss that sees the height at 1.6 s, as a
 The gradient that forgets takes the times of impact as given, κ = 0. For the loss on the left it
 would be 0 throughout. The figure shows (28.4).
 
-Caption. Left: a bouncing ball, its five impacts (dots), the first guess (dotted), and what is
-learnt from their times alone (line): g = 9.81 m/s², restitution 0.800. Right: the height after
-two of them against g. With impacts that move, the slope is that of the curve, −0.110; with
-impacts held fixed it is 0.032.
+Caption. More gravity, and a ball hits the ground earlier: a gradient that forgets this is wrong. Left: g =
+9.81 m/s², restitution 0.800 are learnt from five times of impact alone. Right: the height after two
+impacts against g. If they move, the slope is that of the curve, −0.110; with impacts held fixed it is
+0.032.
 """
 
 import numpy as np
@@ -139,15 +139,17 @@ def draw(fig, data):
     ball.plot(*data["guessed"], ":", color=style.GREY)
     ball.plot(*data["path"], color=style.Y)
     ball.plot(data["seen"], 0 * data["seen"], "o", color=style.BLACK, ms=7, clip_on=False, zorder=3)
-    ball.text(0.71, 0.08, "first\nguess", color=style.GREY)
-    ball.text(0.88, 0.65, "learnt", color=style.Y)
+    ball.text(0.92, 0.11, "guess", color=style.ink(style.GREY), ha="center")
+    ball.text(0.88, 0.66, "learnt", color=style.ink(style.Y))
+    ball.text(1.2, 0.82, "dots: the impacts,\ngiven by their times")
     ball.set(xlabel="time $t$ / s", ylabel="height $h$ / m", ylim=(0, 1.02), xlim=(0, 2.7),
-             title="from five times of impact")
+             title="learnt from five times of impact")
     ax.plot(GRAVITIES, data["height"], color=style.Y)
-    ax.text(7.5, 0.365, "as solved", color=style.Y)
+    ax.text(7.5, 0.365, "as solved", color=style.ink(style.Y))
     dg = np.array([-1.3, 1.3])
-    for name, color, text in (("moving", style.GREEN, "impacts move"), ("held", style.VERMILION, "impacts held")):
+    for name, color, text in (("moving", style.GREEN, "impacts\nmove"), ("held", style.VERMILION, "impacts\nheld")):
         ax.plot(TRUE[0] + dg, data["at"] + data[name] * dg, color=color, lw=2.5)
         ax.text(TRUE[0] + 1.4, data["at"] + 1.4 * data[name], text, color=style.ink(color), va="center")
     ax.plot(TRUE[0], data["at"], "o", color=style.BLACK, ms=7)
-    ax.set(xlabel="gravity $g$ / m s$^{-2}$", ylabel=f"height at {WATCHED} s / m", title="its slope in $g$, two ways")
+    ax.set(xlabel="gravity $g$ / m s$^{-2}$", ylabel=f"height at {WATCHED} s / m",
+           title="the slope needs impacts that move")

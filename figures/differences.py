@@ -1,4 +1,4 @@
-"""Figure 22. Ten digits, and all of them
+"""Figure 22. A finite difference gives ten digits at best, the complex step all of them
 
 The loss of figure 9 through 20 steps of RK4, differentiated along one direction of (y₀, θ)
 by finite differences, forward and central, and by the complex step, for ε from 1 down to
@@ -7,11 +7,15 @@ figure shows (22.1) to (22.3): forward differences have an error of ε/2 |L''| +
 ones of ε²/6 |L'''| + u |L|/ε, both with the rounding of numbers of size |L| in a difference of
 size ε; the complex step has the ε² and subtracts nothing.
 
-Caption. The relative error of each; the dashed line is ε = u^{1/3},
-where u = 2.2e-16 is the distance from 1 to the next number. Forward differences get no better than
-about u^{1/2} = 1.5e-8, central ones no better than about u^{2/3} = 3.7e-11; how near they come is up to
-rounding. The complex step is right to a few roundings for every ε ≤ 1e-8. On the way down the
-slopes are 1.00, 2.00 and 2.00.
+Caption. As ε decreases, a difference first gains digits and then loses them again in its subtraction.
+Forward differences reach a relative error of about 1.5e-8, central ones of 3.7e-11. The complex step subtracts
+nothing, and is right to a few roundings for every ε ≤ 1e-8. u = 2.2e-16 is the distance from one to
+the next number.
+
+Numbers. Forward differences get no better than about u^{1/2} = 1.5e-8, central ones no better than
+about u^{2/3} = 3.7e-11, where u = 2.2e-16 is the distance from 1 to the next number; how near they
+come is up to rounding. On the way down the slopes are 1.00, 2.00 and 2.00. The dashed line is
+ε = u^{1/3}.
 """
 
 import numpy as np
@@ -57,11 +61,11 @@ def draw(fig, data):
     for name, (colour, marker) in WAYS.items():
         ax.loglog(EPSILONS, data["errors"][name], marker=marker, color=colour, lw=1.2)
     ax.axvline(EPSILON, color=style.GREY, lw=1, ls="--")
-    ax.text(EPSILON * 0.8, 3, "$u^{1/3}$", color=style.GREY)
-    ax.text(2e-4, 2e-2, "forward", color=style.ink(style.VERMILION), ha="right")
+    ax.text(EPSILON * 0.8, 3, "$ε = u^{1/3}$", color=style.ink(style.GREY))
+    ax.text(1e-2, 2e-2, "forward:\ntruncation $\\propto ε$", color=style.ink(style.VERMILION), ha="left")
     ax.text(1e-10, 1e-8, "the subtraction loses digits", color=style.BLACK)
-    ax.text(3e-2, 1e-7, "central", color=style.BLUE)
-    ax.text(1e-13, 8e-15, "complex step", color=style.ink(style.GREEN))
+    ax.text(9e-1, 1e-11, "central and\ncomplex step:\ntruncation $\\propto ε^2$", color=style.ink(style.BLUE))
+    ax.text(1e-13, 8e-15, "complex step: nothing subtracted", color=style.ink(style.GREEN), ha="center")
     ax.set(xlabel="$ε$, the size of the step", ylabel="relative error of the derivative",
            xlim=(2, 5e-17), ylim=(FLOOR, 30))
     style.floor(ax, FLOOR)

@@ -1,19 +1,23 @@
-"""Figure 11. Many solutions, none, and exactly one
+"""Figure 11. A Lipschitz bound promises one solution; without it there may be many, or none
 
-When does y' = f(t, y) have one solution? Where f is continuous in t and Lipschitz in y
-(Picard and Lindelöf). y' = √|y| is not Lipschitz at 0: from y(0) = 0 it is solved by 0, by
+When does y' = f(t, y) have one solution? If f is continuous in t and Lipschitz in y (Picard
+and Lindelöf). y' = √|y| is not Lipschitz at 0: from y(0) = 0 it is solved by 0, by
 t²/4, and by waiting at 0 for any time before setting off. y' = y² is, near each point, but
 its slope 2y has no bound, and the solution from y(0) = 1 is 1/(1 − t). For a network the
-bound holds everywhere: the figure shows (4.7) for the model of figure 4, whose pairs of
-states are drawn at distances from 0.001 to 10 around points of a normal distribution.
+bound holds everywhere: the figure shows (4.7) for the model of figure 4. The distance of two of
+its solutions changes by a factor between e^{−Lt} and e^{Lt}, so it is never 0 if it was not at first.
 
-Caption. Left: from y(0) = 0 dopri5 stays at 0; from y(0) = 1e-30 it follows t²/4 and ends at
-3.99984, where Euler's method with h = 0.1 is at 2.88. Grey: solutions that set off at 0, 1, 2
-and 3. Middle: the steps of dopri5 on y' = y² climb beyond 1e13, and then a SolverError says
-that the step size underflows, 3.0e-7 past t = 1. RK4 with h = 0.1 steps across the pole and
-runs out of numbers at t = 1.2, Euler's method with h = 0.1 at t = 2.1. Right: how far apart f
-takes 3,000 pairs of states, relative to their distance. The largest slope is 1.19; the proved
-bound is 2.79.
+Caption. Left: y' = √|y| has many solutions from 0 (grey); a nudge of 1e-30 decides which one a solver
+follows. Middle: the solution of y' = y² ends at t = 1. dopri5 stops there, equal steps run across.
+Right: a network has a Lipschitz bound L, so two solutions can neither meet nor part faster
+than e^{±Lt} (shaded).
+
+Numbers. Left: from y(0) = 0 dopri5 stays at 0; from y(0) = 1e-30 it follows t²/4 and ends at 3.99984,
+and Euler's method with h = 0.1 is at 2.88. Middle: the steps of dopri5 climb beyond 1e13, and then a
+SolverError says that the step size underflows, 3.0e-7 past t = 1. RK4 with h = 0.1 steps across the
+pole and runs out of numbers at t = 1.2, Euler's method with h = 0.1 at t = 2.1. Right: L = 2.79
+is proved. Of 3,000 pairs of states, at distances from 0.001 to 10 around points of a normal
+distribution, the largest slope is 1.19. The solutions drawn start 0.001 from the one from the origin.
 """
 
 import numpy as np
@@ -29,6 +33,7 @@ SIZE = (8.0, 3.7)
 PAIRS, NUDGE, H = 3000, 1e-30, 0.1
 COLOURS = {name: style.METHOD[name.lower()] for name in ("dopri5", "rk4", "euler", "Euler")}
 T = np.linspace(0.0, 4.0, 41)
+T_NEAR, APART = np.linspace(0.0, 3.0, 61), 1e-3          # of the solutions of the network
 
 
 def root(t, y):
@@ -55,13 +60,20 @@ def slopes(rng):
     return distance, moved / distance
 
 
+def near():
+    """States at the same small distance from the origin, on both sides along each axis."""
+    return APART * np.concatenate([np.eye(MODEL.dim), -np.eye(MODEL.dim)])
+
+
 def compute():
     from_zero = {"dopri5 from 0": odeint(root, [0.0], T),
                  "dopri5 from 1e-30": odeint(root, [NUDGE], T),
                  "Euler from 1e-30": odeint(root, [NUDGE], T, method="euler")}
     towards = {"dopri5": {}, "rk4": {"step_size": H}, "euler": {"step_size": H}}
     distance, slope = slopes(np.random.default_rng(0))
-    return {"root": {name: ys[:, 0] for name, ys in from_zero.items()},
+    ys = odeint(MODEL, [np.zeros(MODEL.dim), *near()], T_NEAR, THETA, rtol=1e-10, atol=1e-13)
+    return {"apart": np.linalg.norm(ys[:, 1:] - ys[:, :1], axis=2),
+            "root": {name: ys[:, 0] for name, ys in from_zero.items()},
             "pole": {name: blow_up(method=name, **options) for name, options in towards.items()},
             "distance": distance, "slope": slope, "bound": MODEL.lipschitz(THETA)}
 
@@ -80,14 +92,15 @@ def draw(fig, data):
 
     for name, row in data["pole"].items():
         none.semilogy(*row["steps"].T, ".-", color=COLOURS[name], ms=4, lw=1)
-    none.text(0.93, 3e13, "dopri5", color=style.ink(COLOURS["dopri5"]), ha="right")
-    none.text(1.22, 3e11, "RK4", color=style.ink(COLOURS["rk4"]))
+    none.text(0.93, 3e13, "dopri5\nstops", color=style.ink(COLOURS["dopri5"]), ha="right", va="top")
+    none.text(1.17, 3e11, "RK4", color=style.ink(COLOURS["rk4"]))
     none.text(1.48, 1e6, "Euler", color=style.ink(COLOURS["euler"]), ha="right")
     none.set(xlabel="time $t$", ylabel="$y$", title="$y' = y^2$: none beyond 1",
              xlim=(0, 1.85), ylim=(0.5, 1e16))
 
-    one.semilogx(data["distance"], data["slope"], ".", color=style.GREY, ms=2)
-    one.axhline(data["bound"], color=style.BLACK)
-    one.text(1e-3, data["bound"] - 0.07, "proved bound", va="top")
-    one.set(xlabel="distance $|u - v|$", ylabel="$|f(t, u) - f(t, v)| \\,/\\, |u - v|$", ylim=(0, None),
-            title="a network: exactly one")
+    growth = np.exp(data["bound"] * T_NEAR)
+    one.fill_between(T_NEAR, APART / growth, APART * growth, color="#e4e4e4", lw=0)
+    one.semilogy(T_NEAR, data["apart"], color=style.Y, lw=1.2)
+    one.text(1.45, 0.4, "$e^{Lt}$", color=style.ink(style.GREY), ha="right")
+    one.text(1.45, 2.5e-6, "$e^{-Lt}$", color=style.ink(style.GREY), ha="right", va="top")
+    one.set(xlabel="time $t$", ylabel="distance of two solutions", xlim=(0, 3), title="a network: exactly one")

@@ -1,4 +1,4 @@
-"""Figure 10. What forward and reverse mode must agree on
+"""Figure 10. The derivatives of the steps keep a · w + b · Δθ; equations solved apart let it drift
 
 For any tangent w and any cotangents a, b the number a · w + b · Δθ does not change along
 a trajectory; at the end it is the change of L as forward mode computes it, at the start
@@ -8,11 +8,14 @@ of the steps themselves, (18.1) to (18.4), and keep the number at every step. Th
 adjoint equation (17.2, 17.3), solved backwards with the same method and the same
 steps, keep it only as well as the method solves equations.
 
-Caption. How far a · w + b · Δθ is from its value at the end, relatively. With w solved
-forwards, and y, a and b backwards, as differential equations, it differs at the start by
-0.16, 0.077 and 0.038 for 20, 40 and 80 steps of Euler's method, and by 3.1e-7, 1.9e-8 and
-1.1e-9 for RK4. With the discrete a and b of 20 steps it stays within 1e-14 throughout,
-Euler (squares) no worse than RK4 (dots).
+Caption. The change of L by forward mode (at the end) and by reverse mode (at the start) is the same
+number. If w, a and b are solved as differential equations, it drifts by the error of the method
+(lines). With the derivatives of the steps it is kept to round-off, by Euler's method (squares)
+as by RK4 (dots).
+
+Numbers. Relative to its value at the end, the number differs at the start by 0.16, 0.077 and 0.038
+for 20, 40 and 80 steps of Euler's method, and by 3.1e-7, 1.9e-8 and 1.1e-9 for RK4. With the
+discrete a and b of 20 steps it stays within 1e-14 throughout.
 """
 
 import numpy as np
@@ -62,16 +65,20 @@ def compute():
 
 def draw(fig, data):
     ax = fig.subplots()
-    colours, labels = {name: style.METHOD[name] for name in ("euler", "rk4")}, []
+    labels = []
     for (method, kind, n), (t, drift) in data.items():
+        colour = style.METHOD[method]
         if kind == "solved":
-            ax.semilogy(t[:-1], drift[:-1], color=colours[method])
-            labels.append((drift[-3], f"{METHODS[method]}, {n} steps", colours[method]))
+            ax.semilogy(t[:-1], drift[:-1], color=colour)
+            labels.append((drift[0], f"{METHODS[method]}, {n} steps", colour))
         else:
-            marker, size = {"euler": ("s", 7), "rk4": ("o", 3.5)}[method]
-            ax.semilogy(t, drift, marker, color=colours[method], ms=size)
-    labels.append((3e-16, "discrete, 20 steps,\nEuler and RK4", style.BLACK))
-    ax.set(xlabel="time $t$", ylabel="relative drift of $a \\cdot w + b \\cdot Δθ$", xlim=(-0.03, END + 0.03),
-           ylim=(FLOOR, 1))
+            marker, size = {"euler": ("s", 6), "rk4": ("o", 3.5)}[method]
+            ax.semilogy(t, drift, marker, color=colour, ms=size)
+    for height, text in ((1e-4, "$w$ forwards, $y$, $a$ and $b$ backwards, as differential equations"),
+                         (3e-14, "$a$ and $b$ as derivatives of the steps, 20 of Euler (squares) and of RK4 (dots)")):
+        ax.text(END / 2, height, text, ha="center", va="center")
+    ax.set(xlabel="time $t$", ylabel="relative drift", xlim=(-0.03, END + 0.03),
+           ylim=(FLOOR, 10), title="$a \\cdot w + b \\cdot Δθ$, against its value at the end")
     style.floor(ax, FLOOR)
-    style.end_labels(ax, END, labels)
+    style.solved_backwards(ax, y=0.97)
+    style.end_labels(ax, 0.0, labels, ha="right", space=0.03)

@@ -1,18 +1,20 @@
-"""Figure 37. Three densities, and what a flow has learnt of them
+"""Figure 37. Flows learn three densities to within a tenth of a nat
 
 Two thousand points of each target, 650 steps of Adam on the mean of −log p (26.9), batches of 128,
 a network 3–32–32–2 with tanh, the classical method with 7 steps. What is drawn and measured is
 solved anew with dopri5 at 1e-5, for what is a density on coarse steps need not be one on fine
 steps. The kernel estimate is SciPy's from the same points, with its own rule for the bandwidth and,
-for the caption, with the best of five bandwidths for the very points that it is judged by. The
+for the numbers below, with the best of five bandwidths for the very points that it is judged by. The
 density of each target is known exactly, and the held-out points are 2,000 others. Training is
 chaotic: elsewhere the last digits may differ. The figure shows (26.1) at work.
 
-Caption. Above the target, below the flow, and under each the mean of −log p over held-out points,
-in nats: of the target's own density, the flow, the kernel estimate. The flow is 0.04, 0.05 and 0.05
-above what is possible, the kernel estimate 0.81, 0.39 and 0.53, and 0.03, 0.05 and 0.06 with the
-bandwidth that suits the held-out points best. With the 7 steps of training the mean is within 0.01
-of the fine solve, and the flows' densities sum to 1 within 0.001 on the grid drawn.
+Caption. Three densities that are known exactly, and what flows have learnt from 2,000 points of each. Below: how far
+the mean of −log p over held-out points is above that of the target's own density, the least possible. A kernel
+estimate from the same points is worse, unless the held-out points themselves choose its bandwidth.
+
+Numbers. The flow is 0.04, 0.05 and 0.05 nats above what is possible, the kernel estimate 0.81, 0.39 and 0.53, and
+0.03, 0.05 and 0.06 with the bandwidth that suits the held-out points best. With the 7 steps of training the mean is
+within 0.01 of the fine solve, and the flows' densities sum to 1 within 0.001 on the grid drawn.
 """
 
 import numpy as np
@@ -63,7 +65,6 @@ def draw(fig, data):
             _targets.shade(ax, *np.moveaxis(grid, -1, 0), density, row["target"].max())
             ax.set(xticks=[], yticks=[], aspect="equal")
         top.set_title(name, loc="center")
-        bottom.set_xlabel("mean of −log p: target {own:.3f},\n"
-                          "flow {flow:.3f}, kernels {kernel:.3f}".format(**row))
+        bottom.set_xlabel(f"{row['flow'] - row['own']:.2f} nats above the least")
     above[0].set_ylabel("target")
-    below[0].set_ylabel("learnt")
+    below[0].set_ylabel("learnt by a flow")

@@ -130,12 +130,12 @@ def draw(fig, data):
     for marks, frictions in (("o", data["alone"]), ("", STARTS)):
         left.plot(frictions, np.interp(frictions, FRICTIONS, of_40), "o", color=style.VERMILION, mfc=None if marks else "white", ms=6)
     for at, height, end, colour in ((0.26, 0.09, 4, style.BLUE), (0.26, 1.0, 12, style.GREEN), (0.26, 0.36, 40, style.VERMILION)):
-        left.text(at, height, f"up to {end}", color=colour)
+        left.text(at, height, f"up to {end}", color=style.ink(colour))
     left.set(xlabel="friction $c$", ylabel="loss", ylim=(1.3e-3, 4), xlim=(0, 0.4), xticks=np.arange(5) / 10, title="one solve")
     right.semilogy(FRICTIONS, of_40, color=style.PALE, lw=1.2)
     for length, height, colour in zip(PIECES, (0.2, 1.45, 0.09), (style.ORANGE, style.SKY, style.BLUE)):
         right.plot(FRICTIONS, data["pieces", length], color=colour)
-        right.text(0.28, height, f"pieces of {length}", color=colour)
+        right.text(0.28, height, f"pieces of {length}", color=style.ink(colour))
     right.set(xlabel="friction $c$", title="all of it, in pieces")
     for ax in (left, right):
         ax.axvline(TRUE, color=style.GREY, lw=0.8, ls=":")

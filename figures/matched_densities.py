@@ -1,4 +1,4 @@
-"""Figure 43. Learnt without a solve: quick, and less likely
+"""Figure 43. Matching learns a density without a solve: quickly, and less likely
 
 The targets and points of figure 37, and its network. Each training is 1,200 steps of Adam with batches of 256: above by
 (30.3), below by (30.6) for times from 0.001 to 3, most of them small, whose density is followed from 3 to 0.003. Densities
@@ -7,9 +7,9 @@ steps of Euler's method end from where the flow goes, in the root mean square ov
 curve is a flow fitted again, to 4,000 pairs that the first one joined. Training is chaotic: elsewhere the last digits
 differ. The figure shows (30.1) at work.
 
-Caption. Densities learnt by matching velocities (above) and scores (below): a training is 1,200 calls of f and no solve,
-instead of 18,200 calls (figure 37), but what it learns is less likely. Right: paths of the matched flow. A second
-fit, to pairs that the first joined, makes them straight enough for one step of Euler's method.
+Caption. Matching velocities (above) or scores (below) is quick: a training is 1,200 calls of f and no solve,
+instead of 18,200 calls (figure 37), but what it learns is less likely. Right: paths of the matched flow. A
+second fit, to pairs that the first joined, makes them straight enough for one step of Euler's method.
 
 Numbers. Above what is possible, in nats: velocities about 0.2, 0.3 and 0.3, scores 0.9, 0.5 and 0.8, maximum likelihood
 0.04, 0.05 and 0.05. The first fit has S = 0.9 (30.8) and the second less than 0.01. With one step the first misses by
@@ -88,7 +88,8 @@ def draw(fig, data):
     for column, name in zip(axes.T, _targets.TARGETS):
         for ax, way in zip(column, ("flow", "score")):
             _targets.shade(ax, *np.meshgrid(x, x), data[name][way], data[name]["top"])
-            ax.set(xticks=[], yticks=[], aspect="equal", xlabel=f"{data[name][f'{way} above']:.2f} nats above")
+            ax.set(xticks=[], yticks=[], aspect="equal")
+            ax.set_xlabel(f"{data[name][f'{way} above']:.2f} nats above best", size=10)
         column[0].set_title(name, loc="center")
     axes[0, 0].set_ylabel("velocity matched")
     axes[1, 0].set_ylabel("score matched")
@@ -101,7 +102,7 @@ def draw(fig, data):
     above.set_title("from noise to data", loc="center")
     for name, colour in (("once", style.BLUE), ("again", style.GREEN)):
         below.loglog(EULER, data["straight"][name]["missed"], "o-", color=colour, ms=4)
-        below.text(EULER[2], 1.25 * data["straight"][name]["missed"][2], f"fitted {name}",
+        below.text(EULER[2], 1.6 * data["straight"][name]["missed"][2], f"fitted {name}",
                    color=style.ink(colour), size=10)
-    below.set(xlabel="steps of Euler's method", ylabel="missed by", xticks=EULER[::2], xticklabels=map(str, EULER[::2]))
+    below.set(xlabel="Euler steps", ylabel="missed by", xticks=EULER[::2], xticklabels=map(str, EULER[::2]))
     below.minorticks_off()

@@ -1,4 +1,4 @@
-"""Figure 1. The layers of a residual network close in on a flow
+"""Figure 1. The deeper a residual network, the closer it comes to a flow
 
 A fixed network f(t, y), y in the plane, tanh(tanh([t, y] W₁ᵀ + b₁) W₂ᵀ + b₂) of width
 16, is the residual of n layers, each multiplied by the distance h = 3/n to the next.
@@ -7,10 +7,14 @@ That is Euler's method: the figure shows (6.1). The flow itself comes from (6.2)
 PyTorch's initial ones, so that the path bends, and the seed is the one of the first
 hundred whose flow turns through the largest angle.
 
-Caption. One state on its way through 4, 8, 16 and 64 residual layers (dots), and the
-flow they approximate (grey). The last of 4 layers is 0.60 away from the flow, the last
-of 64 layers 0.030: the distance falls in proportion to 1/n (slope −1.00), as long as
-the residuals shrink as the layers multiply.
+Caption. More layers, each with a smaller residual, come closer to a flow. Left: one state on
+its way through 4, 8, 16 and 64 layers, a dot for each, and along the flow that they approximate
+(grey). Right: the distance between the last layer and the flow falls in inverse proportion to
+the number of layers.
+
+Numbers. The last of 4 layers is 0.60 away from the flow, the last of 64 layers 0.030. On
+logarithmic axes the distance falls with slope −1.00, as long as the residuals shrink as the
+layers multiply.
 """
 
 import numpy as np
@@ -23,6 +27,7 @@ SECONDS = 0.6
 SEED, GAIN, DEPTH = 86, 4.0, 3.0
 SHOWN = (4, 8, 16, 64)
 LAYERS = 2 ** np.arange(2, 11)
+DARKER = ("#4a9ac9", "#2070b4", "#084a91", "#04204a")          # the more layers; of states, hence blue
 
 
 def compute():
@@ -40,17 +45,21 @@ def compute():
 
 
 def draw(fig, data):
-    path, error = fig.subplots(1, 2, width_ratios=[1.2, 1])
-    colours = dict(zip(SHOWN, (style.PURPLE, style.GREEN, style.VERMILION, style.BLUE)))
-    path.plot(*data["flow"].T, color=style.PALE, lw=7, solid_capstyle="round", zorder=1)
+    path, error = fig.subplots(1, 2, width_ratios=[1.25, 1])
+    colours = dict(zip(SHOWN, DARKER))
+    path.plot(*data["flow"].T, color=style.PALE, lw=9, solid_capstyle="round", zorder=1)
     for n, states in data["networks"].items():
         path.plot(*states.T, "o-", color=colours[n], ms=5 if n < 20 else 2.5, lw=1.2)
-    style.key(path, {f"{n} layers": colours[n] for n in SHOWN} | {"flow": style.EXACT}, (0.22, 0.42))
+    for n, offset, ha in ((4, (0, -16), "center"), (8, (-7, -3), "right"), (16, (-7, 0), "right")):
+        path.annotate(f"{n} layers", data["networks"][n][-1], xytext=offset, textcoords="offset points",
+                      color=colours[n], ha=ha, va="center")
+    path.text(0.53, 0.1, "64 layers, and\nthe flow (grey)", color=colours[64], ha="center", va="center")
     path.annotate("input", (0, 0), xytext=(-2, -14), textcoords="offset points", va="center")
-    path.set(xlabel="$y_1$", ylabel="$y_2$", title="one state, layer by layer")
+    path.set(xlabel="$y_1$", ylabel="$y_2$", title="one state, layer by layer", ylim=(-0.36, None))
 
     error.loglog(LAYERS, data["distance"], color=style.GREY, lw=1)
     for n, distance in zip(LAYERS.tolist(), data["distance"]):
         error.loglog(n, distance, "o", color=colours.get(n, style.GREY), ms=7 if n in colours else 4)
     error.text(90, 0.04, f"slope {data['slope']:.2f}".replace("-", "−"), color=style.GREY)
-    error.set(xlabel="number of layers $n$", ylabel="distance from the flow", title="error of the last layer")
+    error.set(xlabel="number of layers $n$", ylabel="distance from the flow",
+              title="twice the layers, half the distance")

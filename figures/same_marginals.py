@@ -1,16 +1,18 @@
-"""Figure 38. Two ways for particles to have the same density
+"""Figure 38. Shaken or carried, particles have the same density
 
 A mixture of three normal densities on the line forgets itself in the Ornstein–Uhlenbeck process
-(27.1). Left the shaken paths, by (27.9) with 500 steps; right those of the field (27.3), which where
-they start determines. The paths that are drawn start from the same points; for the tests the two kinds
+(27.1). Left the shaken paths, by (27.9) with 500 steps; right those of the field (27.3), which their
+starts determine. The paths that are drawn start from the same points; for the tests the two kinds
 start from different draws. The blue is the density (27.5), known at all times; its square root is
 drawn, so that its tails are seen. The figure shows (27.2), which both obey.
 
-Caption. Eight paths of each kind over the density of all. Of 4,000 particles of each kind, the
-empirical distributions differ by at most 0.018 at any of the five times 0.1, 0.3, 0.7, 1.2 and 2 (a
-Kolmogorov–Smirnov test gives p = 0.51 or more), and from the exact one by 0.017. But the paths on
-the right never cross, so that ranks are kept; on the left the correlation of first and last rank is
-0.25. Far right: the 4,000 of each kind at t = 2, shaken (red) and carried (green), and the density.
+Caption. Noise and a field give particles the same density at every time (blue), by quite different paths. Carried
+paths never cross, so that each particle keeps its rank; shaken ones lose most of it. Far right, at the end: 4,000
+particles of each kind, and the exact density.
+
+Numbers. Of 4,000 particles of each kind, the empirical distributions differ by at most 0.018 at any of the five times
+0.1, 0.3, 0.7, 1.2 and 2 (a Kolmogorov–Smirnov test gives p = 0.51 or more), and from the exact one by 0.017. Of the
+shaken ones, the correlation of first and last rank is 0.25.
 """
 
 import numpy as np
@@ -56,16 +58,17 @@ def compute():
 
 
 def draw(fig, data):
-    left, right, end = fig.subplots(1, 3, sharey=True, width_ratios=(4, 4, 1.5))
+    left, right, end = fig.subplots(1, 3, sharey=True, width_ratios=(4, 4, 1.9))
     pick = np.argsort(data["shaken"][0])[np.linspace(60, PARTICLES - 60, DRAWN).astype(int)]
     for ax, name, title in ((left, "shaken", "shaken: $dx = -x\\,dt + \\sqrt{2}\\,dW$"),
                             (right, "carried", "carried: $dx/dt = -x - ∇\\log p$")):
         shade(ax, T[::5], data["x"], np.sqrt(data["density"].T), 1.0, levels=7)
-        ax.plot(T[::4], data[name][::4, pick], color=style.BLACK, lw=0.7)
+        ax.plot(T[::4], data[name][::4, pick], color=style.BLACK, lw=0.9)
         ax.set(title=title, xlabel="time $t$", ylim=(-EDGE, EDGE))
     left.set_ylabel("$x$")
     bins = np.linspace(-EDGE, EDGE, 41)
     for name, colour in (("shaken", style.VERMILION), ("alone", style.GREEN)):
         end.hist(data[name][-1], bins, density=True, histtype="step", orientation="horizontal", color=colour, lw=1.2)
     end.plot(data["density"][-1], data["x"], color=style.BLUE, lw=1.2)
-    end.set(title="$t$ = 2", xlabel="density", xticks=[0, 0.4])
+    style.key(end, {"shaken": style.VERMILION, "carried": style.GREEN, "exact": style.BLUE}, "upper right")
+    end.set(title="at $t$ = 2", xlabel="density", xticks=[0, 0.4])

@@ -1,20 +1,22 @@
-"""Figure 19. What the second copy costs
+"""Figure 19. What a coupling damps on the way there, it amplifies on the way back
 
 A reversible method carries a second copy of the state, and it is not free. On
-y' = −a(t) y a step is a 2 × 2 matrix on the two copies. Its determinant is −1 for (14.1) and
+y' = −k(t) y a step is a 2 × 2 matrix on the two copies. Its determinant is −1 for (14.1) and
 (14.2) and the coupling c for (14.3): the shape of f and the size of h play no part. So where
-y shrinks by e^{−ha} a step, the difference of the copies grows by e^{ha}, or by c e^{ha};
-it is damped only if c < e^{−ha}. Backwards, by (14.4), the same difference grows by 1/c, and
-with it round-off. The figure shows (14.1) to (14.4): the way there with h = 1/2 and
-a = (1 + ½ cos t)/10, and the way back for a driven pendulum without friction.
+y shrinks by e^{−hk} a step, the difference of the copies grows by e^{hk}, or by c e^{hk};
+it is damped only if c < e^{−hk}. Backwards, by (14.4), the same difference grows by 1/c, and
+with it round-off. The figure shows (14.4) at work, on a driven pendulum without friction; the
+tests measure (14.1) to (14.3) on the way there.
 
-Caption. Left: the difference of the two copies; the solution, grey, is 4.7e-5 at t = 100. The
-difference is then 31 for reversible Heun, 15 for asynchronous leapfrog, 0.0074 for
+Caption. A coupling c below one damps the difference of the two copies, and so undoing a step amplifies
+it, and round-off with it. Drawn is how far the states on the way back are from those of the way
+there. With c = 0.9 the distance is 1 after fewer than 400 steps; with c = 1 it remains round-off.
+
+Numbers. Over 2,000 steps back it stays below 1e-12 with c = 1 and 0.999, and comes to about 1e-7 with
+0.99. There, with h = 1/2 and k = (1 + ½ cos t)/10, the solution is 4.7e-5 at t = 100. The difference of
+the copies is then 31 for reversible Heun, 15 for asynchronous leapfrog, 0.0074 for
 reversible("rk4") with c = 0.999 and 2.4e-10 with c = 0.9, for the determinants are −1, −1, 0.999
-and 0.9, and e^{−ha} is 0.951 on average. Right: how far the states that reversible("rk4") meets on
-the way back are from those of the way there; dotted 1e-16 c⁻ⁿ. Over 2,000 steps it stays below
-1e-12 with c = 1 and 0.999, and comes to about 1e-7 with 0.99; with 0.9 the distance is 1
-after fewer than 400 steps.
+and 0.9, and e^{−hk} is 0.951 on average.
 """
 
 import numpy as np
@@ -27,7 +29,6 @@ SECONDS = 2
 H, STEPS = 0.5, 200
 H_BACK, STEPS_BACK, START = 0.02, 2000, np.array([1.5, 0.0])
 COUPLINGS = {1.0: style.BLACK, 0.999: style.BLUE, 0.99: style.GREEN, 0.9: style.PURPLE}
-FLOOR = 1e-17                               # where an exact zero is drawn
 
 
 def decay(t, y):
@@ -66,7 +67,7 @@ def back(method):
 
 
 def determinant(method):
-    """Of the first step on y' = −a(t) y, as a matrix on (y, its copy)."""
+    """Of the first step on y' = −k(t) y, as a matrix on (y, its copy)."""
     def step(y, copy):
         y, copy = np.array([y]), np.array([copy])
         state = (y, copy, decay(0.0, copy)) if method.name == "reversible_heun" else (y, copy)
@@ -87,24 +88,17 @@ def compute():
 
 
 def draw(fig, data):
-    copies, ax = fig.subplots(1, 2)
-    copies.semilogy(data["t"], data["solution"], color=style.PALE, lw=5)
-    colours = dict(zip(data["difference"], (style.VERMILION, style.ORANGE, style.BLUE, style.PURPLE)))
-    for name, values in data["difference"].items():
-        copies.semilogy(data["t"][1:], values[1:], color=colours[name])
-    copies.text(98, 250, "reversible Heun", color=style.ink(style.VERMILION), ha="right")
-    copies.text(62, 0.03, "asynchronous\nleapfrog", color=style.ink(style.ORANGE), va="center")
-    copies.text(46, 5e-6, "$c = 0.999$", color=style.BLUE)
-    copies.text(58, 3e-8, "$c = 0.9$", color=style.PURPLE)
-    copies.text(5, 1.5, "solution", color=style.GREY)
-    copies.set(xlabel="time $t$", ylabel="difference of the two copies", ylim=(3e-11, 3e3),
-               title="there: $y' = -a(t)\\,y$")
-
-    for coupling, missed in data["missed"].items():
+    ax = fig.subplots()
+    for coupling in (1.0, 0.99, 0.9):
+        missed, colour = data["missed"][coupling], COUPLINGS[coupling]
         n = np.arange(1, len(missed) + 1)
-        ax.semilogy(n, np.maximum(missed, FLOOR), color=COUPLINGS[coupling], lw=1.2)
-        ax.semilogy(n, 1e-16 * coupling ** -n.astype(float), ":", color=COUPLINGS[coupling], lw=1.4)
-    for coupling, x, y in ((0.9, 380, 1e-3), (0.99, 620, 3e-9), (0.999, 1470, 9.5e-16), (1.0, 1480, 2.5e-13)):
-        ax.text(x, y, f"$c = {coupling:g}$", color=style.ink(COUPLINGS[coupling]))
-    ax.set(xlabel="steps back", ylabel="distance from the way there", ylim=(2e-18, 10),
-           title="back: a driven pendulum")
+        ax.semilogy(n, np.where(missed > 0, missed, np.nan), color=colour)
+        if coupling < 1:
+            ax.semilogy(n, 1e-16 * coupling ** -n.astype(float), ":", color=colour, lw=1.6)
+    for coupling, x, y in ((0.9, 350, 1e-2), (0.99, 1500, 1e-7), (1.0, 1400, 6e-13)):
+        ax.text(x, y, f"coupling $c = {coupling:g}$", color=style.ink(COUPLINGS[coupling]),
+                ha="left" if coupling < 0.95 else "right")
+    ax.text(330, 1e-5, "dotted: $10^{-16}\\, c^{-n}$", color=style.ink(style.GREY))
+    ax.text(1990, 2e-16, "round-off", color=style.ink(style.GREY), ha="right")
+    ax.set(xlabel="$n$, steps back", ylabel="distance from the way there", ylim=(1e-17, 10), xlim=(0, 2020),
+           title='reversible("rk4") undoes its steps along a driven pendulum')

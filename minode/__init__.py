@@ -1,8 +1,8 @@
 """minode: how neural ODEs work, as a NumPy package whose source is the book
 
 Begin with the whole idea on one page, then read the modules in this order. Each is a
-chapter: its docstring derives the equations and numbers them, and the lines of code that
-carry the same numbers are those equations.
+chapter. Its docstring derives the equations and numbers them, and the lines of code
+that carry the same numbers are those equations.
 
          0   The whole idea on one page                 one_page
     I.   What is integrated                         fields/
@@ -44,24 +44,25 @@ carry the same numbers are those equations.
          31  Learning from measurements                 measurements
          32  What a flow cannot do                      limits
 
-inputs.py says what may be handed in, and refuses the rest in words. Chapters call it in one
-line each, and it is in nobody's reading order. GLOSSARY.md has the terms and what others call
-them, BIBLIOGRAPHY.md the works cited, ERRATA.md the errors of the text that the book follows.
+inputs.py checks what is passed in, and explains what is wrong with it. A chapter calls
+it in one line each time, and nobody has to read it. GLOSSARY.md lists the terms and
+what others call them, BIBLIOGRAPHY.md the works cited, and ERRATA.md the errors of the
+text that the book follows.
 
-One notation throughout. States, tangents and cotangents are rows.
+The notation is the same throughout. States, tangents and cotangents are rows.
 
     t, h                time, and a step of it (h < 0 goes backwards)
     y, d                the state, (..., d); leading axes are a batch
     theta, p            θ, all parameters in one vector (p,)
     f(t, y, theta)      the vector field, dy/dt
     f_y, f_theta, f_t   its partial derivatives, (..., d, d), (..., d, p), (..., d)
-    k_i, Y_i, hK        a step's velocities, the states they are taken at, the increments h k_i
+    k_i, Y_i, hK        the velocities of a step, the states at which they are taken, the increments h k_i
     sigma               σ, a fraction of a step: t + σh is inside it (σ_l is an activation)
-    A, b, b_hat, c      the numbers of a Runge–Kutta method: tableau.A, tableau.b, ...
+    A, b, b_hat, c      the coefficients of a Runge–Kutta method: tableau.A, tableau.b, ...
     w, dtheta           tangents: how y moves, how θ moves (w, Δθ)
-    a, b                cotangents: ∂L/∂y, ∂L/∂θ (this b is not a tableau's)
+    a, b                cotangents: ∂L/∂y, ∂L/∂θ (this b is not that of a tableau)
     k_bar, Y_bar        cotangents of the k_i and Y_i of a step (k̄, Ȳ)
-    L                   a loss, a number computed from the states ys at the times t
+    L                   a loss: a number computed from the states ys at the times t
 
 >>> import numpy as np
 >>> from minode import MLP, value_and_gradients

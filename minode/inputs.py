@@ -1,9 +1,9 @@
 """Appendix. What may be handed in
 
-The checks of arguments, kept out of the chapters. A chapter calls one of these on a line of its own and goes
-on; nobody has to read this page to understand the book. `as_x(...)` returns its argument in the form in which
-the book works with it, or raises a ValueError or TypeError that names the argument, what it was, and what it
-should have been. All of this happens before any work is done.
+These are the checks of arguments, kept out of the chapters. A chapter calls one of them on a line of
+its own; nobody has to read this page to understand the book. `as_x(...)` returns its argument in the
+form in which the book works with it, or raises a ValueError or TypeError. The message names the
+argument, what it was, and what it should have been. All of this happens before any work is done.
 """
 
 import functools
@@ -25,14 +25,14 @@ from .fields.base import VectorField, array_like
 
 
 def is_masked(value):
-    """Whether a masked array, or a list of them, lacks a number: NumPy would put there what is under the mask."""
+    """Whether an entry of an array, or of a list of arrays, is masked: NumPy would ignore the mask."""
     if isinstance(value, (list, tuple)):
         return any(is_masked(part) for part in value if not isinstance(part, (float, int, str)))
     return isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
 
 
 def as_numbers(name, value):
-    """`value` as an array of numbers that may be infinite or NaN; Fractions become floats, other dtypes stay."""
+    """`value` as an array of numbers, perhaps infinite or NaN. Fractions become floats, other dtypes stay."""
     if is_masked(value):
         raise TypeError(f"{name} must be a plain array, not a masked one, for some of its numbers are not there")
     try:
@@ -47,7 +47,7 @@ def as_numbers(name, value):
 
 
 def as_floats(name, value):
-    """`value` as a floating array: float32, float64, complex64 and complex128 stay, the rest becomes float64."""
+    """`value` as a floating array: float32, float64, complex64 and complex128 stay, others become float64."""
     array = as_numbers(name, value)
     if array.dtype.kind == "c":
         return array if array.dtype.itemsize <= 16 else array.astype(np.complex128)
@@ -58,7 +58,7 @@ def as_floats(name, value):
 
 
 def as_real_or_complex(name, value):
-    """`value` as a finite floating array: float32, float64 and complex stay, everything else becomes float64."""
+    """`value` as a finite floating array: float32, float64 and complex stay, others become float64."""
     array = as_floats(name, value)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, but holds NaN or infinity: {array}")
@@ -109,7 +109,7 @@ def as_generator(rng):
 
 
 def as_pair(of, pair, answer):
-    """What a function of the reader's returned, if it is a pair; an array of two numbers is none."""
+    """What a function of the reader's returned, if it is a pair. An array of two numbers is not a pair."""
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         raise TypeError(f"{of} must return {pair}, not {type(answer).__name__}")
     return answer
@@ -119,7 +119,7 @@ def as_pair(of, pair, answer):
 
 
 def as_field(f, name="f"):
-    """f, if it has what the derivatives need of a field."""
+    """f, if it has what derivatives need: `dim`, `n_params` and the products of a field."""
     if isinstance(f, type):
         raise TypeError(f"{name} must be a VectorField, an instance and not the class {f.__name__} itself")
     for part in ("vjp", "jvp", "value_and_vjp", "dim", "n_params"):
@@ -130,13 +130,13 @@ def as_field(f, name="f"):
 
 
 def has_second_derivatives(f):
-    """Whether `vjp_derivative` is written, and not the one of VectorField that says it is not."""
+    """Whether the field has a `vjp_derivative` of its own; that of VectorField only raises an error."""
     written = getattr(f, "vjp_derivative", None)
     return written is not None and getattr(written, "__func__", None) is not VectorField.vjp_derivative
 
 
 def as_twice(f):
-    """f, if it is a field whose second derivatives are written."""
+    """f, if it is a field with second derivatives of its own."""
     if not has_second_derivatives(as_field(f)):
         raise TypeError(f"f must have second derivatives, but {type(f).__name__} does not define "
                         "vjp_derivative(t, y, theta, a, w, dtheta)")
@@ -144,7 +144,7 @@ def as_twice(f):
 
 
 def as_point(f, y0, theta, name="y0"):
-    """y0 and theta as arrays that fit the field f, or an error that says which does not."""
+    """y0 and theta as arrays, if they fit the field f; otherwise an error says which does not."""
     y0, theta = as_real(name, y0), as_real("theta", theta, (as_field(f).n_params,))
     if y0.ndim == 0 or y0.shape[-1] != f.dim:
         raise ValueError(f"{name} must have shape (..., {f.dim}) for this field, not {y0.shape}")
@@ -161,7 +161,7 @@ def as_states(y, f):
 
 
 def as_clock(t, y):
-    """The time t, a number or of the batch's shape, as an array in the precision of the states y, complex if t is."""
+    """The time t, a number or of the batch's shape, in the precision of the states y; complex if t is."""
     t = as_numbers("t", t)
     if t.shape not in ((), y.shape[:-1]):
         raise ValueError(f"t must be a number or have the batch's shape {y.shape[:-1]}, not {t.shape}")
@@ -186,7 +186,7 @@ def as_arguments(f, y, theta):
 
 
 def as_point_of_field(f, t, y, theta):
-    """t as a number or an array of the batch's shape, y (..., d) and theta (p,) as arrays: in a solve they pass at once."""
+    """t, a number or of the batch's shape, y (..., d) and theta (p,) as arrays; quick inside a solve."""
     if type(y) is type(theta) is np.ndarray and y.dtype.kind in "fc" and theta.dtype.kind in "fc":
         if type(t) is float and y.shape[-1:] == (f.dim,) and theta.shape == (f.n_params,):
             return t, y, theta
@@ -198,7 +198,7 @@ def as_point_of_field(f, t, y, theta):
 
 
 def on_arrays(kind):
-    """A decorator of fields: what a class writes takes lists as well as arrays, and refuses what does not fit."""
+    """A class decorator: a field's methods then take lists too, and refuse what does not fit."""
     def at_point(method):
         return lambda self, t, y, theta: method(self, *as_point_of_field(self, t, y, theta))
 
@@ -237,7 +237,7 @@ def on_arrays(kind):
 
 
 def as_factor(name, x, shape):
-    """The tangent or cotangent x, that a Jacobian is multiplied with, as an array of this shape."""
+    """The tangent or cotangent x, by which a Jacobian is multiplied, as an array of this shape."""
     if type(x) is np.ndarray and x.shape == shape and x.dtype.kind in "fc":
         return x
     return array_like(name, as_floats(name, x), shape)
@@ -270,7 +270,7 @@ def as_architecture(widths, names, known):
 
 
 def as_velocity(name, f, theta=None):
-    """f(t, y) as a function of t and y alone, from f and, for f(t, y, theta), its theta."""
+    """A function of t and y alone: f itself, or f(t, y, theta) with its theta."""
     arguments = "(t, y)" if theta is None else "(t, y, theta)"
     if isinstance(f, type) or not callable(f):
         got = f"the class {f.__name__} itself" if isinstance(f, type) else type(f).__name__
@@ -288,7 +288,7 @@ def as_velocity(name, f, theta=None):
 
 
 def check_dim(f, theta, shapes):
-    """ValueError if f is a field and y0 no array of its states."""
+    """ValueError if f is a field, but y0 is not an array of its states."""
     if theta is not None and hasattr(f, "param_jacobian") and (len(shapes) > 1 or shapes[0][-1:] != (f.dim,)):
         got = shapes[0] if len(shapes) == 1 else f"a tuple of shapes {shapes}"
         raise ValueError(f"y0 must have shape (..., {f.dim}) for {f!r}, not {got}")
@@ -303,7 +303,7 @@ def as_parts(y0):
 
 
 def check_order(velocity, y0, t):
-    """TypeError if the state y0 of two numbers is the span of times of SciPy's solve_ivp(f, (t0, t1), y0)."""
+    """TypeError if y0 seems to be the span of times in SciPy's order, solve_ivp(f, (t0, t1), y0)."""
     if not (isinstance(y0, tuple) and len(y0) == 2 and all(type(part) in (int, float, np.float64) for part in y0)):
         return
     message = (f"y0 = {y0!r} and t = {reprlib.repr(t)}: is this SciPy's order, solve_ivp(f, (t0, t1), y0)? Here it is "
@@ -312,9 +312,9 @@ def check_order(velocity, y0, t):
     try:
         with np.errstate(all="ignore"):
             answer = velocity(float(times.flat[0]), y) if times.size else y
-    except (AttributeError, IndexError, TypeError, ValueError) as error:      # of an f that is made for an array
+    except (AttributeError, IndexError, TypeError, ValueError) as error:      # f expects an array
         raise TypeError(message) from error
-    returns_y = answer is y and times.size <= 2              # as lambda t, y: y does by accident
+    returns_y = answer is y and times.size <= 2              # lambda t, y: y does so by accident
     if not isinstance(answer, tuple) or len(answer) != 2 or returns_y:
         raise TypeError(message)
 
@@ -338,10 +338,10 @@ def check_velocity(values, shapes, dtype, is_tuple):
 
 
 def size_by(norm, error, scale):
-    """norm(error, scale) of the reader's own norm, as a float: infinite or NaN if the error is."""
+    """norm(error, scale), by the reader's own norm, as a float; infinite or NaN if the error is."""
     try:
         value = norm(error, scale)
-    except (TypeError, ValueError) as problem:               # np.linalg.norm, for one, has no place for a scale
+    except (TypeError, ValueError) as problem:               # np.linalg.norm, for one, takes no scale
         raise TypeError(f"norm must be callable as norm(error, scale) -> float, but says: {problem}") from problem
     try:
         size = np.asarray(None if is_masked(value) else value)
@@ -358,7 +358,7 @@ def size_by(norm, error, scale):
 
 
 def as_rows(tableau):
-    """The rows of a table as tuples of numbers, by name, if there are as many and as long as there must be."""
+    """The rows of a table as tuples of numbers, by name, if their number and lengths are right."""
     def refuse(message):
         raise ValueError(f"tableau {tableau.name!r}: {message}")
     if not isinstance(tableau.A, (list, tuple, np.ndarray)):
@@ -404,7 +404,7 @@ def as_times_between(first, last, t):
 
 
 def as_stops(tstops, f):
-    """The times `tstops` and those at which the field f itself says that it jumps, (m,), in any order."""
+    """All times (m,) at which f jumps, in any order: `tstops`, and those that the field f itself has."""
     stops = as_real("tstops", () if tstops is None else tstops).astype(np.float64)
     if stops.ndim != 1:
         raise ValueError(f"tstops must be a list of times, of one axis, not of shape {stops.shape}")
@@ -412,7 +412,7 @@ def as_stops(tstops, f):
 
 
 def as_rows_velocity(f):
-    """f(t, y) of times (m,) and states (m, d), which it may not write into; its values checked and copied."""
+    """f(t, y) for times (m,) and states (m, d), which f cannot change; its values are checked and copied."""
     def velocity(t, y):
         value, = check_velocity((f(read_only(t), read_only(y)),), [y.shape], y.dtype, False)
         return np.array(value, y.dtype)
@@ -420,9 +420,9 @@ def as_rows_velocity(f):
 
 
 def check_rows_velocity(f, t, y, end):
-    """ValueError if f does not answer a batch y (B, d), a time (B,) for each, as it answers each row alone.
+    """ValueError if f gives a batch y (B, d) with times (B,) other values than each of its rows alone.
 
-    At t all times are equal, so the rows are asked at times between t and the end of the solve.
+    At t all times are equal, so f is evaluated at different times between t and the end of the solve.
     """
     def call(t, y, theta):
         return f(np.reshape(t, (-1,)), y.reshape(-1, y.shape[-1])).reshape(y.shape)
@@ -435,17 +435,18 @@ def check_rows_velocity(f, t, y, end):
 
 
 def read_only(x):
-    """A view of the array x that nobody can write into."""
+    """A view of the array x that cannot be written into."""
     view = x.view()
     view.flags.writeable = False
     return view
 
 
 def at_once(name, call, t, y, theta, shape, *more):
-    """call(t, y, theta, *more) for many states (*lead, *shape) at times t; ValueError if it does not take them so.
+    """call(t, y, theta, *more) for states (*lead, *shape) at times t; ValueError if it cannot take them so.
 
-    The answer for the last of them is compared with that for this state alone. If a clock of this shape could be
-    spread over the components of a state unseen, the first is compared too. A vjp's sum is that of these two.
+    The answer for the last state is compared with that for this state alone. If times of this shape could be
+    broadcast over the components of a state unnoticed, the first state is compared too. For a vjp, which sums
+    over the states, the sum over these two is compared.
     """
     states, lead = [read_only(x) for x in (y, *more)], t.shape[:t.ndim - len(shape) + 1]
     rule = (f"{name} must answer several states at once, each at its own time, as it answers each alone (write "
@@ -475,7 +476,7 @@ def at_once(name, call, t, y, theta, shape, *more):
 
 
 def check_alike(rule, got, right, moved):
-    """ValueError if `got` is not `right`. How much rounding can do is seen from moved(), where all is a little off."""
+    """ValueError if `got` is not `right`. moved(), at slightly moved arguments, shows what rounding does."""
     difference = np.abs(got - right).max(initial=0.0)
     if difference <= np.sqrt(precision(right)) * np.abs(right).max(initial=0.0) or np.array_equal(got, right, True):
         return
@@ -485,12 +486,12 @@ def check_alike(rule, got, right, moved):
 
 
 def precision(x):
-    """The unit of rounding of the numbers in x."""
+    """The machine epsilon of the numbers in x."""
     return np.finfo(np.result_type(x, np.float32)).eps
 
 
 def as_arrays(answer):
-    """An answer as a list of new arrays: of a vjp two."""
+    """An answer as a list of new arrays; a vjp has two."""
     return [np.array(part) for part in (answer if isinstance(answer, tuple) else (answer,))]
 
 
@@ -498,13 +499,13 @@ def as_arrays(answer):
 
 
 def as_options(kind, keywords):
-    """The keywords of `solve` as a record of this kind, or a TypeError with the list of those that there are."""
+    """The keywords of `solve` as a record of this kind; a TypeError lists those that exist."""
     check_keywords(keywords, kind._fields)
     return kind(**keywords)
 
 
 def with_keywords_of(kind):
-    """For a function(..., **options): `help` shows the fields of this record, with their defaults, for options."""
+    """For a function(..., **options): `help` then shows the fields of this record, with their defaults."""
     def with_keywords(function):
         signature, keyword = inspect.signature(function), inspect.Parameter.KEYWORD_ONLY
         own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
@@ -515,14 +516,14 @@ def with_keywords_of(kind):
 
 
 def check_keywords(keywords, known):
-    """TypeError if one of these is no keyword of `solve`."""
+    """TypeError if one of these is not a keyword of `solve`."""
     for name in keywords:
         if name not in known:
             raise TypeError(f"unknown keyword {name!r}; known: {', '.join(known)}")
 
 
 def tolerances_like(name, value, y0):
-    """rtol or atol of a state y0: a number, or a list of arrays, of the shape of y0 or of each part of the tuple y0."""
+    """rtol or atol for a state y0: a number, or a list with an array for y0, or for each part of a tuple."""
     is_tuple, is_for_parts = isinstance(y0, tuple), isinstance(y0, tuple) and isinstance(value, tuple)
     shapes = [np.shape(part) for part in (y0 if is_tuple else (y0,))]
     arrays = [as_real(name, part) for part in (value if is_for_parts else (value,))]
@@ -537,7 +538,7 @@ def tolerances_like(name, value, y0):
 
 
 def spread(name, array, shape):
-    """The array as one of this shape, by NumPy's rules; ValueError if it does not fit."""
+    """The array broadcast to this shape by NumPy's rules; ValueError if it does not fit."""
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
@@ -546,9 +547,9 @@ def spread(name, array, shape):
 
 
 def tolerances_of_parts(keywords, y, n_like, n_others=0):
-    """The keywords with arrays rtol and atol like y for a state of n_like parts like y, and others.
+    """The keywords for a state with n_like parts like y and n_others other parts, if rtol or atol are like y.
 
-    For each of the others it is a number, the smallest entry.
+    Each part like y gets such an array. Each other part gets its smallest entry.
     """
     found = {name: tolerances_like(name, keywords[name], y) for name in ("rtol", "atol") if name in keywords}
     return keywords | {name: x if isinstance(x, float) else (x[0],) * n_like + (float(x[0].min()),) * n_others
@@ -556,7 +557,7 @@ def tolerances_of_parts(keywords, y, n_like, n_others=0):
 
 
 def as_tolerance(name, value, problem):
-    """rtol or atol as the solvers use it: a number, or a flat array (n,) with one for each component of y."""
+    """rtol or atol as the solvers use it: a number, or an array (n,), one for each component of y."""
     if type(value) is float and 0 <= value < np.inf:
         return value
     found = tolerances_like(name, value, problem.unflatten(problem.y))
@@ -567,7 +568,7 @@ def as_tolerance(name, value, problem):
 
 
 def as_max_step(value, t, is_adaptive):
-    """`max_step` as a positive float, infinite if there is no bound; a bound is for methods that choose their steps."""
+    """`max_step` as a positive float, infinite if there is none. Only methods that choose steps have one."""
     if type(value) is float and value == np.inf or np.array_equal(as_floats("max_step", value), np.inf):
         return np.inf
     number, least = as_positive("max_step", value), 10 * np.spacing(np.abs(t).max())
@@ -579,7 +580,7 @@ def as_max_step(value, t, is_adaptive):
 
 
 def check_options(options, problem, is_adaptive):
-    """The options of a solve, each in the form in which the solvers use it."""
+    """The options of a solve, each in the form that the solvers use."""
     rtol, atol = (as_tolerance(name, getattr(options, name), problem) for name in ("rtol", "atol"))
     has_0 = atol == 0 if isinstance(atol, float) else (atol == 0).any()
     if has_0 and np.any((rtol == 0) & (atol == 0)):
@@ -601,7 +602,7 @@ def check_options(options, problem, is_adaptive):
 
 
 def check_precision(options, y, method, is_adaptive):
-    """ValueError if an implicit method could not tell errors as small as rtol and atol from the rounding of y."""
+    """ValueError if rtol and atol are so small that an implicit method cannot tell errors from rounding."""
     if not is_adaptive or method.is_explicit or y.real.dtype != np.float32:
         return
     size, least, rtol = np.abs(y).max(), 1e3 * np.finfo(y.dtype).eps, np.asarray(options.rtol)
@@ -613,7 +614,7 @@ def check_precision(options, y, method, is_adaptive):
 
 
 def check_reversible(method, is_tableau, coupling):
-    """The coupling of `reversible(method)`, if the method is an explicit table."""
+    """The coupling of `reversible(method)`, if the method is an explicit table and the coupling usable."""
     if not is_tableau or not method.is_explicit:
         raise ValueError(f"reversible() takes an explicit Runge–Kutta method, not {method.name!r}")
     coupling = as_positive("coupling", coupling)
@@ -623,7 +624,7 @@ def check_reversible(method, is_tableau, coupling):
 
 
 def check_trajectories(y0, method, is_fit):
-    """ValueError if trajectories cannot take steps of their own from y0, or not by this method."""
+    """ValueError if the trajectories of y0 cannot take steps of their own, or not by this method."""
     if not is_fit:
         raise ValueError("per_trajectory needs an adaptive explicit method without step_size, "
                          f"such as dopri5; got {method.name}")
@@ -633,7 +634,7 @@ def check_trajectories(y0, method, is_fit):
 
 
 def as_jacobian(jacobian, f, y0, theta, problem, tableau):
-    """f_y (B, d, d) as a function of t and a flat state: the one handed in, or that of the field f; None if it has none."""
+    """f_y (B, d, d) as a function of t and a flat state, by `jacobian` or the field f, or None."""
     if isinstance(y0, tuple) or not np.shape(y0):
         raise ValueError(f"{tableau.name} is implicit and takes an array state (..., d), not "
                          f"{'a tuple' if isinstance(y0, tuple) else 'a number'}")
@@ -659,18 +660,18 @@ def as_jacobian(jacobian, f, y0, theta, problem, tableau):
         f_y = f_y.astype(np.result_type(f_y, problem.y))     # whole numbers as floats, complex if y is
         return f_y.reshape(-1, shape[-1], shape[-1])
     with np.errstate(all="ignore"):
-        flat_jacobian(float(problem.t[0]), problem.y)        # before any work, whether it has the right shape
+        flat_jacobian(float(problem.t[0]), problem.y)        # checks its shape before any work
     return flat_jacobian
 
 
 def has_jacobian(f):
-    """Whether f has a jacobian, and not the one of VectorField that says it is not written."""
+    """Whether f has a jacobian of its own; that of VectorField only raises an error."""
     written = getattr(getattr(f, "without_clock", f), "jacobian", None)
     return written is not None and getattr(written, "__func__", None) is not VectorField.jacobian
 
 
 def as_progress(progress, t):
-    """report(t_reached), which calls `progress` with the fraction of the span t that is done; or None."""
+    """report(t_reached), which calls `progress` with the fraction of the span t that is done, or None."""
     if progress is None or progress is False:
         return None
     if progress is not True and not callable(progress):
@@ -681,12 +682,12 @@ def as_progress(progress, t):
 
 
 def is_terminal(stream):
-    """Whether a stream is one; without a console Python has none."""
+    """Whether a stream is a terminal. Without a console there may be no stream at all."""
     return stream is not None and stream.isatty()
 
 
 def in_letters_of(stream, text):
-    """The text, spelt with the letters that the stream has, as far as it can be."""
+    """The text as the stream can show it: letters that it cannot encode are replaced."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
@@ -696,7 +697,7 @@ def in_letters_of(stream, text):
 
 
 def line_on_stderr(fraction):
-    """Draw the fraction over the last one, if stderr is a terminal."""
+    """Draw the fraction in the place of the last one, if stderr is a terminal."""
     if is_terminal(sys.stderr):
         print(f"\rsolving: {fraction:6.1%}", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)
 
@@ -705,7 +706,7 @@ def line_on_stderr(fraction):
 
 
 def check_pushforward(method, solver, keywords, w0=None):
-    """ValueError or TypeError if y and its tangent cannot be solved as one state by this method and keywords."""
+    """ValueError or TypeError if this method and keywords cannot solve y and its tangent as one state."""
     check_keywords(solver, keywords)
     if w0 is not None:
         check_absolute(solver, method, "pushforward, whose tangent w has components that begin at 0", "a small one", w0)
@@ -734,7 +735,7 @@ def check_loss(loss, form):
 
 
 def as_loss_value(answer, expected):
-    """What a loss returned, if it is the tuple that was expected, with a finite number in front."""
+    """What a loss returned, if it is the expected tuple and begins with a finite number."""
     if not isinstance(answer, tuple) or len(answer) != expected.count(",") + 1:
         got = f"a tuple of {len(answer)}" if isinstance(answer, tuple) else type(answer).__name__
         raise TypeError(f"loss must return {expected}, not {got}")
@@ -743,7 +744,7 @@ def as_loss_value(answer, expected):
 
 
 def check_route(gradient, routes, method, is_tableau, solver, backward, keywords, find_method, y0, t, theta):
-    """The options of the backward solve, {} if there is none; ValueError if no such way leads back through this method."""
+    """The options of the backward solve, or {} without one; ValueError if route and method do not fit."""
     check_keywords(solver, keywords)
     if not isinstance(gradient, str) or gradient not in routes:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(routes)}")
@@ -768,7 +769,7 @@ def check_route(gradient, routes, method, is_tableau, solver, backward, keywords
 
 
 def as_backward(own, backward, gradient, find_method, y0, t, theta):
-    """The keywords of the backward solve: `own`, those of the forward one, and `backward`, the reader's, before them."""
+    """The keywords of the backward solve: those of the forward solve, `own`, and over them `backward`."""
     back, n_like = own | backward, 2 if gradient == "backsolve" else 1
     method = find_method(back["method"])
     is_adaptive = chooses_steps(method, back.get("step_size"))
@@ -790,9 +791,9 @@ def chooses_steps(method, step_size=None):
 
 
 def check_absolute(solver, method, what, remedy, begin=0.0):
-    """ValueError if atol is 0 in an adaptive solve of a state with a part of the package's own that begins at 0.
+    """ValueError if atol is 0 in an adaptive solve to which the package adds a part that begins at 0.
 
-    `begin` is what that part begins with, if some of it is not 0.
+    `begin` is the initial value of that part, if some of it is not 0.
     """
     atol = solver.get("atol", 1.0)
     if np.ndim(begin):
@@ -831,7 +832,7 @@ def check_second(method, is_tableau, solver, keywords):
 
 
 def as_event(event, f, y0, options):
-    """The direction of the event, −1, 0 or 1; ValueError or TypeError if a solve of f from y0 cannot end by it."""
+    """The direction of the event, −1, 0 or 1; ValueError or TypeError if it cannot end this solve."""
     if isinstance(event, type) or not callable(event):
         got = f"the class {event.__name__} itself" if isinstance(event, type) else f"a {type(event).__name__}"
         raise TypeError(f"event must be one Event, or another function event(t, y, theta) -> float, not {got}")
@@ -870,7 +871,7 @@ def as_event_gradient(answer, y_shape, theta_shape):
 
 
 def check_event_route(event, gradient, method, is_tableau):
-    """ValueError or TypeError if no such route leads back from an event."""
+    """ValueError or TypeError if this route cannot lead back from an event."""
     if not callable(getattr(event, "gradient", None)):
         raise TypeError("event must have gradient(t, y, theta) -> (g_t, g_y, g_theta) for value_and_gradients, "
                         f"but {type(event).__name__} has none")
@@ -893,12 +894,12 @@ def as_loss_at_event(answer, shape, t_event):
 
 
 def as_float64_point(f, y, theta, name):
-    """`as_point` in float64: differences of float32 numbers have few digits."""
+    """`as_point` in float64, because differences of float32 numbers have few digits."""
     return [x.astype(np.float64, copy=False) for x in as_point(f, y, theta, name)]
 
 
 def as_check_point(f, t, y, theta, name="y"):
-    """t, y and theta in float64, if they are a time, at least one state and parameters of the field f."""
+    """t, y and theta in float64, if they are a time, at least one state, and parameters of the field f."""
     (y, theta), t = as_float64_point(f, y, theta, name), as_real("t", t)[()]
     if not y.size:
         raise ValueError(f"{name} must hold at least one state, but has shape {y.shape}")
@@ -911,7 +912,7 @@ def as_check_point(f, t, y, theta, name="y"):
 
 
 def as_step(theta, gradient, state, n_parts, **numbers):
-    """theta and the gradient as arrays, if an optimiser whose state has n_parts can make a step of them."""
+    """theta and the gradient as arrays, if an optimiser whose state has n_parts can take a step with them."""
     theta = as_real("theta", theta)
     gradient = as_real("gradient", gradient, theta.shape)
     if state is not None and not (isinstance(state, tuple) and len(state) == n_parts
@@ -933,7 +934,7 @@ def as_new_theta(theta, squares=0.0):
 
 
 def as_parameters(theta):
-    """`theta` as a vector (p,) of its own in float64, for a fit to start from."""
+    """A copy (p,) of `theta` in float64, from which a fit can start."""
     theta = as_real("theta", theta).astype(np.float64)
     if theta.ndim != 1:
         raise ValueError(f"theta must have shape (p,), not {theta.shape}")
@@ -960,7 +961,7 @@ def check_training(objective, optimiser, n_steps, learning_rate, weight_decay, l
 
 
 def check_validation(validate, validate_every, n_steps, patience):
-    """ValueError or TypeError if a fit cannot be validated so, or would end before it is."""
+    """ValueError or TypeError if a fit cannot be validated so, or would end before its first validation."""
     as_count("validate_every", validate_every)
     if patience is not None:
         as_count("patience", patience)
@@ -1004,7 +1005,7 @@ def check_data(data, batch_size, seed):
 
 
 def as_read_only(value):
-    """Arrays, or a tuple with some, that cannot be written into, because the fit needs them as they are."""
+    """Views of arrays, or of those in a tuple, that cannot be written into: the fit still needs them."""
     if isinstance(value, tuple):
         parts = [as_read_only(part) for part in value]
         return type(value)._make(parts) if hasattr(value, "_make") else tuple(parts)
@@ -1012,7 +1013,7 @@ def as_read_only(value):
 
 
 def called(name, function, *arguments):
-    """function(*arguments), which cannot write into them; ValueError that names it if it tries."""
+    """function(*arguments). It cannot write into them; a ValueError names it if it tries."""
     try:
         return function(*as_read_only(arguments))
     except ValueError as error:
@@ -1023,7 +1024,7 @@ def called(name, function, *arguments):
 
 
 def as_loss(what, value, by=None):
-    """A loss as a float; TypeError if it is no number, ArithmeticError if it is infinite or NaN. `by` returned it."""
+    """A loss, which `by` returned, as a float; TypeError if no number, ArithmeticError if not finite."""
     sequence = isinstance(value, (tuple, list))
     if sequence or is_masked(value) or np.shape(value) or np.asarray(value).dtype.kind not in "biuf":
         got = f"a {type(value).__name__} of {len(value)}" if sequence else f"{type(value).__name__} {np.shape(value)}"
@@ -1047,7 +1048,7 @@ def as_theta_and_state(answer, theta):
 
 
 def as_objective(objective, draw, counter):
-    """(k, theta) -> the loss of batch k, its gradient (p,), and the calls of f they took, NaN without a counter."""
+    """(k, theta) -> the loss of batch k, its gradient (p,), and the calls of f, NaN without a counter."""
     def loss_and_gradient(k, theta):
         before = calls(counter)
         loss, gradient = as_loss_and_gradient(called("objective", objective, theta, draw(k)), theta)
@@ -1084,7 +1085,7 @@ def check_divergence(loss, first, factor):
 
 
 def check_fit(fit, n_params=None):
-    """ValueError or TypeError if a part of a `Fit` is none, or if two of them contradict each other."""
+    """ValueError or TypeError if a part of a `Fit` is unusable, or if two parts contradict each other."""
     theta = as_real("theta", fit.theta, None if n_params is None else (n_params,))
     last = as_real("last", fit.last, theta.shape)
     for name in ("steps", "best_step"):
@@ -1110,7 +1111,7 @@ def check_fit(fit, n_params=None):
 
 
 def as_owner(field):
-    """`field`, if it may own a θ: a field or a model, and not its class."""
+    """`field`, if a θ can belong to it: a field or a model, but not a class."""
     if isinstance(field, type) or not hasattr(field, "n_params"):
         raise TypeError(f"field must be the VectorField or Classifier that theta is of, not {field!r}")
     return field
@@ -1189,7 +1190,7 @@ def as_flow_point(f, y, theta, noise, solver, find_method):
 
 
 def check_base(base):
-    """TypeError if the base density is no function."""
+    """TypeError if the base density is not a function."""
     if not callable(base):
         raise TypeError(f"base must be callable as base(z), a log density, not {base!r}")
 
@@ -1219,7 +1220,7 @@ def as_positive_array(name, values, shape):
 
 
 def as_increasing_times(t):
-    """`t` as times that increase: noise is not undone by going back."""
+    """`t` as increasing times, because going back does not undo noise."""
     times = as_times(t)
     if (np.diff(times) < 0).any():
         raise ValueError(f"t must increase, for noise is not undone going back, not {times}")
@@ -1261,7 +1262,7 @@ def as_triples(name, triples, f):
 
 
 def check_after_start(t):
-    """ValueError for times at which a score has no bound."""
+    """ValueError if one of these times is not positive: there the score has no bound."""
     if not (t > 0).all():
         raise ValueError(f"the times of the triples must be positive, as the score has no bound at 0, not {t.min()}")
 
@@ -1278,7 +1279,7 @@ def as_mixture(weights, means, deviations):
 
 
 def as_measured(measured, f=None):
-    """The three arrays of a `Measurements`: times (N,), increasing, and (N, ..., d) twice, for states of f if it is given."""
+    """The arrays of a `Measurements`: increasing times (N,), and two (N, ..., d) that fit f, if given."""
     if not isinstance(measured, tuple) or len(measured) != 3:
         raise TypeError(f"measured must be `Measurements`, such as `tabulate` makes, not {type(measured).__name__}")
     t, observed, weights = (as_real(f"measured.{name}", part) for name, part in zip(("t", "observed", "weights"), measured))
@@ -1303,7 +1304,7 @@ def check_all_measured(weights):
 
 
 def as_single_measurements(t, which, x, weights, t0):
-    """Times (n,), numbers of trajectories (n,), states (n, d) and positive weights (n,); no time is before t0."""
+    """Times (n,), not before t0, numbers of trajectories (n,), states (n, d) and positive weights (n,)."""
     x, t = as_data_rows("x", x), as_real("t", t)
     n, t0 = len(x), as_real("t0", t0, shape=())
     if t.shape != (n,) or not (t >= t0).all():
@@ -1332,7 +1333,7 @@ def as_cuts(cuts, n):
 
 
 def as_horizons(ends, objective, measured, keywords):
-    """Increasing times up to which there is something measured, as a list; and the rest of what a growing horizon takes."""
+    """`ends` as a list, if they increase, and something is measured up to the first; checks the rest too."""
     if not callable(objective):
         raise TypeError(f"objective must be callable as objective(theta, measured) -> (L, dL_dtheta), not {objective!r}")
     for name in ("data", "batch_size"):
@@ -1363,7 +1364,7 @@ def as_states_on_a_line(ys):
 
 
 def as_curve_around(curve, c):
-    """The points (n, 2) of a curve, n ≥ 3, as seen from c (2,), which is none of them."""
+    """The points (n, 2) of a curve, n ≥ 3, relative to c (2,), which is not one of them."""
     curve, c = as_real("curve", curve), as_real("c", c, (2,))
     if curve.ndim != 2 or curve.shape[1] != 2 or len(curve) < 3:
         raise ValueError(f"curve must have shape (n, 2), at least three points, not {curve.shape}")
@@ -1381,7 +1382,7 @@ def as_points(name, x):
 
 
 def as_part_of(name, n, d):
-    """How many of d components are meant: d if n is None."""
+    """n, the number of components meant out of d; d if n is None."""
     n = d if n is None else as_count(name, n)
     if n > d:
         raise ValueError(f"{name} must be at most {d}, the number of components, not {n}")
@@ -1389,7 +1390,7 @@ def as_part_of(name, n, d):
 
 
 def as_span(t):
-    """The times t (N,), if the last one is not the first one."""
+    """The times t (N,), if the last differs from the first."""
     t = as_times(t)
     if t[0] == t[-1]:
         raise ValueError(f"t must begin and end at different times, not {t}")

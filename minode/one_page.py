@@ -21,7 +21,7 @@ Solve these backwards from T with y, from a = ∂L/∂y(T) and b = 0. At t₀, a
 reads y(t_i), add ∂L/∂y(t_i) to a there. This gradient has a solver's errors. The chain rule through the steps
 is exact for the states computed (`discrete_gradient`): we use it. Vectors are rows; a batch stacks them.
 
-Figure 1 (figures/README.md) shows layers that approach a solution, figure 32 how the spiral below is learnt.
+Figure 1 (figures/README.md) shows layers near a solution, figure 50 layers and an ODE, figure 53 our spiral.
 Next: the same in general, beginning with vector fields and their derivatives (chapter 1).
 
 Exercises. 1. Derive, as in `discrete_gradient`, the exact dL/dy₀ and dL/dθ for the states of `odeint_euler`.

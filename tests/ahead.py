@@ -20,7 +20,7 @@ from tests.book import ROOT
 
 ALL_CONTROLS = "the negative controls"
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
-TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density"))        # they train the same
+TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density", "flow_animation"))   # the same training
 CLAIMED = set()            # what this process has claimed
 DONE = {}                  # what it has computed while it waited
 AHEAD = {}                 # the second process, what it is to do and the folder of what it has done, while there is one

@@ -28,6 +28,7 @@ EXPLAINED = {                                                    # (file, change
                     "self.outward(0.0, y_T, theta_out)", "self.outward.vjp(0.0, y_T, theta_out, dL_dz)",
                     "self.inward.vjp(0.0, x, theta_in, dL_dy0)")},
     ("minode/learning/classify.py", "sign: -1 -> (1)"): "the last axis of a matrix is its axis 1",
+    ("minode/gradients/discrete.py", "sign: -1 -> (1)"): "the last axis of a matrix is its axis 1",
     ("minode/learning/diffusion.py",
      "sign: m[k] + np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)) -> "
      "(m[k] - np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)))"): "the normal density is even",

@@ -69,7 +69,7 @@ Van der Pol: from a f_y = (−a₂ (2 μ y₁ y₂ + 1), a₁ + a₂ μ (1 − y
     d₁ = −2 a₂ (Δμ y₁ y₂ + μ (w₁ y₂ + y₁ w₂)),     d₂ = a₂ (Δμ (1 − y₁²) − 2 μ y₁ w₁),
     d(a f_θ) = a₂ ((1 − y₁²) w₂ − 2 y₁ w₁ y₂).                           (2.9)
 
-Figures 30 and 31 show (2.2), figure 32 shows (2.4), figure 35 (2.1), and figure 18 solves (2.3).
+Figure 52 shows all four fields, figures 30 and 31 (2.2), figure 32 (2.4), figure 35 (2.1), and figure 18 (2.3).
 Next: the nonlinearities of a network (chapter 3).
 """
 

@@ -1,56 +1,56 @@
 """28. Where to stop
 
-When does the ball hit the ground? The solve should end where a function g(t, y, θ) of the state is zero, and
-nobody knows that time beforehand. Such a zero is called an event. This chapter finds it, and then
-differentiates through it: a later θ has another event time, and a loss sees the state there.
+When does a ball hit the ground? The solve should end when a function g(t, y, θ) of the state becomes zero,
+and that time is not known beforehand. Such a zero is called an event. This chapter finds it, and then
+differentiates through it: if θ changes, so do the time of the event and the state there.
 
-Finding it. Between the ends of a step the state is the polynomial (11.1), y(t + σh), and g a function of σ
-alone. We look at it at nine points σ_j = j/8. The first pair with g_j = g(σ_j) that fits ends the solve:
+Finding it. Inside a step the state is the polynomial y(t + σh) of (11.1), so g depends on σ alone. We take
+g_j = g(σ_j) at the nine points σ_j = j/8. The solve ends in the first interval in which g is
 
     rising: g_j ≤ 0 ≤ g_{j+1},     falling: g_j ≥ 0 ≥ g_{j+1}.           (28.1)
 
 `direction` says which of the two counts: 1 rising, −1 falling, 0 either. As in SciPy, a zero at the first
-time is an event too, if g a thousandth of a step later fits. A ball thrown up from the ground needs
-direction −1, or it has landed at once. SciPy compares only the ends of a step. Here two zeros in a step
-are seen too, unless they lie within an eighth of it. Where g touches zero and turns back, its sign does not
-change, and nothing is seen except by chance.
+time is an event too, if g fits a thousandth of a step later. So a ball thrown up from the ground needs
+direction −1, or it has landed at once. SciPy compares only the ends of a step. Here two zeros in one step are
+found as well, unless no σ_j lies between the two. If g only touches zero, that is seen by chance at best.
 
-Within the pair, zero lies in a bracket at whose ends g differs in sign. Three points a, b, c with the values
-g_a, g_b, g_c suggest σ as a quadratic polynomial of g, whose value at g = 0 is
+In that interval zero is bracketed: g has different signs at its ends. Take three points a, b, c with the
+values g_a, g_b, g_c, and the quadratic polynomial in g that gives σ there. Its value at g = 0 is
 
     σ = a · g_b/(g_a − g_b) · g_c/(g_a − g_c) + b · g_a/(g_b − g_a) · g_c/(g_b − g_c)
         + c · g_a/(g_c − g_a) · g_b/(g_c − g_b).                         (28.2)
 
-Near a simple zero that gains more digits with each call of g. Far from one it may go anywhere. So Brent (1973)
-and Chandrupatla (1997) take the middle of the bracket instead if the three points do not look like such a
-polynomial. The bracket shrinks until it is as short as rounding allows: most often in 5 to 13 calls.
+Near a simple zero each call of g gains more digits than the last. Far from one this σ may lie anywhere. So
+Brent (1973) and Chandrupatla (1997) take the middle of the bracket instead if the polynomial is not monotone
+in it. The bracket shrinks until it is as short as rounding allows, most often after 5 to 13 calls.
 
-Differentiating. Hold the steps fixed, as in chapter 18. The state at a fixed time t inside the last step
-moves by w(t), from Δy₀ and Δθ. The event stays where g is zero, so its time moves by dt_e, with
+Differentiating. Hold the steps fixed, as in chapter 18, and move y₀ and θ by Δy₀ and Δθ. The state at a fixed
+time t inside the last step then moves by w(t). At the event g stays zero, so its time moves by dt_e, with
 
     (g_t + g_y · ẏ) dt_e + g_y · w(t_e) + g_θ · Δθ = 0.
 
-Here ẏ is the slope with which the polynomial passes through the event, for g is zero on the polynomial. From
-f it differs by an error of the method:
+Here ẏ is the slope of the polynomial at the event. It is not f, from which it differs by an error of the
+method, because g is zero on the polynomial:
 
     ẏ = (1/h) Σ_j b_j'(σ) h k_j,   b_j' as in (18.9).                    (28.3)
 
 The state at the event moves with the flow and along the trajectory, by w(t_e) + ẏ dt_e. Write a for
-∂L/∂y(t_e). The loss changes by a · w(t_e) + (a · ẏ + ∂L/∂t_e) dt_e. With dt_e put in, this is
+∂L/∂y(t_e). The loss changes by a · w(t_e) + (a · ẏ + ∂L/∂t_e) dt_e. With dt_e inserted, this is
 a · w(t_e) − κ (g_y · w(t_e) + g_θ · Δθ). So a and b change by κ:
 
     κ = (a · ẏ + ∂L/∂t_e) / (g_t + g_y · ẏ),                             (28.4)
     a ← a − κ g_y,     b ← b − κ g_θ.                                    (28.5)
 
-From there on it is an output at a fixed time, (18.5) or (17.4), and the way back is that of chapter 20. The
-denominator is the rate at which g passes zero. If it is zero the event grazes: its time jumps under the
-smallest change and has no derivative, and that is a SolverError.
+From there on the event is an output at a fixed time, (18.5) or (17.4), and the way back is that of
+chapter 20. The denominator of κ is the rate at which g passes zero. If it is zero, a SolverError is raised: the
+event grazes, and the smallest change can make its time jump, or g has a multiple zero, and κ is 0/0.
 
 By hand, once: y' = −θy from y₀ down to c. Then t_e = ln(y₀/c) / θ and dt_e/dθ = −t_e/θ. With g = y − c and
 L = t_e, a is 0, ẏ is −θc and κ is −1/(θc). So a becomes 1/(θc), a(t) y(t) is 1/θ at every t, and by (17.3)
-dL/dθ = −∫ a(t) y(t) dt = −t_e/θ. A gradient that holds t_e fixed is 0 here: the whole derivative is that
-of the moving time (figure 40). With g = t − T, on the other hand, g_y and g_θ are 0. The event is an output
-at the time T, and the gradient that of chapter 20.
+dL/dθ = −∫ a(t) y(t) dt = −t_e/θ. A gradient that holds t_e fixed would be 0. With g = t − T, on the other
+hand, g_y and g_θ are 0: the event is an output at the time T, with the gradient of chapter 20.
+
+Figure 40 shows a training that needs (28.4), and a gradient that leaves it out.
 
 Next: gradients through implicit steps (chapter 29).
 """
@@ -69,18 +69,18 @@ from ..solvers.states import SolverError
 from ..solvers.tableaus import Tableau
 from .event_times import gradient_until
 
-PIECES = 8              # of a step, at whose ends g is looked at
-AT_ONCE = 2.0 ** -10    # of the first step: what follows a zero at the first time
-GRAZING = 1e-6          # of the largest g in the step: a rate per step that is no more cannot be told from zero
+PIECES = 8              # of a step, at whose ends g is evaluated
+AT_ONCE = 2.0 ** -10    # of the first step: there g is evaluated after a zero at the first time
+GRAZING = 1e-6          # of the largest |g| in the step: a smaller rate per step counts as zero
 
 
 class Event:
-    """Where a solve ends: subclass it, with g(t, y, θ) -> float, zero at the event, and its derivatives.
+    """Where a solve ends. A subclass defines g(t, y, θ) -> float, zero at the event, and its derivatives.
 
     y is one trajectory (d,), theta (p,), or None if the solve has none. `direction` is 0 for any zero, 1 for
-    a rising g, −1 for a falling one. `gradient(t, y, theta)` returns (g_t, g_y (d,), g_theta (p,)), and
-    only `value_and_gradients` needs it. NotImplementedError if one that is needed is not defined. For the solve
-    any function g(t, y, theta) will do. Equations (28.1) to (28.5).
+    a rising g, −1 for a falling one. `gradient(t, y, theta)` returns (g_t, g_y (d,), g_theta (p,)). Only
+    `value_and_gradients` needs it; for a solve any function g(t, y, theta) will do. NotImplementedError if
+    a method is needed and not defined. Equations (28.1) to (28.5).
 
     >>> from minode import Linear, solve, value_and_gradients
     >>> class Falls(Event):
@@ -105,10 +105,10 @@ class Event:
 
 
 class Stop:
-    """An event and what a solve found of it: `t` (None: nothing), `y` and `slope` (28.3) there.
+    """An event and what a solve found: its time `t` (None: no event), and `y` and `slope` (28.3) there.
 
-    `run` hands its steps through `watch`, and what it collected through `cut`. `t_new` is where the last step
-    ends, and `least_rate` the rate of g below which the event grazes.
+    `run` passes its steps through `watch`, and its results through `cut`. `t_new` is the end of the last
+    step, and `least_rate` the rate of g below which the event grazes.
     """
 
     def __init__(self, event, theta, direction):
@@ -127,7 +127,7 @@ class Stop:
         return rising and self.direction >= 0 or falling and self.direction <= 0
 
     def watch(self, problem, dense, steps):
-        """The steps, each with all its increments; none after the one with the event in it."""
+        """The steps, each with all its increments, up to the one with the event in it."""
         g, sigma = self.value(float(problem.t[0]), problem.y), np.arange(PIECES + 1) / PIECES
         points = sigma if g != 0 else np.insert(sigma, 1, AT_ONCE)
         for t, h, y, t_new, y_new, hK in steps:
@@ -142,7 +142,7 @@ class Stop:
                 if self.is_event(*values[-2:]):
                     s = zero(lambda s: self.value(*at(s)), s, s_next, *values[-2:])
                     self.t = at(s)[0]
-                    s = 1.0 if self.t == t_new else (self.t - t) / h               # of the time as it is rounded
+                    s = 1.0 if self.t == t_new else (self.t - t) / h               # for t as it was rounded
                     self.y, self.slope = at(s)[1], slopes_at(dense, s) @ hK / h    # (28.3)
                     self.least_rate = GRAZING * np.abs(values).max() / abs(h)
                     return
@@ -158,7 +158,7 @@ class Stop:
 
 
 def zero(g, a, b, g_a, g_b):
-    """Where g is zero between a and b, if g_a = g(a) and g_b = g(b) differ in sign or one of them is zero.
+    """The zero of g between a and b, if g_a = g(a) and g_b = g(b) differ in sign or one of them is zero.
 
     >>> round(zero(lambda x: x**3 - 2, 1.0, 2.0, -1.0, 6.0), 14) == round(2 ** (1 / 3), 14)
     True
@@ -183,7 +183,7 @@ def zero_of_quadratic(a, b, c, g_a, g_b, g_c):
 
 
 def moved(stop, theta, a, b, dL_dt):
-    """The cotangents a (d,) and b (p,) of an event whose time moves, as those of an output at a fixed time."""
+    """The cotangents a (d,) and b (p,) of a moving event, as those of an output at a fixed time."""
     g_t, g_y, g_theta = as_event_gradient(stop.event.gradient(stop.t, read_only(stop.y), theta), a.shape, b.shape)
     rate = g_t + g_y @ stop.slope
     if abs(rate) <= stop.least_rate:
@@ -231,7 +231,7 @@ def value_and_gradients(loss, f, y0, t, theta, *, event=None, gradient="discrete
     value, dL_dys, dL_dt_event = as_loss_at_event(loss(read_only(solution.ys), stop.t), solution.ys.shape, stop.t)
     is_exact, n = gradient != "backsolve", len(solution.t) - (stop.t is not None)
     with np.errstate(all="ignore"):
-        dL_dt, cotangents = np.zeros(len(t)), dL_dys.copy()  # on backsolve 0 for the outputs that were not reached
+        dL_dt, cotangents = np.zeros(len(t)), dL_dys.copy()  # by backsolve 0 for outputs not reached
         if stop.t is not None:
             cotangents[-1], b = moved(stop, theta, cotangents[-1], b, dL_dt_event)
         if times and is_exact:

@@ -1,63 +1,69 @@
 """29. Implicit steps taken back
 
-An implicit step solves an equation for its stages (13.1), in a number of Newton iterations that nobody
-knows beforehand. Must they be taken back one by one? No. The stages depend on the equation that they
-fulfil, and not on the path that led to them. The derivative of a solution follows from differentiating
-its equation (the implicit function theorem), wherever Newton's method started and whichever matrices it
-used.
+An implicit step solves an equation for its stages (13.1), in a number of Newton iterations that
+nobody knows beforehand. Must they be taken back one by one? No. The stages depend on the equation
+that they satisfy, and not on the path that led to them. The derivative of a solution follows from
+differentiating its equation (the implicit function theorem). It does not matter where Newton's
+method started, or which matrices it used.
 
-The derivation is that of chapter 18. k_i is used in y_{n+1}, with the factor h b_i, and in the stages
-Y_j, with the factors h a_ji. What is new is that j runs over all stages. So each k̄ depends on the others
-and on itself,
+The derivation is that of chapter 18. k_i is used in y_{n+1}, with the factor h b_i, and in the
+stages Y_j, with the factors h a_ji. What is new is that j runs over all stages. So each k̄ depends
+on the others and on itself,
 
     k̄_i = h ( b_i a_{n+1} + Σ_j a_ji Ȳ_j ),   Ȳ_j = k̄_j f_y(t_n + c_j h, Y_j).
 
-The cotangents fulfil an equation too, and it is linear. If A falls into blocks (chapter 13), the blocks
-are solved in turn, the last one first. The Ȳ_i of all later blocks are then known. They add q_j to k̄_j,
-and the stages i, j of one block fulfil
+The cotangents satisfy an equation too, and it is linear. If A falls into blocks (chapter 13), the
+blocks are solved in turn, the last one first. For each block the Ȳ_i of all later blocks are then
+known, and they add q_j to k̄_j. The stages i, j of the block satisfy
 
     q_j = h Σ_{i later} a_ij Ȳ_i,   r_j = h b_j a_{n+1} + q_j,           (29.1)
     Σ_i k̄_i ([i = j] I − h a_ij f_y(t_n + c_i h, Y_i)) = r_j.            (29.2)
 
-The matrix is that of (13.3), now with the row of the k̄_i to its left: this is the transposed system. No
-iteration is needed. A step back costs one linear solve for each block, and the step itself cost one for
-each iteration. Ȳ, a_n and b_n follow from the k̄ as (18.2) to (18.4) say, and outputs inside a step add
-to q as (18.5) says.
+The matrix is that of (13.3), now with the row of the k̄_i to its left: this is the transposed
+system. No iteration is needed. A step back costs one linear solve for each block, whereas the
+step itself cost one for each iteration. Ȳ, a_n and b_n follow from the k̄ by (18.2) to (18.4), and
+outputs inside a step add to q by (18.5).
 
-By hand, once: y' = λy by the implicit Euler method, z = hλ. Then r = h a_{n+1} and k̄ (1 − z) = r, so
-that a_n = a_{n+1} + λ k̄ = a_{n+1} / (1 − z). For every method a_n = R(z) a_{n+1}: the step back
-multiplies by the same R (13.2) as the step forward, and a fast decay is damped out in both directions.
+By hand, once: y' = λy by the implicit Euler method, z = hλ. Then r = h a_{n+1} and k̄ (1 − z) = r,
+so that a_n = a_{n+1} + λ k̄ = a_{n+1} / (1 − z). For every method a_n = R(z) a_{n+1}: the step back
+multiplies by the same R (13.2) as the step forward. So a fast decay is damped out in both
+directions.
 
-Two places where digits would be lost in a stiff problem. The first stage of trapezoid, trbdf2 and
-kvaerno5 is not f(t_n, y_n) evaluated anew, but the last stage of the step before. So its cotangent is
-handed on. What the equations give as k̄_1 in step n + 1 joins the last stage of step n,
+In a stiff problem digits can be lost in two places. One is the first stage of trapezoid, trbdf2 and
+kvaerno5. It is not f(t_n, y_n) evaluated anew, but the last stage of the step before. So its
+cotangent is handed on. What the equations give as k̄_1 in step n + 1 joins the last stage of
+step n,
 
     q_s ← q_s + k̄_1,                                                     (29.3)
 
-and Ȳ_1 is zero, except in the first step of all: there k_1 is f(t_0, y_0). To multiply every k̄_1 by f_y
-is the same in exact arithmetic. But the rounding error of k̄_1, times hλ, would then stay in a_n, while
-(29.2) divides it by 1 − z a_ss. And if b is the last row of A, y_{n+1} is Y_s itself, and a_{n+1} belongs
-to Ȳ_s. It must not be added to k̄_s f_y, which is nearly −a_{n+1} if the problem is stiff. If the last
-stage is a block of its own, its equation k̄_s = h a_ss Ȳ_s + q_s gives the sum of the two:
+and Ȳ_1 is zero. The first step of all is an exception: there k_1 is f(t_0, y_0), and Ȳ_1 is k̄_1
+f_y. In exact arithmetic we could also multiply every k̄_1 by f_y. But the rounding error of k̄_1,
+times hλ, would then stay in a_n, whereas (29.2) divides it by 1 − z a_ss.
+
+The other is the last stage if b is the last row of A. Then y_{n+1} is Y_s itself, and a_{n+1}
+belongs to Ȳ_s. We must not add it to k̄_s f_y. That is nearly −a_{n+1} if the problem is stiff, and
+the sum would lose its digits. If the last stage is a block of its own, its equation k̄_s = h a_ss
+Ȳ_s + q_s gives the sum directly:
 
     Ȳ_s = (k̄_s − q_s) / (h a_ss).                                        (29.4)
 
-What "exact" means. The theorem speaks of the solution of (13.1), so Newton's method must have found it.
-In steps of a given size it goes on to round-off. A method that chooses its steps lets it stop at a share
-of the error tolerated, and what it leaves undone is missing in the derivative: for trbdf2 at rtol 1e-3,
-on van der Pol's equation with μ = 30, a hundredth of it. Wherever a derivative is wanted, these steps are
-therefore solved to round-off too, which takes about twice the calls of f. The loss is computed from these
-states, which differ from those of `odeint` by a share of the tolerance. Their gradient is exact, with the
-accepted t_n and h held fixed as in chapter 18.
+What "exact" means. The theorem is about the solution of (13.1), so Newton's method must have found
+it. In steps of a given size it iterates down to round-off. A method that chooses its steps lets it
+stop at a share of the tolerated error, and what is left undone is missing in the derivative: for
+trbdf2 at rtol 1e-3, on van der Pol's equation with μ = 30, a hundredth of it. If a derivative is
+wanted, we therefore solve these steps to round-off too, which takes about twice the calls of f. The
+loss is computed from these states, which differ from those of `odeint` by a share of the tolerance.
+Their gradient is exact, with the accepted t_n and h held fixed as in chapter 18.
 
-For the times, (18.7) and (18.8) hold with these k̄. Only the k̄_1 that q_s received is left out of the sum over k̄ · k
-in (18.8): it does not reach the step before through its h.
+For the times, (18.7) and (18.8) hold with these k̄. Only the k̄_1 that q_s received is left out of
+the sum over k̄ · k in (18.8), because it does not reach the step before through its h.
 
-With checkpoints (19.1), a stretch that is solved again begins with f evaluated anew, and not with the
-velocity that was carried. The rounding of its first stage is divided by 1 − z a_ii as well, so the
-gradients agree to round-off.
+With checkpoints (19.1), a stretch that is solved again begins with f evaluated anew, and not with
+the velocity that was carried over. The rounding error of its first stage is divided by 1 − z a_ii
+as well, so the gradients agree to round-off.
 
-Figure 42 shows what such a gradient can learn from a stiff reaction.
+Figure 42 shows what such a gradient can learn from a stiff reaction. Figure 41 compares the
+implicit methods themselves.
 
 Exercises. Show that a_n = R(z) a_{n+1} for every table. Which of the two transposes, of A in (29.1) and
 of f_y in (29.2), would a test on y' = λy not miss?
@@ -81,10 +87,10 @@ from ..solvers.solve import run
 
 
 def stage_cotangents(h, A, b, parts, last, f_y, a, q):
-    """k̄ and Ȳ (s, B, d) of one step, and the part of a (B, d) that y_n gets directly, from the a of y_{n+1}.
+    """k̄ and Ȳ (s, B, d) of one step, and what of a (B, d) goes directly to y_n, from the a of y_{n+1}.
 
-    f_y (s, B, d, d) are the matrices at the stages, `parts` the blocks of A (s, s), `last` the one of y_{n+1} (29.4).
-    q (s, B, d) is what joins k̄ from elsewhere: outputs inside the step, and (29.3).
+    f_y (s, B, d, d) are the matrices at the stages. `parts` are the blocks of A (s, s), and `last` is that of
+    y_{n+1} (29.4). q (s, B, d) is what joins k̄ from elsewhere: from outputs inside the step, and by (29.3).
     """
     K_bar, Y_bar = np.empty(q.shape), np.empty(q.shape)
     for block in reversed(parts):
@@ -92,7 +98,7 @@ def stage_cotangents(h, A, b, parts, last, f_y, a, q):
         q_j = q[block] + h * np.tensordot(A[later, block].T, Y_bar[later], 1)      # (29.1)
         r_j = h * np.multiply.outer(b[block], a) + q_j                             # (29.1)
         K_bar[block] = solve_transposed(h, A_block, f_y[block], r_j) if A_block.any() else r_j
-        if block == last:                                    # a is in its Ȳ then, and reaches all others from there
+        if block == last:                                    # a is part of this Ȳ, and reaches the others from here
             Y_bar[block], a = (K_bar[block] - q_j) / (h * A_block), 0 * a          # (29.4)
         else:
             Y_bar[block] = (K_bar[block][..., None, :] @ f_y[block])[..., 0, :]
@@ -107,7 +113,7 @@ def solve_transposed(h, A, f_y, r):
 
 
 def last_block(tableau, parts):
-    """The block of the last stage, if that is y_{n+1} and has an equation of its own; or None."""
+    """The block of the last stage, if that stage is y_{n+1} and a block of its own; otherwise None."""
     block = slice(tableau.stages - 1, tableau.stages)
     return block if tableau.is_fsal and tableau.A[-1][-1] and block in parts else None
 
@@ -118,10 +124,10 @@ def carries_first(tableau):
 
 
 def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar, ends=None):
-    """a (..., d), b (p,) and the k̄_1 (..., d) that is handed on, at the first of the steps, from those after the last.
+    """a (..., d), b (p,) and the k̄_1 (..., d) handed on, before the steps, from those after them.
 
-    The tape lists (t, h, y, hK). cotangents (M, ..., d) are those of the outputs at `times` (M,), the first of them
-    the first state and not looked at, as for `backward_pass` of chapter 18; so are the `ends`.
+    The tape lists (t, h, y, hK). cotangents (M, ..., d) are those of the outputs at `times` (M,). The first
+    output is the first state, and is not used. `ends` is that of `backward_pass` in chapter 18.
     """
     table, shape, rows, flat = dense_output(tableau), a.shape, (-1, f.dim), cotangents.reshape(len(cotangents), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
@@ -155,10 +161,10 @@ def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar, ends=Non
 
 
 def step_back(table, tableau, h, f_y, a, k_bar, q, is_handed_on):
-    """One step: its k̄ (s, B, d), and those that come through h alone; a (B, d) of y_n; and k̄_1 for the step before.
+    """One step: its k̄ (s, B, d), their part through h; a (B, d) of y_n; and k̄_1 for the step before.
 
-    k_bar (B, d) is the k̄_1 of the step after, and q (s, B, d) what outputs inside add. Between two equal times, which may
-    move apart, the velocity counts as evaluated anew, and k̄_1 is not handed on.
+    k_bar (B, d) is the k̄_1 of the step after, and q (s, B, d) what outputs inside add. Between two
+    equal times, which may move apart, the velocity counts as evaluated anew, and k̄_1 is not handed on.
     """
     s, own = len(q), tableau.stages
     parts = blocks(table.A[:s, :s])

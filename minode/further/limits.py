@@ -1,70 +1,68 @@
 """32. What a flow cannot do, and what training does to it
 
-There are simple tasks that a neural ODE cannot learn, however large its network is. And the longer it is
-trained, the more often a solve evaluates f. This chapter explains both, and gives a remedy for each.
+There are simple tasks that a neural ODE cannot learn, however large its network is. And while it
+is trained, a solve usually needs more and more calls of f. This chapter explains both, and gives a remedy for each.
 
-Solutions do not meet. Let u and v be two solutions of y' = f(t, y, θ), and K a Lipschitz constant of f in
-y, such as (4.7). The rate of |u − v|² is 2 (u − v) · (f(t, u, θ) − f(t, v, θ)), whose size is at most 2 K
-|u − v|². So the distance grows, and shrinks, by at most a factor e^{K |t − t₀|} (Grönwall 1919):
+Solutions do not meet. Let u and v be two solutions of y' = f(t, y, θ), and let K be a Lipschitz constant of f
+in y, such as (4.7). The rate of |u − v|² is 2 (u − v) · (f(t, u, θ) − f(t, v, θ)), whose size is at most 2 K
+|u − v|². So the distance grows or shrinks by at most a factor e^{K |t − t₀|} (Grönwall 1919):
 
     e^{−K|t−t₀|} |u(t₀) − v(t₀)| ≤ |u(t) − v(t)| ≤ e^{K|t−t₀|} |u(t₀) − v(t₀)|.   (32.1)
 
 The right half is the uniqueness of chapter 6: two solutions that begin at one point stay together. The left
 half is its counterpart: two solutions that begin at different points never meet.
 
-On a line. Let u(t₀) < v(t₀). If later u were greater than v, then by the intermediate value theorem they
-would be equal at some time between, which (32.1) excludes. So two different solutions have
+On a line. Let u(t₀) < v(t₀). If u were greater than v later, then by the intermediate value theorem they
+would be equal at some time in between, which (32.1) excludes. So two different solutions have
 
     (u(t) − v(t)) (u(t₀) − v(t₀)) > 0                                    (32.2)
 
 at all times: a flow of the line keeps the order of its points. It cannot take x to −x, not even for two
-points. Trained to do so by least squares, it takes all of them near 0, the best that is left (figure 46).
-A layer y + r(y) of a residual network can, with r(y) = −2y. It is one step of Euler's method with h K = 2,
-too long a step to follow the solution. If h K < 1, a step keeps the order too.
+points. Trained to do so by least squares, it takes all points near minus their mean, the best it can do. A
+layer y + r(y) of a residual network can take x to −x, with r(y) = −2y. It is one step of Euler's method with
+h K = 2, too long a step to follow the solution. If h K < 1, a step keeps the order too.
 
 In the plane. Take points y_i along a closed curve around a point c, near enough to each other. The angles
 between them, as seen from c, add up to 2π times the number of times that the curve goes round c:
 
     w = (1/2π) Σ_i ∠(y_i − c, y_{i+1} − c).                              (32.3)
 
-Let a flow carry both the curve and c. Then w changes continuously, because no point of the curve meets c.
-As w is a whole number, it does not change at all. So the image of a ring still surrounds that of the disc
-inside it. And no straight line separates the two, as a curve that lies beyond a line from c has w = 0. So
-an ODE-Net whose last layer is linear in y(T) cannot tell a disc from a ring in the plane. Finitely many
-points of them it can: they have gaps, and it squeezes the disc through one (figure 33).
+Let a flow carry both the curve and c. Then w changes continuously, because no point of the curve meets c. As
+w is a whole number, it does not change at all. So the image of a ring still surrounds the image of the disc
+inside it. No straight line separates the two, because a curve on the other side of a line from c has w = 0.
+So an ODE-Net whose last layer is linear in y(T) cannot tell a disc from a ring in the plane. It can tell
+finitely many points of them apart: these have gaps, and the flow pulls the disc through one.
 
-More dimensions. Give the state n more components, which are 0 at the start (Dupont, Doucet and Teh 2019,
-augmented neural ODEs):
+More dimensions. Add n components that are 0 at first (augmented neural ODEs, Dupont, Doucet and Teh 2019):
 
     y(t₀) = (x, 0).                                                      (32.4)
 
 (32.1) still holds, but now there is room to pass. A ring in space does not enclose a disc, which can be
-lifted out of it. And with one component more, half a turn takes every x to −x:
+lifted out of it. And with one more component, half a turn takes every x to −x:
 
     y' = π (−y₂, y₁),   y(0) = (x, 0)   gives   y(1) = (−x, 0).          (32.5)
 
 In chapter 25, W_in does the same if it has more rows than columns.
 
-The cost of a solve. A method that chooses its steps makes the error C h^q of a step as large as the
-tolerance (10.4). So a tolerance ten times smaller takes about 10^{1/q} times as many steps, 1.6 times for
-dopri5, whose q is 5. C depends on how fast the velocity changes along the path. The loss does not contain
-C, nothing keeps it small, and in training the calls of f usually increase (Chen and others 2018; Grathwohl
-and others 2019; figure 47). On the way back, the discrete gradient takes a vjp for each call in an accepted
-step. backsolve chooses steps of its own, for y, a and b together.
+The cost of a solve. A method that chooses its steps makes the error C h^q of a step as large as the tolerance
+(10.4). So a tolerance ten times smaller takes about 10^{1/q} times as many steps, 1.6 times for dopri5, whose
+q is 5. C depends on how fast the velocity changes along the path. The loss does not contain C, so nothing
+keeps C small, and in training the calls of f usually increase (Chen and others 2018; Grathwohl and others
+2019). On the way back, the discrete gradient takes one vjp for each call in an accepted step. backsolve
+chooses its own steps for y, a and b together.
 
 A penalty. The cheapest velocity is constant along each path: one step of any Runge–Kutta method is then
-exact. Let m = (y(T) − y(t₀)) / (T − t₀) be the mean velocity of a path. In |f|² = |m + (f − m)|² the mean
-of the product m · (f − m) is 0, so
+exact. Let m = (y(T) − y(t₀)) / (T − t₀) be its mean. In |f|² = |m + (f − m)|² the term m · (f − m) has mean
+0:
 
     ∫ |f|² dt = |y(T) − y(t₀)|² / (T − t₀) + ∫ |f − m|² dt.              (32.6)
 
-The integrals run from t₀ to T. The first term is the price of the distance, and the second that of an
-uneven velocity; its mean over all paths is S of (30.8) if T − t₀ = 1. Add λ ∫ |f|² dt to the loss, as a
-mean over the batch. Of two flows that do equally well, training then prefers the one with shorter and
-straighter paths (Finlay, Jacobsen, Nurbekyan and Oberman 2020). It does not look at C itself, so a
-measurement must tell what it saves.
+The integrals run from t₀ to T. The first term is the price of the distance, and the second that of an uneven
+velocity. The mean of the second over all paths is S of (30.8) if T − t₀ = 1. Add λ ∫ |f|² dt to the loss, as
+a mean over the batch. Of two equally good flows, training prefers that with shorter and straighter paths
+(Finlay, Jacobsen, Nurbekyan and Oberman 2020). The penalty does not contain C, so measure what it saves.
 
-The solver computes that integral if it is one component more, which begins at 0:
+The solver computes the integral as one more component, which begins at 0:
 
     d/dt [y, e] = [f(t, y, θ), |f(t, y, θ)|²].                           (32.7)
 
@@ -72,13 +70,14 @@ Its derivatives are those of f. A tangent that moves f by df (1.2) moves |f|² b
 
     d |f|² = 2 f · df.                                                   (32.8)
 
-So a cotangent (α, γ) of the two velocities contributes α · df + 2 γ f · df, which is that of the one
-cotangent α + 2 γ f of f. The products (1.3) are
+So a cotangent (α, γ) of the two velocities acts on df as α + 2 γ f does, and the products (1.3) are
 
     ( ((α + 2 γ f) f_y, 0),  Σ (α + 2 γ f) f_θ ),                        (32.9)
 
-with 0 for e, on which no velocity depends. There is no second derivative in them and no further call of f.
+with 0 for e, on which no velocity depends. They contain no second derivative and need no further call of f.
 An adaptive solve controls the error of e as well, unless its atol is made large.
+
+Figure 46 shows (32.2) and (32.5), figure 33 shows (32.3) and (32.4), and figure 47 shows what (32.7) saves.
 
 Exercises. 1. In which dimensions can a flow take every x to −x? (Its Jacobian has a positive determinant,
 by (26.2).) 2. A flow has moved all points by the same distance, in a time of 1, and e is 4 for all of them.
@@ -99,7 +98,7 @@ HALF_TURN = np.pi * np.array([0.0, -1.0, 1.0, 0.0])                             
 
 
 def distances(f, gap, t, theta):
-    """The least and largest distance (N,) that two solutions can have at the times t (N,), by (32.1).
+    """The least and the largest distance (N,) that two solutions can have at the times t (N,), by (32.1).
 
     gap is their distance at t[0]. f is an `MLP`, theta (p,). ValueError or TypeError for unusable input.
 
@@ -114,7 +113,7 @@ def distances(f, gap, t, theta):
 
 
 def keeps_order(ys):
-    """Whether the states ys (N, n, 1) of n solutions on a line are in one order at all N times, (32.2).
+    """Whether the states ys (N, n, 1) of n solutions on a line have the same order at all N times, (32.2).
 
     ValueError or TypeError for another shape.
 

@@ -1,80 +1,83 @@
 """30. Learning a flow without solving it
 
-Chapter 26 solves an equation for every gradient. If we knew a field u that carries normal noise to the
-data, no solve would be needed: f could be fitted to u by least squares, like any other function. This
-chapter builds such a u, and shows that we need not know it.
+Chapter 26 solves a differential equation for every gradient. If we knew a field u that carries normal
+noise to the data, no solve would be needed: f could be fitted to u by least squares, like any other
+function. This chapter defines such a u, and shows that we need not know it.
 
-A path for each pair. Draw x₀ from the standard normal, x₁ from the data, and join them by a straight
-line, along which the particle moves with constant velocity:
+A path for each pair. Draw x₀ from the standard normal and x₁ from the data. Join them by a straight
+line, along which a particle moves with constant velocity:
 
     x_t = (1 − t) x₀ + t x₁,   v = dx_t/dt = x₁ − x₀.                    (30.1)
 
 At t = 0 the particles x_t are noise, and at t = 1 they are the data. But this is not a flow. Lines of
-different pairs cross, and at a crossing a field f(t, x) would need two values at once. Take the mean of
-all velocities that pass through x at time t, and call it the marginal velocity,
+different pairs cross, and at a crossing a field f(t, x) would need two values at once. So take the
+mean of all velocities that pass through x at time t. It is called the marginal velocity:
 
     u(t, x) = E[ x₁ − x₀ | x_t = x ].
 
-It moves the particles one by one in another way than (30.1), and yet it moves their density p(t, ·) in
-the same way. For let φ be any smooth function of x. Along (30.1) its mean changes at the rate E[∇φ(x_t)
-· v]. For given x_t = x only v is still random, so this is E[∇φ(x_t) · u(t, x_t)], the rate for
-particles that move with u. As φ is arbitrary, ∂p/∂t = −∇ · (p u), the continuity equation of chapter
-26: the flow of u carries the noise to the data.
+A single particle moves differently by u than by (30.1), and yet u moves the density p(t, ·) in the
+same way. To see this, let φ be any smooth function of x. Along (30.1) its mean changes at the rate
+E[∇φ(x_t) · v]. For given x_t = x only v is still random, so this is E[∇φ(x_t) · u(t, x_t)], which is
+the rate for particles that move with u. As φ is arbitrary, ∂p/∂t = −∇ · (p u), the continuity
+equation of chapter 26: the flow of u, if u is smooth enough to have one, carries the noise to the data.
 
-Now fit f to v instead of u. Draw t from [0, 1] too and make
+Now fit f to v instead of u. Draw t from [0, 1] too, and minimise
 
     L(θ) = E |f(t, x_t, θ) − v|²                                         (30.2)
 
-small. Write f − v = (f − u) + (u − v). The mean of the product of the two terms vanishes, because for
-given t and x_t the first is fixed and the second has mean 0. So
+Write f − v = (f − u) + (u − v). The mean of the product of the two terms is 0, because for given t
+and x_t the first term is fixed and the second has mean 0. So
 
     L(θ) = E |f(t, x_t, θ) − u(t, x_t)|² + E |u(t, x_t) − v|²,
 
-where θ is in the first term alone. To regress on what is known, v, is to regress on what is wanted, u
-(Lipman et al. 2023, flow matching; Liu, Gong and Liu 2023; Albergo and Vanden-Eijnden 2023). The second
-term does not become 0: a loss that stays large is no failure. With N triples (x₀, x₁, t) and r_n =
-f(t_n, x_n, θ) − v_n, the gradient is one vector-Jacobian product,
+and only the first term depends on θ. So fitting f to v, which is known, also fits it to u, which is
+wanted (Lipman et al. 2023, flow matching; Liu, Gong and Liu 2023; Albergo and Vanden-Eijnden 2023).
+The second term does not become 0: a loss that stays large is no failure. With N triples (x₀, x₁, t)
+and r_n = f(t_n, x_n, θ) − v_n, the gradient is one vector-Jacobian product,
 
     L = Σ_n |r_n|² / N,   ∂L/∂θ = Σ_n (2 r_n / N) f_θ(t_n, x_n, θ).      (30.3)
 
-What comes out is an ordinary field. `odeint` draws from it, and `log_prob` of chapter 26 gives its
-density. It was not made likely: maximum likelihood minimises the number by which flows are compared,
-and matching does not.
+The result is an ordinary field. `odeint` draws from it, and `log_prob` of chapter 26 gives its
+density. Expect a somewhat lower likelihood than from (26.9): that training maximises the likelihood
+itself, and matching does not.
 
-A case where u is known. Let the data be a mixture of normal densities with weights w_k, means μ_k and
-standard deviations s_k. For a given component, x_t is normal with mean m_k = t μ_k and variance v_k =
-(1 − t)² + t² s_k², and v and x_t have the covariance t s_k² − (1 − t). The mean of one given the other
-is linear, and the components mix with the responsibilities r_k of chapter 27, r_k ∝ w_k N(x; m_k, v_k):
+A case with a known u. Let the data be a mixture of normal densities with weights w_k, means μ_k and
+standard deviations s_k. For a given component, x_t is normal with mean m_k = t μ_k and variance
+v_k = (1 − t)² + t² s_k², and the covariance of v and x_t is t s_k² − (1 − t). So the mean of v is
+linear in x_t. The components are averaged with the responsibilities r_k of chapter 27, r_k ∝ w_k N(x;
+m_k, v_k):
 
     u(t, x) = Σ_k r_k ( μ_k + (t s_k² − (1 − t)) / v_k · (x − m_k) ).    (30.4)
 
-The score, learnt. In chapter 27 the noise is brought by dx = −x dt + √2 dW, and a particle that began at x₀ is at
+Learning the score. In chapter 27 noise is added by dx = −x dt + √2 dW. A particle that began at x₀ is
+then at
 
     x = e⁻ᵗ x₀ + √v ξ,   v = 1 − e⁻²ᵗ,                                   (30.5)
 
-with ξ standard normal. Given x₀, the score of x is −(x − e⁻ᵗ x₀)/v = −ξ/√v. Given x alone its mean is
-the score ∇ log p(t, x), by an argument like that for u: ∇p is the mean of the gradients, and each
-gradient is its density times its score. So regress again (Vincent 2011), with the factor v that keeps
-the target of the size of 1 for small t:
+with ξ standard normal. Given x₀, the score of x is −(x − e⁻ᵗ x₀)/v = −ξ/√v. Given x alone, the mean
+of −ξ/√v is the score ∇ log p(t, x). The argument is like that for u: ∇p is the mean of the gradients
+of the densities given x₀, and each gradient is its density times its score. So regress again (Vincent
+2011). The factor v keeps the target of size 1 for small t:
 
     L(θ) = E | √v s(t, x, θ) + ξ |².                                     (30.6)
 
-Put the s that was learnt where (27.3) has the true one. The probability flow, driven by a network,
+Put the learnt s into (27.3) in place of the true score. The probability flow, driven by a network,
 
     dx/dt = f(t, x, θ) = −x − s(t, x, θ),                                (30.7)
 
-runs from the data at t = 0 to the standard normal at a large t, and backwards from noise to data. Start
-at a small t > 0, as the score of a density of points has no bound there. Figure 43 shows
-both kinds of training, and what they cost.
+runs from the data at t = 0 to the standard normal at a large t, and backwards from noise to data.
+Start at a small t > 0, because the score of a density of points has no bound at t = 0.
 
 Straight lines. If u were constant along each of its paths, one step of Euler's method would draw a
-sample. To come nearer to that, take pairs that u itself joins: x₀, and the x₁ where the flow takes it.
-Then fit anew by (30.3). Such lines cross less (Liu, Gong and Liu 2023, reflow). How far a path is from
-being straight is told by
+sample. To come nearer to that, take pairs that u itself joins: x₀, and the x₁ to which the flow takes
+it. Then fit again by (30.3). Such lines cross less (reflow, Liu, Gong and Liu 2023). How far the
+paths are from straight lines at constant speed is measured by
 
     S = E ∫₀¹ | x(1) − x(0) − f(t, x(t), θ) |² dt,                       (30.8)
 
 which is 0 if and only if the velocity of each particle is constant.
+
+Figure 43 shows both kinds of training, their cost, and Euler's method before and after reflow.
 
 Next: learning from measurements (chapter 31).
 """
@@ -91,7 +94,7 @@ from ..solvers.solve import odeint
 def pairs(x1, n):
     """draw(rng) -> n triples (x₀ (n, d), x₁ (n, d), t (n,)) of (30.1), with x₁ from the rows of x1 (N, d).
 
-    It is what `fit` takes as its `data`. For a tuple x1 = (x₀, x₁) of two arrays (N, d) their rows stay
+    Pass it to `fit` as its `data`. If x1 is a tuple (x₀, x₁) of two arrays (N, d), their rows stay
     together. ValueError or TypeError for unusable data.
 
     >>> x0, x1, t = pairs(np.array([[1.0, 2.0], [3.0, 4.0]]), 5)(np.random.default_rng(0))
@@ -111,9 +114,9 @@ def pairs(x1, n):
 
 
 def flow_matching(f, triples, theta):
-    """The loss (30.3) and its gradient (p,) for triples (x₀ (n, d), x₁ (n, d), t (n,)), as `pairs` draws them.
+    """The loss (30.3) and its gradient (p,) for triples (x₀ (n, d), x₁ (n, d), t (n,)) of `pairs`.
 
-    f is a `VectorField`, theta its (p,). No equation is solved. ValueError or TypeError for unusable input.
+    f is a `VectorField`, theta its θ (p,). No equation is solved. ValueError or TypeError for unusable input.
 
     >>> from minode import MLP, fit
     >>> f, data = MLP([3, 8, 2], ["tanh", "identity"]), np.random.default_rng(0).normal(3.0, 0.1, (100, 2))
@@ -141,7 +144,8 @@ def line(x0, x1, t):
 def marginal_velocity(t, x, weights, means, deviations):
     """u(t, x) of (30.4) (..., d) for noise joined to a mixture: weights (K,), means (K, d), deviations (K,).
 
-    t is a number from 0 to 1, or has the leading axes of x (..., d). ValueError or TypeError for unusable input.
+    t is a number from 0 to 1, or has the leading axes of x (..., d). ValueError or TypeError for
+    unusable input.
 
     >>> marginal_velocity(0.0, np.array([0.5]), [1.0], [[2.0]], [0.1])        # E[x₁] − x
     array([1.5])
@@ -158,8 +162,9 @@ def marginal_velocity(t, x, weights, means, deviations):
 def score_matching(s, triples, theta):
     """The loss (30.6) of a score s and its gradient (p,), for triples (ξ (n, d), x₀ (n, d), t (n,)).
 
-    s is a `VectorField`, whose value is the score; ξ is noise, x₀ data and t > 0. ValueError or TypeError for
-    unusable input. `pairs` draws such triples, with t from [0, 1]; multiply t by the time that the noise needs.
+    s is a `VectorField` whose value is the score. ξ is noise, x₀ data, and t > 0. ValueError or
+    TypeError for unusable input. `pairs` draws such triples with t from [0, 1]; multiply t by the time
+    that the noise needs.
 
     >>> from minode import Linear                            # data N(0, 1): the score is −x at any time
     >>> draw, theta = pairs(np.random.default_rng(0).normal(size=(10_000, 1)), 10_000), np.array([-1.0])
@@ -186,7 +191,7 @@ def diffused(x0, xi, t):
 class ScoreFlow(VectorField):
     """The probability flow (30.7) of a score s(t, y, θ) -> (..., d), a `VectorField`, with the same θ (p,).
 
-    TypeError if s is none.
+    TypeError if s is no `VectorField`.
 
     >>> from minode import Linear                            # with the score −x nothing moves
     >>> ScoreFlow(Linear(2))(0.0, np.array([1.0, 2.0]), -np.eye(2).ravel())
@@ -196,7 +201,7 @@ class ScoreFlow(VectorField):
     def __init__(self, s):
         self.s, self.dim, self.n_params = as_field(s), s.dim, s.n_params
         if not has_second_derivatives(s):
-            self.vjp_derivative = None                       # neither has the flow
+            self.vjp_derivative = None                       # then the flow has none
 
     def __call__(self, t, y, theta):
         return -y - self.s(t, y, theta)                                            # (30.7)

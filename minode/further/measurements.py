@@ -1,65 +1,66 @@
 """31. Learning from measurements
 
-Measurements come at irregular times, with noise, and each trajectory has times of its own. A neural ODE takes
-them as they are, because its solution is there at every time. Nothing is moved to a grid.
+Measurements come at irregular times, with noise, and each trajectory has times of its own. A neural ODE
+takes them as they are, because its solution exists at every time. No measurement has to be moved to a grid.
 
-The loss. Let x_ijc be what was measured of component c of trajectory j at time t_i, and w_ijc its weight, which is
-0 if nothing was measured there. With W = Σ w, the loss is a mean square,
+The loss. Let x_ijc be the measurement of component c of trajectory j at time t_i, and w_ijc its weight,
+which is 0 if nothing was measured there. With W = Σ w, the loss is a mean square,
 
     L = Σ_ijc w_ijc (y_jc(t_i) − x_ijc)² / W.                            (31.1)
 
-If the noise is normal with a standard deviation σ for each measurement, and w = 1/σ², then L is least where the
-likelihood is greatest. If all w are 1 and all σ are equal, the true model leaves L ≈ σ². A model that leaves much
-less has learnt noise. Part III needs the derivatives of L in the states,
+If the noise is normal with a standard deviation σ for each measurement, and w = 1/σ², then minimising L
+maximises the likelihood. If all w are 1 and all σ are equal, the true model leaves L ≈ σ². A model that
+leaves much less has learnt the noise. Part III needs the derivatives of L in the states,
 
     ∂L/∂y_jc(t_i) = 2 w_ijc (y_jc(t_i) − x_ijc) / W.                     (31.2)
 
 They are 0 at the times of other trajectories, so one batch can be solved on all times together. An adaptive
-explicit method takes no more steps for that (chapter 11). Measurements x_m of one component at one time, with
-weights w_m, are replaced by one,
+explicit method takes no more steps for that (chapter 11). Several measurements x_m of one component at one
+time, with weights w_m, are replaced by one,
 
     w = Σ_m w_m,   x = Σ_m w_m x_m / w,                                  (31.3)
 
 since Σ_m w_m (y − x_m)² and w (y − x)² differ only by a number that does not depend on y.
 
-Long solves are hard to learn. The gradient is dL/dθ = Σ_i ∂L/∂y(t_i) · ∂y(t_i)/∂θ. The last factor is a tangent
-(chapter 16), which starts from 0 and grows with time. It does so even for a point that moves on a circle. Let its
-angular frequency ω be the unknown, ω* the true one, and let the point be measured evenly from 0 to T. Then
-|∂y/∂ω| = t, and with δ = (ω − ω*) T the loss, a mean over both components, is
+Long solves are hard to learn. The gradient is dL/dθ = Σ_i ∂L/∂y(t_i) · ∂y(t_i)/∂θ. The last factor is a
+tangent (chapter 16), which starts from 0 and grows with time, unless solutions approach each other. It grows even for a point that moves on a
+circle. Let its angular frequency ω be unknown, ω* the true one, and let the point be measured evenly from 0
+to T. Then |∂y/∂ω| = t, and with δ = (ω − ω*) T the loss, a mean over both components, is
 
     L = 1 − sin δ / δ.
 
-For |δ| < 4.49 this is a bowl around ω*. Outside it is a plain with ripples, whose gradients do not lead to ω*. If T
-is doubled, the bowl is half as wide. If neighbouring solutions separate, the tangent grows exponentially and the
-plain has cliffs too (figure 45). The gradient on a cliff is huge and does not lead to ω* either. There are two
-remedies, and both begin with short solves, whose loss is a bowl.
+For |δ| < 4.49 this is a bowl around ω*. Outside the bowl is a plain with ripples, whose gradients do not
+lead to ω*. If T is doubled, the bowl is half as wide. If neighbouring solutions separate, the tangent grows
+exponentially, and the plain has cliffs too. The gradient on a cliff is huge, and does not lead to ω*
+either. There are two remedies. Both begin with short solves, whose loss is a bowl.
 
-A growing horizon. Let L_T be (31.1) with the times up to T alone. Fit to the first measurements, then to more,
+A growing horizon. Let L_T be (31.1) with the times up to T alone. Fit to the first measurements, then to
+more,
 
     θ_m = what a fit of L_{T_m} finds from θ_{m−1},   T_1 < T_2 < …,     (31.4)
 
-so that each fit starts in the bowl of its own loss. What was found up to T_{m−1} has an error, from noise and from
-steps that were too few, and T_m must be so short that its bowl is wider than this error.
+so that each fit starts in the bowl of its own loss. The θ found up to T_{m−1} has an error, from noise and
+from too few steps. T_m must be so short that its bowl is wider than this error.
 
-Multiple shooting (Bock and Plitt 1984). Cut the times at τ_0 = t_0 < τ_1 < … < τ_K. Each piece starts from a state s_k
-of its own, which is learnt as θ is, and y_k is the solution from s_k at τ_k. A penalty μ on the gaps g_k
-between the pieces draws them together. With n components in all gaps,
+Multiple shooting (Bock and Plitt 1984). Cut the times at τ_0 = t_0 < τ_1 < … < τ_K. Each piece k starts at
+τ_k from a state s_k of its own, which is learnt as θ is. Let y_k be the solution from it. A penalty with
+the weight μ on the gaps g_k between the pieces draws them together. With n components in all gaps,
 
     L = Σ w (y_k(t_i) − x)² / W + μ Σ_k |g_k|² / n,   g_k = y_k(τ_{k+1}) − s_{k+1},   (31.5)
 
-where k is the piece in which t_i is, τ_k ≤ t_i < τ_{k+1}. No solve is longer than a piece, so the loss has the bowl of
-a short solve. The way back through piece k begins with (31.2) and, at its end, with 2μ g_k / n. It brings a_k
-and b_k. As s_k is also in the gap before it,
+where k is the piece that contains t_i, τ_k ≤ t_i < τ_{k+1}, and t_N = τ_K is in the last one. No solve is
+longer than a piece, so the loss has the bowl of a short solve. The way back through piece k begins with (31.2) and, at the end of the piece,
+with 2μ g_k / n. It gives a_k and b_k. As s_k is also in the gap before it,
 
     ∂L/∂s_k = a_k(τ_k) − 2 μ g_{k−1} / n,     ∂L/∂θ = Σ_k b_k,           (31.6)
 
-without the last term for k = 0. The states measured are good first s_k, but while they stay there, their noise moves
-the lowest point of the bowl. At a finite μ gaps remain, because the fit trades them for agreement with the data. So
-raise μ from fit to fit, or end with a fit of one solve from s_0. The pieces do not depend on each other. If they have
-the same times and f does not read t, they can be one batch (figure 34).
+without the last term for k = 0. The measured states are good first values of s_k. But as long as the s_k
+stay there, their noise moves the minimum of the loss. At a finite μ gaps remain, because the fit trades
+them for agreement with the data. So raise μ from fit to fit, or end with a fit of one solve from s_0. The
+pieces do not depend on each other. If they have the same times and f does not depend on t, they can be one
+batch.
 
-A training from the first line to the last: a network learns the pendulum from 60 noisy states of three trajectories
-(figure 44 goes on to a forecast).
+Here is a whole training. A network learns the pendulum from 60 noisy states of three trajectories:
 
 >>> from minode import MLP, solve, value_and_gradients
 >>> from minode.learning.optimisers import cosine
@@ -80,6 +81,9 @@ A training from the first line to the last: a network learns the pendulum from 6
 >>> bool(objective(u, measured)[0] > 1), bool(fits[-1].loss < 2 * 0.1**2)        # hardly more than the noise
 (True, True)
 
+Figure 44 shows such a training and its forecast, figure 45 the bowl, the plain and the cliffs of one loss,
+and figure 34 a long solve learnt with and without the two remedies.
+
 Next: what a flow cannot do (chapter 32).
 """
 
@@ -94,10 +98,10 @@ from ..learning.fit import fit
 
 
 class Measurements(NamedTuple):
-    """A table: all times t (N,), increasing, and at each what was `observed` and its `weights`, (N, ..., d) both.
+    """A table: increasing times t (N,), and at each what was `observed` and its `weights`, both (N, ..., d).
 
-    The first time is that of the states from which a solve begins. A weight of 0 says that nothing was
-    measured. `tabulate` makes a table, as (31.1) has it.
+    A solve begins at the first time. A weight of 0 says that nothing was measured. `tabulate` makes such
+    a table for (31.1).
 
     >>> measured = Measurements(np.array([0.0, 1.0, 3.0]), np.ones((3, 2)), np.ones((3, 2)))
     >>> measured.until(2.0).t, measured.until(2.0).observed.shape
@@ -113,10 +117,10 @@ class Measurements(NamedTuple):
         return Measurements(*(part[:np.searchsorted(self.t, end, side="right")] for part in self))
 
     def states(self, rows):
-        """States (n, ..., d) at the times in these rows, on straight lines between measurements: a first guess.
+        """A first guess (n, ..., d) of the states at the times in these rows, on lines between measurements.
 
-        Before the first measurement of a component, and after its last one, they stay as they are there. ValueError
-        if a component has none.
+        Before its first measurement and after its last one a component is constant.
+        ValueError if it has none.
         """
         t, observed, weights = as_measured(self)
         check_all_measured(weights)
@@ -127,10 +131,11 @@ class Measurements(NamedTuple):
 
 
 def tabulate(t, which, x, weights=None, t0=0.0):
-    """`Measurements` from single ones: states x (n, d) of the trajectories `which` (n,), from 0 on, at times t (n,).
+    """`Measurements` from single ones: states x (n, d) of the trajectories `which` (n,) at times t (n,).
 
-    weights (n,) are 1 if none are given, and t0, not after any of t, is the time at which all solves begin.
-    Several measurements of one trajectory at one time become one (31.3). ValueError or TypeError for unusable input.
+    `which` counts from 0. weights (n,) are 1 if none are given. All solves begin at t0, which is not
+    after any t. Several measurements of one trajectory at one time become one (31.3). ValueError or
+    TypeError for unusable input.
 
     >>> measured = tabulate([2.0, 1.0, 2.0], [0, 1, 0], [[5.0], [4.0], [7.0]])
     >>> measured.t, measured.observed[..., 0], measured.weights[-1, 0]
@@ -165,11 +170,12 @@ def squares(ys, observed, weights, W):
 
 
 def growing_horizon(objective, theta, measured, ends, **of_fit):
-    """One `fit` for each horizon in `ends`, increasing times, from what the last one found (31.4): a list of `Fit`s.
+    """One `fit` for each horizon in `ends`, each from what the one before found (31.4): a list of `Fit`s.
 
-    objective(theta, measured) returns a loss and its gradient (p,) for the `Measurements` up to an end. theta is
-    (p,), and `of_fit` are the keywords of `fit`, the same for every horizon, except `data`. Ctrl-C ends the fit
-    that is running, and no other follows. ValueError or TypeError for unusable input, `FitError` as from `fit`.
+    `ends` are increasing times. objective(theta, measured) returns a loss and its gradient (p,) for the
+    `Measurements` up to an end. theta is (p,), and `of_fit` are the keywords of `fit`, except `data`,
+    the same for every horizon. Ctrl-C ends the running fit, and no other follows. ValueError or
+    TypeError for unusable input, `FitError` as from `fit`.
 
     >>> def objective(theta, measured):
     ...     L, dL_dys = misfit(np.multiply.outer(measured.t, theta), measured)         # y = θ t
@@ -190,12 +196,13 @@ def growing_horizon(objective, theta, measured, ends, **of_fit):
 
 
 def shooting_loss(f, starts, measured, cuts, theta, penalty=1.0, **solver):
-    """The loss (31.5) of K pieces, each from a state of its own, and its `Gradients` in the starts and θ (31.6).
+    """The loss (31.5) of K pieces, each from its own state, and its `Gradients` in the starts and θ (31.6).
 
-    f is a `VectorField`, theta its (p,). `cuts` are the K + 1 rows of the `Measurements` at whose times the pieces
-    begin and end, from 0 to N − 1, and starts (K, ..., d) the states s_k. `penalty` is μ, `solver` the
-    keywords of `value_and_gradients`. In the `Gradients` y0 has the shape of starts, and t is None. ValueError or
-    TypeError for unusable input, SolverError if a solve fails. Bock and Plitt (1984).
+    f is a `VectorField`, theta its θ (p,). `cuts` are K + 1 rows of the `Measurements`, from 0 to
+    N − 1: the pieces begin and end at their times. starts (K, ..., d) are the states s_k. `penalty` is
+    μ, `solver` the keywords of `value_and_gradients`. In the `Gradients` y0 has the shape of starts,
+    and t is None. ValueError or TypeError for unusable input, SolverError if a solve fails. Bock and
+    Plitt (1984).
 
     >>> from minode import Linear                            # y' = θ y, measured as 1, 2, 4, and two pieces
     >>> measured = Measurements(np.array([0.0, 1.0, 2.0]), np.array([[1.0], [2.0], [4.0]]), np.ones((3, 1)))
@@ -211,7 +218,7 @@ def shooting_loss(f, starts, measured, cuts, theta, penalty=1.0, **solver):
     for k, s_k in enumerate(starts):
         rows = slice(cuts[k], cuts[k + 1] + 1)
         x, w = observed[rows].copy(), weights[rows].copy()
-        if k < last:                                         # its last measurement, which the next piece has, gives way
+        if k < last:                                         # its last row belongs to the next piece: put the gap there
             x[-1], w[-1] = starts[k + 1], mu * W / n                               # (31.5)
 
         def loss(ys):

@@ -70,7 +70,7 @@ solution, not the gradient of the numbers that the forward solve printed. The tw
 (chapter 18).
 
 Figure 6 shows a along a trajectory, figure 7 what b collects, figure 21 errors that grow on the way
-back, and figure 24 the steps that (17.7) saves.
+back, figure 24 the steps that (17.7) saves, and figure 49 the jumps of (17.4).
 
 Next: the exact derivative of the steps (chapter 18).
 

@@ -56,7 +56,7 @@ in each step of a method with coupling c, and wherever the solution grew. Since 
 result: if the way back misses y₀ by more than a thousandth of its size, a SolverError is raised. Use
 gradient="discrete" in that case.
 
-Figure 25 shows the memory that each route takes.
+Figure 51 shows what is kept when, and figure 25 the memory that each route takes.
 
 Next: all routes behind one function (chapter 20).
 """

@@ -1,20 +1,23 @@
 """25. Telling digits apart
 
-A neural ODE as the middle of a classifier: a map into the space of the states, the flow there,
-and a map out to one number z_c for each class c. With θ = (θ_in, θ_f, θ_out),
+Here a neural ODE is the middle of a classifier. An affine map takes an image x to a state y₀, a
+flow carries the state from t = 0 to T, and a second affine map takes it to one number z_c for
+each class c (the logits). With θ = (θ_in, θ_f, θ_out),
 
     y₀ = x W_inᵀ + b_in,   y' = f(t, y, θ_f),   z = y(T) W_outᵀ + b_out.   (25.1)
 
-A flow keeps the dimension and never tears or glues. The maps at its ends change the dimension.
+A flow keeps the dimension, and it never tears or glues (chapter 32). The maps at its ends
+change the dimension.
 
-The loss. Turn z into probabilities p_c. The loss is minus the logarithm of the probability of the
-right class c*, as a mean over the batch (the cross-entropy):
+The loss. The numbers z are turned into probabilities p_c (softmax). The loss is minus the
+logarithm of the probability of the right class c*, as a mean over the B images of a batch (the
+cross-entropy):
 
     p_c = exp z_c / Σ_j exp z_j,     L = −(1/B) Σ ln p_c*.               (25.2)
 
-In floating point exp z overflows from z = 710 on, and ln p is −∞ if p underflows. Take out the
-largest first. Then no exponent is positive, and the logarithm is that of 1 + the sum of the others, which has all
-its digits even if that sum is tiny (log1p):
+In floating point exp z overflows from z = 710 on, and ln p is −∞ if p underflows. So we factor
+out the largest term. Then no exponent is positive. What remains is the logarithm of 1 plus the
+sum of the other terms, and log1p computes it with all its digits even if that sum is tiny:
 
     ln Σ_j exp z_j = M + ln(1 + Σ_{j≠m} exp(z_j − M)),   M = z_m = max_j z_j.   (25.3)
 
@@ -22,26 +25,31 @@ Since ∂ ln Σ_j exp z_j / ∂z_c = p_c,
 
     ∂L/∂z_c = (p_c − [c = c*]) / B,                                      (25.4)
 
-where [c = c*] is 1 for the right class and 0 for the others. It is the error of the probabilities.
-M is treated as a constant here, because the right side of (25.3) does not depend on it. A loss near 0 keeps its
-digits if M is subtracted from z before, and (25.4) if p_c − 1 is computed from ln p_c (expm1).
+where [c = c*] is 1 for the right class and 0 for the others. So the gradient is the error of
+the probabilities. M is treated as a constant here, because the right side of (25.3) does not
+depend on it. A loss near 0 keeps its digits if M is subtracted from all z before. p_c − 1 in
+(25.4) keeps its digits if it is computed from ln p_c by expm1.
 
-Back through the maps. For z = x Wᵀ + b and the cotangent g of z, (1.3) is
+Back through the maps. Let z = x Wᵀ + b, and let g be the cotangent of z. By (1.3) it
+contributes
 
     g W  to x,     Σ gᵀ x  to W,     Σ g  to b,                          (25.5)
 
 with sums over the batch. So the cotangent (25.4) of z gives that of y(T). Chapter 20 takes it back
 to y₀ and θ_f, and (25.5) takes that of y₀ back to θ_in.
 
-The residual network. Let the block be r(y, θ), with a θ of its own for each of n layers:
+The residual network. It has n layers of one block r(y, θ), each with a θ of its own. Compare
+its layers, on the left, with the field on the right:
 
     y_{i+1} = y_i + r(y_i, θ_i),     f(t, y, θ) = r(y, θ_⌊t⌋).           (25.6)
 
-The first is Euler's method with h = 1 for the second, a field whose parameters change at every
-whole t. The classifier below is a residual network if its field is `Layered(r, n)` (appendix
-layers.py), with t = (0, n), Euler's method and step_size = 1, and its discrete gradient is
-backpropagation. It is an ODE-Net if all layers share one θ and a solver chooses the steps
-(figures 28 and 29).
+A layer is a step of Euler's method with h = 1 for this field, whose parameters change at every
+whole t. So the classifier below is a residual network if its field is `Layered(r, n)` (appendix
+layers.py), t = (0, n), and the method is Euler's with step_size = 1. Its discrete gradient is
+then backpropagation. It is an ODE-Net if all layers share one θ and a solver chooses the steps.
+
+Figure 28 shows both as classifiers of digits, and figure 29 shows the ten classes on their way
+through an ODE-Net.
 
 Next: what a flow does to a density (chapter 26).
 """
@@ -57,7 +65,7 @@ from .layers import Layered
 
 
 class Affine(VectorField):
-    """The map x Wᵀ + b from `dim` to `dim_out` numbers, θ = (W, b) with W row by row. It does not look at t.
+    """The map x Wᵀ + b from `dim` to `dim_out` numbers, θ = (W, b), W row by row. It does not depend on t.
 
     >>> Affine(2, 1)(0.0, np.array([3.0, 4.0]), np.array([1.0, 2.0, 0.5]))
     array([11.5])
@@ -112,7 +120,7 @@ def log_sum_exp(z):
     M = np.take_along_axis(z.real, m, axis=-1)                                     # (25.3)
     with np.errstate(under="ignore"):
         terms = np.exp(z - M)
-    of_m = np.take_along_axis(terms, m, axis=-1)             # 1, for real z
+    of_m = np.take_along_axis(terms, m, axis=-1)             # 1, if z is real
     np.put_along_axis(terms, m, of_m - 1.0, axis=-1)
     return M + np.log1p(terms.sum(axis=-1, keepdims=True))                         # (25.3)
 
@@ -129,7 +137,7 @@ def cross_entropy(z, labels):
     z = as_real_or_complex("z", z)
     B, right = len(z), as_labels(labels, z.shape)
     with np.errstate(all="ignore"):                          # exp may underflow; L is infinite if z is near it
-        z = z - z.real.max(axis=-1, keepdims=True)           # which changes no p
+        z = z - z.real.max(axis=-1, keepdims=True)           # this changes no p
         log_p = z - log_sum_exp(z)                                                 # (25.2)
         value = -np.mean(log_p[np.arange(B), right])                               # (25.2)
         is_right = np.arange(z.shape[1]) == np.array(right)[:, None]
@@ -154,9 +162,9 @@ def residual_network(block, y, thetas):
 class Classifier:
     """A map in, the flow of `field` along t, a map out (25.1); θ = (θ_in, θ_f, θ_out) flat.
 
-    Of x (B, n_in) it makes logits (B, n_out); t (N,) and `solver`, the keywords of `solve`, are those of
-    the flow. ValueError or TypeError for unusable input. t and solver are tried at once, on a solve of
-    no steps, before anything is trained.
+    It maps x (B, n_in) to logits (B, n_out). t (N,) and `solver`, the keywords of `solve`, are those of
+    the flow. ValueError or TypeError for unusable input. A solve without steps checks t and solver at
+    once, before anything is trained.
 
     >>> from minode import MLP
     >>> model = Classifier(64, MLP([8, 16, 8], ["tanh", "identity"]), 10, method="rk4")
@@ -169,12 +177,12 @@ class Classifier:
         self.dim, self.dim_out = as_count("n_in", n_in), as_n_classes(n_out)
         self.inward, self.outward = Affine(self.dim, field.dim), Affine(field.dim, self.dim_out)
         self.t, self.solver = as_times(t), solver
-        odeint(lambda t, y: y, np.ones((1, field.dim)), self.t[:1], **solver)      # no steps, for its checks
+        odeint(lambda t, y: y, np.ones((1, field.dim)), self.t[:1], **solver)      # no steps: only to check
         self.pieces = self.inward, self.field, self.outward
         self.n_params = sum(piece.n_params for piece in self.pieces)
 
     def init(self, rng):
-        """A random θ, each piece's own."""
+        """A random θ, drawn for each piece as that piece does."""
         return np.concatenate([piece.init(rng) for piece in self.pieces])
 
     def split(self, theta):

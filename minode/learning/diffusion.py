@@ -1,49 +1,49 @@
 """27. From a stochastic to an ordinary differential equation
 
-Push a particle at random while it moves. In a short time h it drifts by g h, and a normal random
-vector of variance 2h in each component is added:
+Push a particle at random while it moves. In a short time h it drifts by g h, and a normal random vector with
+variance 2h in each component is added:
 
     dx = g(t, x) dt + √2 dW,   here with   g = −x.                       (27.1)
 
-The drift −x pulls to the origin, and √2 makes the formulas short. No path can be predicted, but the
-density p(t, ·) of many particles can. The drift changes it by the continuity equation of chapter 26.
-The pushes replace p(x), over a time h, by the mean of p(x − √(2h) ξ) with ξ standard normal. In its
-Taylor series the term of first order in ξ has mean zero, and the second leaves h Δp, where
-Δp = Σ_i ∂²p/∂x_i² is the Laplacian. Together they are the Fokker–Planck equation
+Here dW stands for the random pushes. The drift −x pulls to the origin, and the factor √2 makes the formulas
+short. No path can be predicted, but the density p(t, ·) of many particles can. The drift changes it by the
+continuity equation of chapter 26. Over a time h the pushes replace p(x) by the mean of p(x − √(2h) ξ), with ξ
+standard normal. In its Taylor series the term of first order in ξ has mean zero, and the second leaves h Δp,
+where Δp = Σ_i ∂²p/∂x_i² is the Laplacian. Both changes together are the Fokker–Planck equation
 
     ∂p/∂t = −∇ · (p g) + Δp.                                             (27.2)
 
-This chapter rests on one observation. Since ∇p = p ∇ log p, we have Δp = ∇ · (p ∇ log p), so (27.2)
-is a continuity equation ∂p/∂t = −∇ · (p f) without any randomness, for the field
+This chapter rests on one observation. Since ∇p = p ∇ log p, we have Δp = ∇ · (p ∇ log p). So (27.2) is a
+continuity equation ∂p/∂t = −∇ · (p f) without any randomness, for the field
 
     f(t, x) = g(t, x) − ∇ log p(t, x).                                   (27.3)
 
-Start particles with the density p(0, ·) and let them follow dx/dt = f. At every time they have the
-same density p(t, ·) as those that are pushed at random. This is the probability-flow equation
-(Maoutsa, Reich and Opper 2020; Song et al. 2021), and ∇ log p is the score. Its paths are not those
-of (27.1): only the marginals p(t, ·) agree. Marginals say how many are where, not who (figure 38).
-And since it is an ordinary differential equation, it runs backwards as well, from noise to data.
+Start particles with the density p(0, ·) and let them follow dx/dt = f. At every time they have the same
+density p(t, ·) as those that are pushed at random. This is the probability-flow equation (Maoutsa, Reich and
+Opper 2020; Song et al. 2021), and ∇ log p is called the score. Its paths are not those of (27.1): only the
+marginals p(t, ·) agree, which say how many particles are where, but not which. And an ordinary differential
+equation also runs backwards, here from noise to data.
 
 With g = −x, the Ornstein–Uhlenbeck process, everything has a closed form. (27.1) is linear, so a normal
 density stays normal. Its mean m and the variance v of each component obey
 
     m' = −m,   v' = 2 − 2v = 2 e⁻²ᵗ (1 − v(0)).                          (27.4)
 
-So a mixture of K normal densities, with weights w_k, means μ_k and standard deviations s_k, stays one:
+So a mixture of K normal densities, with weights w_k, means μ_k and standard deviations s_k, stays a mixture,
 
     p(t, x) = Σ_k w_k N(x; m_k, v_k),  m_k = e⁻ᵗ μ_k,  v_k = e⁻²ᵗ s_k² + 1 − e⁻²ᵗ,   (27.5)
 
-and tends to the standard normal. Let ℓ_k = log(w_k N(x; m_k, v_k)), let u_k = (m_k − x)/v_k be its
-gradient, and r_k = e^{ℓ_k} / Σ_j e^{ℓ_j} the responsibility of component k, that is, the probability
+and tends to the standard normal. Let ℓ_k = log(w_k N(x; m_k, v_k)), and let u_k = (m_k − x)/v_k be its
+gradient in x. Let r_k = e^{ℓ_k} / Σ_j e^{ℓ_j} be the responsibility of component k, that is, the probability
 that a particle at x belongs to it. Write ⟨q⟩ = Σ_k r_k q_k for a mean with these weights. The score is
 
     s = ∇ log p = ⟨u⟩.                                                   (27.6)
 
-Whatever moves, x, t or a parameter, ∂r_k = r_k (∂ℓ_k − ⟨∂ℓ⟩), because the r_k sum to 1. So
+Let x, t or a parameter move. Then ∂r_k = r_k (∂ℓ_k − ⟨∂ℓ⟩), because the r_k sum to 1. So
 
     ∂s = Σ_k r_k ( ∂u_k + (u_k − s) ∂ℓ_k ),                              (27.7)
 
-and all derivatives of the field are this line with, in d dimensions,
+and every derivative of the score is this line with, in d dimensions,
 
     along m_k:      ∂u_k = I/v_k         ∂ℓ_k = −u_k,
     along v_k:      ∂u_k = −u_k/v_k      ∂ℓ_k = ½ (|u_k|² − d/v_k),
@@ -52,16 +52,16 @@ and all derivatives of the field are this line with, in d dimensions,
     along μ_k:      e⁻ᵗ times what is along m_k,
     along log s_k:  2 e⁻²ᵗ s_k² times what is along v_k.                 (27.8)
 
-Time moves m_k and v_k by (27.4). The parameters θ are log w_k, μ_k and log s_k. In practice p is not
-known, and a network is trained to be the score: from x = e⁻ᵗ x₀ + √v ξ, with x₀ of the data and
-v = 1 − e⁻²ᵗ, it learns to guess −ξ/√v, whose mean over all x₀ and ξ that lead to x is the score (Vincent 2011).
+Time moves m_k and v_k by (27.4). The parameters θ are log w_k, μ_k and log s_k. In practice p is not known,
+and a network learns the score (chapter 30). From x = e⁻ᵗ x₀ + √v ξ, with x₀ of the data and v = 1 − e⁻²ᵗ, it
+guesses −ξ/√v. The mean of −ξ/√v over all x₀ and ξ that lead to x is the score (Vincent 2011).
 
 The random motion is simulated by the method of Euler and Maruyama, with ξ_n standard normal,
 
     x_{n+1} = x_n + h g(t_n, x_n) + √(2h) ξ_n.                           (27.9)
 
-Its density is wrong by a multiple of h: with g = −x its variance tends to 1/(1 − h/2), not 1. A solver
-of dx/dt = f goes back with h < 0. This method cannot, for noise is not undone by more noise.
+Its density is wrong by a multiple of h: with g = −x its variance tends to 1/(1 − h/2), not 1. A solver of
+dx/dt = f goes back with h < 0. This method does not: to go back with noise, the score must be in the drift.
 
 Second derivatives. The gradient of this flow's likelihood needs (26.6). Let x and θ move along given
 directions, at fixed t, and let a dot mark the rate at which a quantity changes. By (27.8) and (27.7)
@@ -70,7 +70,7 @@ directions, at fixed t, and let a dot mark the rate at which a quantity changes.
     ℓ̇_k = (log w_k)˙ − u_k · (ṁ_k − ẋ) + ½ v̇_k (|u_k|² − d/v_k),
     ṙ_k = r_k (ℓ̇_k − ⟨ℓ̇⟩),     ṡ = Σ_k (r_k u̇_k + ṙ_k u_k).            (27.10)
 
-Weigh (27.7) with a fixed row a. With e_k = a · (u_k − s), and ė_k = a · (u̇_k − ṡ) by the product rule,
+Multiply (27.7) by a fixed row a. With e_k = a · (u_k − s), and ė_k = a · (u̇_k − ṡ) by the product rule,
 
     a · ∂s = Σ_k r_k q_k,     q_k = a · ∂u_k + e_k ∂ℓ_k,                 (27.11)
     (a · ∂s)˙ = Σ_k (ṙ_k q_k + r_k q̇_k),     q̇_k = a · ∂u̇_k + ė_k ∂ℓ_k + e_k ∂ℓ̇_k,   (27.12)
@@ -80,6 +80,8 @@ where ∂u̇_k and ∂ℓ̇_k are the rates at which the entries of (27.8) chang
     along m_k:     ∂u̇_k = −I v̇_k/v_k²               ∂ℓ̇_k = −u̇_k,
     along v_k:     ∂u̇_k = u_k v̇_k/v_k² − u̇_k/v_k    ∂ℓ̇_k = u_k · u̇_k + ½ d v̇_k/v_k²,
     along log w_k: ∂u̇_k = 0                         ∂ℓ̇_k = 0.          (27.13)
+
+Figure 38 shows paths of (27.1) and of (27.3), and the one density of both by (27.2).
 
 Next: where to stop (chapter 28).
 """
@@ -96,9 +98,9 @@ from .mixture import Mixture, dot, sum_k
 class DiffusedMixture(Mixture):
     """The probability flow (27.3) of a mixture of K normal densities in d dimensions.
 
-    θ is log w (K), the means (K × d, row by row) and log s (K), as `pack` lays them out; of the
-    weights only the ratios count. At t = 0 the density is the mixture itself. ValueError for
-    sizes that are not positive, and for a t so far below 0 that a v_k would not be.
+    θ is log w (K), the means (K × d, row by row) and log s (K), as `pack` lays them out. Only the
+    ratios of the weights count. At t = 0 the density is the mixture itself. ValueError for sizes
+    that are not positive, and for a t so far below 0 that some v_k would not be positive.
 
     >>> f = DiffusedMixture(1, 2)
     >>> theta = f.pack([0.5, 0.5], [[-2.0], [2.0]], [0.5, 0.5])
@@ -150,7 +152,7 @@ class DiffusedMixture(Mixture):
         return along_m, along_v, of_s(0.0, np.ones_like(v))                        # (27.8)
 
     def score_jacobian(self, t, y, theta):
-        """The Jacobian of the score in y, (..., d, d): to move y is to move every m_k the other way."""
+        """The Jacobian of the score in y, (..., d, d). Moving y is moving every m_k the other way."""
         return -self.score_derivatives(t, y, theta)[0].sum(axis=-3)                # (27.8)
 
     @np.errstate(under="ignore")
@@ -219,7 +221,7 @@ class DiffusedMixture(Mixture):
 
     @np.errstate(under="ignore")
     def draw(self, n, t, theta, rng):
-        """n points (n, d) from p(t, ·) itself, with a NumPy Generator: a component each, then a normal."""
+        """n points (n, d) from p(t, ·) itself, with a NumPy Generator: first a component k, then a normal."""
         t, theta = as_real("t", t, ()), as_real("theta", theta, (self.n_params,))
         (m, v), log_w = self.normals(t, theta), theta[:self.components]
         w = np.exp(log_w - log_sum_exp(log_w))
@@ -230,8 +232,8 @@ class DiffusedMixture(Mixture):
 def euler_maruyama(g, y0, t, rng):
     """Paths of (27.1) by (27.9) from y0 (..., d), one step for each interval of t: (N, ..., d).
 
-    g(t, y), of the shape of y, is the drift and rng a NumPy Generator. ValueError or TypeError for
-    unusable input, and a drift that is not finite: t must increase, for a path has no way back.
+    g(t, y), of the shape of y, is the drift, and rng a NumPy Generator. t must increase, because a path
+    has no way back. ValueError or TypeError for unusable input, or a drift that is not finite.
 
     >>> t, rng = np.linspace(0.0, 3.0, 301), np.random.default_rng(0)
     >>> paths = euler_maruyama(lambda t, y: -y, np.zeros((1000, 1)), t, rng)

@@ -1,15 +1,16 @@
 """Appendix to chapter 24. A fit, or θ, in a file
 
-The file is written whole, under another name in the same folder, and forced to the disk. Then it takes the place
-of the old one in a single step, so that at any time, and after a power cut, there is either the old file or the
-new one. It has the permissions that `open` would give it. If the path is a symlink, the file it leads to is replaced,
-and not the link. A save that is killed leaves a file of another name, which ends in .part, and the next save to
-that path removes it.
+`save` first writes a new file under another name in the same folder, and waits until all of it is
+on the disk. Then the new file replaces the old one in a single step. So at any time, and even after
+a power cut, there is either the complete old file or the complete new one. The file gets the
+permissions that `open` would give it. If the path is a symlink, the file to which it leads is
+replaced, and not the link. A save that is killed leaves a file whose name ends in .part, and the
+next save to that path removes it.
 
-A file holds arrays and text alone: `np.load` could also bring back arbitrary objects ("pickles"), which may run
-any code, and is told not to. With θ goes a description of the field that it belongs to, because θ would
-otherwise pass for that of any other field with as many parameters. With it all goes a list of the parts, so that
-a file that has lost one is known.
+A file holds arrays and text only. `np.load` can also restore arbitrary Python objects ("pickles"),
+and these may run any code, so we tell it not to. The file describes the field to which θ belongs.
+Without that, θ would be accepted for any other field with as many parameters. The file also lists
+its parts, so that `load` notices if one is missing.
 """
 
 import errno
@@ -27,18 +28,18 @@ import numpy as np
 from ..inputs import as_numbers, as_owner, as_path, as_real, check_fit
 from .records import Counted, Fit, History
 
-FORMAT, OLDER = "minode, format 2", "minode, format 1"      # the older one had no list of the parts
+FORMAT, OLDER = "minode, format 2", "minode, format 1"      # the older one has no list of its parts
 SCALARS = ("loss", "best_step", "stopped", "steps", "average", "optimiser")
 DESCRIBED = ("dim", "dim_out", "n_params", "widths", "names")
-END, N_ENTRIES = 22, slice(10, 12)                          # bytes of a zip file's last record; those that count
+END, N_ENTRIES = 22, slice(10, 12)                          # length of a zip's last record; the count in it
 
 
 def save(path, field, theta):
     """Write theta (p,) of a field, or a whole `Fit`, to a file that only `load` for such a field accepts.
 
-    The file at `path` is in NumPy's .npz format, and is there whole or not at all. ValueError if
-    theta is not finite or not of the field's length, TypeError if path is no path, field no field, or
-    the optimiser's state no tuple of arrays and numbers; OSError if the file cannot be written. Chapter 24.
+    The file at `path` is in NumPy's .npz format, and is written completely or not at all. ValueError if
+    theta is not finite or does not have the field's length. TypeError if path is no path, field no field, or
+    the optimiser's state no tuple of arrays and numbers. OSError if the file cannot be written. Chapter 24.
 
     >>> from minode import Linear
     >>> import tempfile
@@ -61,7 +62,7 @@ def save(path, field, theta):
 
 
 def arrays_of(fit, n_params):
-    """Everything in a `Fit` by name, as arrays."""
+    """All parts of a `Fit` as arrays, by name."""
     check_fit(fit, n_params)
     state = () if fit.state is None else fit.state
     if not isinstance(state, tuple):
@@ -72,8 +73,8 @@ def arrays_of(fit, n_params):
 
 
 def write_whole(path, write):
-    """Call write(file) for a new file beside `path`, and when all of it is on the disk, put it there."""
-    path = Path(os.path.realpath(path))                      # of a symlink, what it leads to
+    """Call write(file) for a new file beside `path`, and move it to `path` when all of it is on the disk."""
+    path = Path(os.path.realpath(path))                      # behind a symlink, the file to which it leads
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     remove_leftovers(path)
@@ -92,7 +93,7 @@ def write_whole(path, write):
 
 
 def remove_leftovers(path):
-    """Remove what saves to `path` left that were killed: their processes, on this machine, are no more."""
+    """Remove the files of killed saves to `path`: those of processes that no longer run on this machine."""
     leftover = re.compile(rf"\.{re.escape(path.name)}-{re.escape(platform.node())}-(\d+)-[0-9a-f]{{8}}\.part")
     for name in os.listdir(path.parent):
         found = leftover.fullmatch(name)
@@ -101,11 +102,11 @@ def remove_leftovers(path):
 
 
 def is_running(process):
-    """Whether there is a process of this number; taken for granted if the system cannot be asked."""
+    """Whether a process with this number runs; yes if the system cannot tell."""
     if os.name != "posix":
         return True
     try:
-        os.kill(process, 0)                                  # no signal: it is only asked
+        os.kill(process, 0)                                  # signal 0 only checks whether it could be sent
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -114,10 +115,10 @@ def is_running(process):
 
 
 def load(path, field):
-    """What `save` wrote at `path` for such a field: θ (p,), or the `Fit`. Chapter 24.
+    """Read what `save` wrote at `path` for such a field: θ (p,), or the `Fit`. Chapter 24.
 
-    ValueError if the file is damaged, has lost a part, contradicts itself, comes from elsewhere, or belongs
-    to another field; TypeError if path is no path or field no field, OSError if the file cannot be read.
+    ValueError if the file is damaged, has lost a part, contradicts itself, was not written by `save`, or
+    belongs to another field. TypeError if path is no path or field no field. OSError if it cannot be read.
 
     >>> from minode import MLP
     >>> import tempfile
@@ -146,7 +147,7 @@ def arrays_in(file):
     archive = zipfile.ZipFile(file)
     if archive.testzip() is not None:
         raise ValueError("a part of it is damaged")
-    if int.from_bytes(end[N_ENTRIES], "little") != len(archive.namelist()):      # a wrong byte may hide some
+    if int.from_bytes(end[N_ENTRIES], "little") != len(archive.namelist()):      # one wrong byte may hide files
         raise ValueError("its table of contents is damaged")
     file.seek(0)
     with np.load(file, allow_pickle=False) as arrays:
@@ -161,7 +162,7 @@ def arrays_in(file):
 
 
 def parts_of_older(found):
-    """The parts that a file of the older format should have, judged by those that it has."""
+    """The parts that a file of the older format should have, as far as those that it has tell."""
     parts = {"format", "field", "theta"}
     if parts >= set(found):
         return parts
@@ -183,7 +184,7 @@ def restored(found):
 
 
 def describe(field):
-    """A field's class and sizes as text, and those of the fields that it is made of: whose θ this is."""
+    """To whom θ belongs: the class and sizes of a field, and of the fields inside it, as text."""
     if isinstance(field, Counted):
         return describe(field.field)
     sizes = {name: getattr(field, name) for name in DESCRIBED if hasattr(field, name)}

@@ -1,74 +1,74 @@
 """26. The continuous normalizing flow
 
-Draw points from a normal density and let the field carry them. Where they arrive they have another
-density. With a network for the field this is a model of data: one can draw points from it, and it
-says how probable a point is. A flow never tears or glues (chapter 25), so its density has no gaps:
-it is positive everywhere. Otherwise almost any can be reached. Blur a density with a little normal
-noise, and chapter 27 writes down a field that leads to it; a wide network can come near that field.
+Draw points from a normal density and let a field carry them. Where they arrive they have another density. If
+the field is a network, this is a model of data: it can draw new points, and it says how probable a given
+point is. A flow never tears or glues (chapter 25), so its density has no gaps: it is positive everywhere.
+Apart from that, almost any density can be approached: blurred with a little normal noise, it is reached by a
+field of chapter 27, and a wide network can come near that field.
 
-How the density changes. Take one dimension, and a box from x to x + h. It holds p h of the
-probability. Per unit of time (p f)(x) flows in on its left and (p f)(x + h) out on its right, and
-no point is made or lost. So h ∂p/∂t = (p f)(x) − (p f)(x + h), and ∂p/∂t = −∂(p f)/∂x as h → 0. In d
-dimensions a box has d pairs of faces, and their sum is the continuity equation (Liouville's)
+How the density changes. Take one dimension, and a box from x to x + h, which holds p h of the probability.
+Per unit of time (p f)(x) flows in on its left and (p f)(x + h) flows out on its right, and no point is made
+or lost. So h ∂p/∂t = (p f)(x) − (p f)(x + h), and ∂p/∂t = −∂(p f)/∂x as h → 0. In d dimensions a box has d
+pairs of faces. Their sum is the continuity equation (Liouville's)
 
     ∂p/∂t = −∇ · (p f) = −p ∇ · f − f · ∇p.
 
-Follow one particle. Along y(t) the density changes by ∂p/∂t + f · ∇p = −p ∇ · f, and ∇ · f is the
-trace of f_y. Divide by p (Chen, Rubanova, Bettencourt and Duvenaud 2018, who call the result the
-instantaneous change of variables):
+Now follow one particle. Along y(t) the density changes by ∂p/∂t + f · ∇p = −p ∇ · f, and ∇ · f is tr f_y.
+Divide by p to get the instantaneous change of variables (Chen and others 2018):
 
     d log p(t, y(t)) / dt = −tr f_y(t, y(t), θ).                         (26.1)
 
-The map from y(t₀) to y(T) stretches volumes by its determinant, and divides the density by it. The
-solver that moves the particle computes the logarithm of that determinant too, as an integral:
+The map from y(t₀) to y(T) multiplies volumes by its determinant, and divides the density by it. The solver
+that moves the particle also computes the logarithm of that determinant, as an integral:
 
     log det ∂y(T)/∂y(t₀) = ∫ tr f_y dt.                                  (26.2)
 
-The trace. Let v_r be rows with Σ_r v_rᵀ v_r = I, each term a column times a row. Then
+The trace. Let v_r be rows with Σ_r v_rᵀ v_r = I, where each term is a column times a row. Then
 
     tr f_y = Σ_r v_r · (f_y v_r).                                        (26.3)
 
-The d unit vectors are such rows. They give the exact trace for d Jacobian-vector products. If d is
-large, take a random row v instead, with independent entries ±1. Then v_i v_j is 1 on average if
-i = j and 0 otherwise, so v · f_y v is the trace on average (Hutchinson 1990). Its variance is
-that of Σ_{i<j} ((f_y)_ij + (f_y)_ji) v_i v_j, whose terms are uncorrelated:
+The d unit vectors are such rows. They give the exact trace for d Jacobian-vector products. If d is large,
+take a random row v of independent ±1. The mean of v_i v_j is 1 if i = j and 0 otherwise, so that of v · f_y v
+is the trace (Hutchinson 1990). What varies is Σ_{i<j} ((f_y)_ij + (f_y)_ji) v_i v_j, with uncorrelated terms:
 
     var v · f_y v = Σ_{i<j} ((f_y)_ij + (f_y)_ji)².                      (26.4)
 
-K rows, each divided by √K, make it K times smaller (FFJORD, Grathwohl et al. 2019). Draw the noise once per solve.
-If it changed between evaluations, the right-hand side would not be a function of (t, y), and the error control
-would see noise. The path y does not depend on it, so (26.2) is right on average as well.
+K independent rows, each divided by √K, make it K times smaller (FFJORD, Grathwohl et al. 2019). Draw the noise once per
+solve. If it changed between evaluations, the right-hand side would not be a function of (t, y), and the error
+control would see noise. The path y depends on it only by the choice of steps: (26.2) is right on average.
 
 The augmented field. Put ℓ beside y and let it collect −tr f_y:
 
     d/dt [y, ℓ] = [f(t, y, θ), −Σ_r v_r · f_y v_r].                      (26.5)
 
-This is a field like any other, with d + 1 components. Its derivatives need those of q = v · f_y v. Let D_v be
-the derivative as y moves along v. Then q = D_v (v · f), and as second derivatives commute,
+This is a field like any other, with d + 1 components. Its derivatives need those of q = v · f_y v. Let D_v
+denote the derivative as y moves along v. Then q = D_v (v · f), and as second derivatives commute,
 
     ∂q/∂y = D_v (v f_y),     ∂q/∂θ = D_v (v f_θ).                        (26.6)
 
-In words: take the products (1.3) with the cotangent v, and see how they change as y moves along v.
-That is `vjp_derivative` of chapter 1. Along any other direction q changes by v · (the change of v f_y).
+In words: take the products (1.3) with the cotangent v, and see how they change as y moves along v. That is
+`vjp_derivative` of chapter 1. Along another direction q changes by v · (the change of v f_y).
 
-A network needs one pass forwards and one backwards. Forwards, the tangents dx_{l,r} of (4.2) that start from the
-v_r go through the layers beside x_l. Backwards, weigh f with a, and the sum of the q with c. Let g_l, δ_l, γ_{l,r},
-η_{l,r} be the cotangents of x_l, z_l, dx_{l,r}, dz_{l,r}. They begin with g_m = a and γ_{m,r} = c v_r. Since
-dx_{l,r} = σ_l'(z_l) ⊙ dz_{l,r} depends on z_l as well,
+A network needs one pass forwards and one backwards. Forwards, the tangents dx_{l,r} of (4.2) that start from
+the v_r are computed beside x_l. Backwards we want the derivatives of a · f + c Σ_r q_r. Let g_l, δ_l,
+γ_{l,r}, η_{l,r} be the cotangents of x_l, z_l, dx_{l,r}, dz_{l,r}. They begin with g_m = a and
+γ_{m,r} = c v_r. Since dx_{l,r} = σ_l'(z_l) ⊙ dz_{l,r} depends on z_l as well,
 
     δ_l = g_l ⊙ σ_l' + σ_l'' ⊙ Σ_r γ_{l,r} ⊙ dz_{l,r},     g_{l−1} = δ_l W_l,
     to W_l:  Σ δ_lᵀ x_{l−1},     to b_l:  Σ δ_l,                         (26.7)
     η_{l,r} = γ_{l,r} ⊙ σ_l',     γ_{l−1,r} = η_{l,r} W_l,
     to W_l besides:  Σ_r Σ η_{l,r}ᵀ dx_{l−1,r}.                          (26.8)
 
-x, z, g, δ are (..., n_l), and dx, dz, γ, η are (R, ..., n_l). No Jacobian is formed. The trace has a derivative
-only if f has two. That of a network with relu jumps, and (26.6) does not see the jumps.
+x, z, g, δ are (..., n_l), and dx, dz, γ, η are (R, ..., n_l). No Jacobian is formed. The trace has a
+derivative only if f has two. The trace of a network with relu jumps, and (26.6) does not see the jumps.
 
-Likelihood. Let the density at t₀ be the standard normal N. Carry data x from T back to z, with ℓ(T) = 0.
-Then ℓ(t₀) is (26.2). Training makes the mean of −log p(x) small (figures 36, 37 and 39), in nats:
+Likelihood. At t₀ let the density be the standard normal N. Solve from data x with ℓ(T) = 0 back to [z,
+ℓ(t₀)], where ℓ(t₀) is (26.2). Training minimises the mean of −log p(x), in nats (natural logarithms):
 
     log p(x) = log N(z) − ℓ(t₀),   log N(z) = −½ |z|² − ½ d log 2π,
     ∂(−log p)/∂z = z,   ∂(−log p)/∂ℓ(t₀) = 1.                            (26.9)
+
+Figures 36 and 54 show (26.1), figure 37 three densities learnt, and figure 39 (26.3), (26.4) and (26.6).
 
 Next: a flow that need not be trained (chapter 27).
 """
@@ -88,9 +88,9 @@ from .probes import beside, for_rows, is_network, repeated
 class Flow(VectorField):
     """The field (26.5) of the states [y, ℓ], (..., d + 1), for a field f.
 
-    `noise` (K, ..., d), its rows of the shape of y, makes Hutchinson's estimate of the trace from K rows;
-    left out, the trace is exact. θ is that of f. TypeError if f is no VectorField. For a network 3–32–32–2
-    the tape of a gradient holds some 400 numbers for each point and stage.
+    With `noise` (K, ..., d), K arrays of the shape of y, the trace is Hutchinson's estimate from K rows;
+    without, it is exact. θ is that of f. TypeError if f is no VectorField. For a network 3–32–32–2 the
+    tape of a gradient holds some 400 numbers for each point and stage.
 
     >>> from minode import LotkaVolterra
     >>> flow, theta = Flow(LotkaVolterra()), np.array([0.5, 0.05, 0.8, 0.02])
@@ -130,7 +130,7 @@ class Flow(VectorField):
         return velocity, lambda a: self.backward(saved, theta, a)
 
     def forward(self, t, s, theta):
-        """The velocity (26.5) of a network, and for the way back what each layer computed. States are rows (N, ·)."""
+        """The velocity (26.5) of a network, and what each layer computed. States are rows (N, ·)."""
         y, v, saved = s[..., :-1], for_rows(self.v, s), []
         x, dx = rows(self.f.network_input(t, y)), self.f.network_input(0.0, v).reshape(*v.shape[:2], -1)
         for (W, b), sigma in zip(self.f.layers(theta), self.f.sigmas):
@@ -185,9 +185,9 @@ def standard_normal(z):
 def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
     """log p(y) at t[-1] (...) of the density that f carries there from `base` at t[0], by (26.9).
 
-    y is (..., d), t (N,), theta (p,). `noise` (K, *y.shape) for an estimate of the trace, as
-    `rademacher` draws it; base(z) is a log density of z (..., d). `solver` are the keywords of `solve`; rtol and
-    atol may be like [y, log p], (d + 1,). ValueError or TypeError for unusable input, SolverError if the solve fails.
+    y is (..., d), t (N,), theta (p,). `noise` (K, *y.shape), as `rademacher` draws it, is for an estimate of
+    the trace. base(z) is a log density of z (..., d). `solver` are the keywords of `solve`; rtol and atol may
+    be like [y, log p], (d + 1,). ValueError or TypeError for unusable input, SolverError if the solve fails.
 
     >>> from minode import Linear
     >>> shrink = np.array([-1.0, 0.0, 0.0, -1.0])            # y' = −y: p(1) is normal, of width e⁻¹
@@ -205,7 +205,7 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
 def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
     """The mean of −log p(y) (26.9) over a batch (..., d), in nats, and its `Gradients` in y, θ and t.
 
-    Arguments and errors as for `log_prob`, noise too, but no base; `gradient` and `times` as for `pullback`.
+    Arguments (noise too) and errors as for `log_prob`, but no base; `gradient` and `times` as for `pullback`.
 
     >>> from minode import MLP
     >>> f = MLP([3, 8, 2], ["tanh", "identity"])
@@ -237,7 +237,7 @@ def sample(f, n, t, theta, rng, **solver):
     ((1000, 2), True)
     """
     z, theta = as_point(f, np.ones((as_count("n", n), as_field(f).dim)), theta)
-    odeint(f, z, as_times(t)[:1], theta, **solver)                         # no steps: nothing is drawn for bad input
+    odeint(f, z, as_times(t)[:1], theta, **solver)                         # no steps: checks before drawing
     return odeint(f, as_generator(rng).normal(size=z.shape), t, theta, **solver)[-1]
 
 

@@ -1,12 +1,14 @@
 """Appendix to chapter 25. One block, and a θ of its own for every layer
 
-The field of a residual network (25.6). At time t only one layer acts, i = ⌊t⌋. The value and the
-derivatives in y and t are those of the block at θ_i. Of θ = (θ_0, θ_1, …) only the part θ_i has any
-effect, so a f_θ is a table with one row for each layer, and only row i is not zero.
+This is the field of a residual network (25.6). At time t only one layer acts, i = ⌊t⌋. The
+value and the derivatives in y and t are those of the block at θ_i. Of θ = (θ_0, θ_1, …) only
+the part θ_i has any effect. So a f_θ is a table with one row for each layer, in which only row
+i is not zero.
 
-If every trajectory has its own clock (chapter 12), a batch may be in several layers at once. Each
-method therefore loops over the layers that are in use, and `rows` says which trajectories are in
-this one. If all are, as they always are if t is a number, `rows` is `...`: all of them.
+If every trajectory has its own clock (chapter 12), a batch may be in several layers at once.
+Each method therefore loops over the layers in use, and `rows` says which trajectories are in
+the current one. If t is a number, all trajectories are in one layer, and `rows` is `...`: all
+of them.
 """
 
 import numpy as np
@@ -19,12 +21,12 @@ from ..inputs import as_count, as_field, on_arrays
 class Layered(VectorField):
     """n layers of one block, each with a θ of its own, as a field: layer i acts while ⌊t⌋ = i (25.6).
 
-    y (..., d); θ is that of layer 0, of layer 1, ... Layer 0 also acts before t = 0, and layer n − 1 also
-    from t = n on. `tstops` are the whole t at which the layer changes. A solve of the field itself ends
-    its steps there, with all stages in the step's own layer (`tstops` of `solve`), and every method keeps its
-    order. A solve of a function that calls it, lambda t, y: f(t, y, theta), must be given tstops=f.tstops:
-    without, a stage at the end of a step reads the next layer. TypeError if the block is no
-    `VectorField`, ValueError if n_layers is no positive integer.
+    y is (..., d), and θ holds that of layer 0, of layer 1, ... Layer 0 also acts before t = 0, and layer
+    n − 1 also from t = n on. `tstops` are the whole t at which the layer changes. If the field itself is
+    solved, steps end at these times, and all stages of a step are in the step's own layer (`tstops` of
+    `solve`). So every method keeps its order. If you solve a function that calls it, lambda t, y:
+    f(t, y, theta), pass tstops=f.tstops; otherwise a stage at the end of a step reads the next layer.
+    TypeError if the block is no `VectorField`, ValueError if n_layers is no positive integer.
 
     >>> from minode import MLP
     >>> Layered(MLP([2, 2], ["tanh"]), 3).n_params           # three blocks, each of four weights and two biases
@@ -37,7 +39,7 @@ class Layered(VectorField):
         self.tstops = np.arange(1.0, self.n_layers)
 
     def init(self, rng):
-        """A random θ: the block's own, once for each layer."""
+        """A random θ: one of the block for each layer."""
         return np.concatenate([self.block.init(rng) for _ in range(self.n_layers)])
 
     def layer(self, t):
@@ -45,11 +47,11 @@ class Layered(VectorField):
         return np.minimum(np.maximum(np.floor(t), 0), self.n_layers - 1).astype(int)  # (25.6)
 
     def by_layer(self, theta):
-        """θ as a table with a row θ_i for each layer."""
+        """θ as a table with one row θ_i for each layer."""
         return theta.reshape(self.n_layers, self.block.n_params)
 
     def in_use(self, t, y):
-        """(i, rows, t of these rows) for each layer i that is in use: `rows` are the trajectories in it."""
+        """(i, rows, the t of these rows) for each layer i in use: `rows` are the trajectories in it."""
         layer = self.layer(t)
         if layer.ndim == 0:
             return [(layer, ..., t)]
@@ -91,7 +93,7 @@ class Layered(VectorField):
         return change
 
     def jacobian(self, t, y, theta):
-        """f_y (..., d, d), row by row: a block that has the products alone has no matrix."""
+        """f_y (..., d, d), one row at a time by vjp, because a block may have no jacobian of its own."""
         return np.stack([self.vjp(t, y, theta, a + 0 * y)[0] for a in np.eye(self.dim)], axis=-2)
 
     def param_jacobian(self, t, y, theta):

@@ -1,8 +1,9 @@
 """Appendix to chapter 27. The parameters of a mixture
 
-How one flat θ holds the parameters of K normal densities, and the two sums of chapter 27: over the
-components of a vector, and over the densities of the mixture. Arrays have an axis for k and one for
-the vector, (..., K, d). What is one number for each density is (..., K, 1).
+This appendix lays out the parameters of K normal densities in one flat θ. It also has the two
+sums of chapter 27: over the components of a vector, and over the densities of the mixture.
+Arrays have an axis for k and one for the vector, (..., K, d). A quantity that is one number for
+each density is (..., K, 1).
 """
 
 import numpy as np

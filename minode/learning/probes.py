@@ -1,9 +1,10 @@
 """Appendix to chapter 26. Rows for the trace
 
-Hutchinson's noise, and the arrays that chapter 26 works with. The rows v_r of (26.3) are one array
-(R, ..., d): the index r comes first, then the axes of the batch. The unit vectors of the exact trace
-are the same for every state of the batch. So are the tangents dz_1 of a network's first layer, which
-are columns of W₁: both have one row, and are repeated only where the arithmetic must.
+This appendix draws Hutchinson's noise, and arranges the arrays of chapter 26. The rows v_r of
+(26.3) are one array (R, ..., d): the index r comes first, then the axes of the batch. The unit
+vectors of the exact trace are the same for every state of the batch. So are the tangents dz_1
+of a network's first layer, which are columns of W₁. Both have one row for the whole batch, and
+are repeated only if the arithmetic needs it.
 """
 
 import numpy as np
@@ -15,8 +16,8 @@ from ..inputs import as_generator, as_noise_shape
 def rademacher(rng, n_probes, shape):
     """Noise (n_probes, ..., d) for `log_prob`, by (26.3) and Hutchinson (1990): ±1 with equal chances.
 
-    shape (..., d) is that of y, a tuple of counts, rng a NumPy Generator. ValueError or TypeError if they
-    are something else.
+    shape (..., d) is that of y, a tuple of counts. rng is a NumPy Generator. ValueError or TypeError if
+    they are something else.
 
     >>> rademacher(np.random.default_rng(0), 2, (5, 3)).shape
     (2, 5, 3)
@@ -25,8 +26,8 @@ def rademacher(rng, n_probes, shape):
 
 
 def repeated(v, t, y):
-    """The v_r (R, ..., d) in full and in the precision of y, and t and y once for each of them."""
-    lacking = y.ndim + 1 - v.ndim                          # axes of y that v has not, such as those of unit vectors
+    """The v_r (R, ..., d), one for each y and in its precision, and t and y repeated for each of them."""
+    lacking = y.ndim + 1 - v.ndim                          # axes of y that v lacks: unit vectors have none of a batch
     v = v.astype(y.real.dtype, copy=False).reshape(len(v), *[1] * lacking, *v.shape[1:])
     v = np.broadcast_to(v, (len(v), *y.shape))
     return v, np.broadcast_to(t, v.shape[:-1]) if np.ndim(t) else t, np.broadcast_to(y, v.shape)
@@ -48,7 +49,7 @@ def beside(y, last):
 
 
 def is_network(f):
-    """Whether f computes as MLP does: it is one, and no subclass has written anew what computes."""
+    """Whether f is an `MLP` and computes as one: no subclass has replaced a method that computes."""
     if not isinstance(f, MLP):
         return False
     subclasses = type(f).__mro__[:type(f).__mro__.index(MLP)]

@@ -1,8 +1,9 @@
 """Appendix to chapter 24. The line of progress
 
-A fit that runs for hours should say how far it is. On a terminal, `fit` draws one line on stderr over and
-over: the step, the loss, and the seconds left, estimated from the steps of this run alone. A fit that goes
-on from step 900 of 1,000 has not done those 900 in this run.
+A fit that runs for hours should say how far it is. On a terminal, `fit` draws one line on
+stderr over and over: the step, the loss, and the seconds left. These are estimated from the
+steps of this run only. If a fit continues from step 900 of 1,000, those 900 steps say nothing
+about the speed of this run.
 """
 
 import sys
@@ -16,7 +17,7 @@ SECONDS_BETWEEN_LINES = 0.2
 
 @contextmanager
 def progress_line(progress, n_steps):
-    """report(done, loss), which calls the reader's own `progress`, or draws the line, or does nothing."""
+    """Give report(done, loss), which calls the reader's own `progress`, draws the line, or does nothing."""
     if callable(progress):
         yield lambda done, loss: progress(done, n_steps, loss)
     elif (progress or progress is None and is_terminal(sys.stderr)) and sys.stderr is not None:
@@ -29,14 +30,14 @@ def progress_line(progress, n_steps):
 
 
 class Line:
-    """The line, and the times that it needs: when the run began, and when it was last drawn."""
+    """The line. It remembers when the run began and when it was last drawn."""
 
     def __init__(self, n_steps):
         self.n_steps, self.began, self.drawn = n_steps, time.monotonic(), float("-inf")
-        self.first = None                                  # steps that had been done before this run
+        self.first = None                                  # steps taken before this run
 
     def draw(self, done, loss):
-        """Draw the line anew, unless it was drawn a moment ago and there are more to come."""
+        """Draw the line again, unless it was drawn a moment ago and more steps follow."""
         now = time.monotonic()
         if self.first is None:
             self.first = done - 1

@@ -1,12 +1,12 @@
 """Appendix to chapter 24. What a fit leaves behind
 
-A `Fit` is a record: the best θ, and everything that the next step looks at. To go on from it is to
-go on as if nothing had happened. While a fit runs, a `Run` holds the record of the last completed
-step. A step replaces that record by a single assignment, so an interrupt at any line finds either
-the old record or the new one.
+A `Fit` is a record of the best θ, and of everything that the next step needs. A fit that
+continues from it takes the same steps as one that never stopped. While a fit runs, a `Run`
+holds the record of the last completed step. A step replaces that record by a single assignment,
+so an interrupt at any line finds either the old record or the new one.
 
-With the optimiser's state goes the optimiser's name, because another optimiser might read that state in
-silence as its own. A record may be saved in a file (`files.py`).
+The record holds the optimiser's state and also its name, because another optimiser could take
+that state for its own without an error. A record may be saved in a file (`files.py`).
 """
 
 import functools
@@ -18,10 +18,11 @@ from ..inputs import as_parameters, check_divergence, check_fit
 
 
 class History(NamedTuple):
-    """One number for each step that was done: each is (steps,).
+    """One number for each step taken, in four arrays (steps,).
 
-    loss and gradient (its 2-norm before clipping) at the θ that the step started from, the calls n_f of
-    f that they took, and the validation loss of the θ that the step led to, NaN if none was computed.
+    loss belongs to the θ from which the step started. gradient is the 2-norm of dL/dθ there, before
+    clipping, and n_f the calls of f that the two took. validation is the validation loss of the θ to
+    which the step led, or NaN if none was computed.
     """
 
     loss: np.ndarray
@@ -33,8 +34,8 @@ class History(NamedTuple):
 class Fit(NamedTuple):
     """The best θ (p,), its loss, and after how many steps it was found; why the fit stopped; its `History`.
 
-    The rest is where to go on from: how many steps were done, `last`, the θ after them, the
-    optimiser's state, the average (24.3) of the losses, and the optimiser's name.
+    The other parts say where to continue: the number of steps taken, `last`, which is the θ after them,
+    the optimiser's state, the average (24.3) of the losses, and the optimiser's name.
 
     >>> from minode import fit
     >>> found = fit(lambda theta, batch: (theta @ theta, 2 * theta), np.ones(3), n_steps=5)
@@ -55,7 +56,7 @@ class Fit(NamedTuple):
 
 
 class FitError(RuntimeError):
-    """The fit could not go on. `.fit` is the `Fit` up to there, with the best θ (p,) so far (chapter 24).
+    """The fit could not go on. `.fit` is the `Fit` up to that step, with the best θ (p,) so far (chapter 24).
 
     >>> from minode import fit
     >>> try:
@@ -70,15 +71,15 @@ class FitError(RuntimeError):
         self.fit = fit
 
     def __reduce__(self):
-        """To be copied, and sent from one process to another, with the fit."""
+        """How to copy the error, or to send it to another process, together with the fit."""
         return type(self), (*self.args, self.fit)
 
 
 class Run:
     """A fit while it runs: `record`, the `Fit` after the last completed step, and the rows of its `History`.
 
-    theta is (p,), or the `Fit` to go on from. It is used as a context: Ctrl-C inside it ends the fit, and
-    any other exception becomes a `FitError` that carries the fit so far.
+    theta is (p,), or the `Fit` to continue. A `Run` is used in a `with` statement: Ctrl-C inside it ends the
+    fit, and any other exception becomes a `FitError` that carries the fit so far.
     """
 
     def __init__(self, theta, optimiser, n_steps, patience):
@@ -97,14 +98,14 @@ class Run:
             raise FitError(f"stopped after {self.record.steps} steps: {error}", self.result()) from error
 
     def judge_start(self, judge):
-        """With validation, the θ before the first step is the first to be judged. judge(0, θ) is its loss, or NaN."""
+        """Judge the θ before the first step, if there is validation: judge(0, θ) is its loss, or NaN."""
         if self.record.steps == 0:
             loss = judge(0, self.record.last)
             if loss == loss:
                 self.record = self.record._replace(loss=loss)
 
     def now(self):
-        """How many steps are done, θ after them, the optimiser's state, and the average (24.3)."""
+        """The number of steps taken, the θ after them, the optimiser's state, and the average (24.3)."""
         return self.record.steps, self.record.last, self.record.state, self.record.average
 
     def check(self, loss, give_up):
@@ -121,7 +122,7 @@ class Run:
         return True
 
     def add(self, row, candidate, last, state, average):
-        """One more step is done. candidate is (loss, θ, steps that led to it): perhaps the best so far."""
+        """Record one more step. candidate is (loss, θ, steps that led to it), perhaps the best so far."""
         best = self.record.loss, self.record.theta, self.record.best_step
         if candidate[0] < self.record.loss:
             best = candidate
@@ -131,13 +132,13 @@ class Run:
             steps=self.record.steps + 1, last=last, state=state, average=average)
 
     def result(self):
-        """The record with its history; a row that an interrupted step left behind is not part of it."""
+        """The record with its history, without a row that an interrupted step may have left behind."""
         columns = np.reshape(self.rows[:self.record.steps], (-1, 4)).T
         return self.record._replace(history=History(*np.array(columns, dtype=float, order="C")))
 
 
 def start(theta, optimiser):
-    """The record before the first step from theta (p,); or theta, if it is a `Fit` to go on from."""
+    """The record before the first step from theta (p,); or theta itself, if it is a `Fit` to continue."""
     name = name_of(optimiser)
     if isinstance(theta, Fit):
         if theta.state is not None and theta.optimiser not in ("", name):
@@ -150,7 +151,7 @@ def start(theta, optimiser):
 
 
 def name_of(optimiser):
-    """The name of a function, with or without settings of its own, or of the class of an object."""
+    """The name of a function, or of the function in a `functools.partial`, or of an object's class."""
     if isinstance(optimiser, functools.partial):
         optimiser = optimiser.func
     return getattr(optimiser, "__name__", type(optimiser).__name__)
@@ -182,5 +183,5 @@ class Counted:
 
     def __getattr__(self, name):
         if name == "field":
-            raise AttributeError(name)                     # of a copy that has none yet
+            raise AttributeError(name)                     # a copy in the making has none yet
         return getattr(self.field, name)

@@ -72,9 +72,9 @@ time. Then `t + h` puts k₄ one whole step too late. On y' = y nothing shows, b
 not depend on t; on y' = y cos t the order drops from four to one. That is why the tests
 measure the order of a method on problems that depend on t.
 
-Figure 1 shows (6.1), figure 2 shows (6.1) and (6.6) on the worked example, and figure 3 the
-late k₄. Figure 4 shows (6.6) on a network, figure 11 the two fields above, and figure 35 what
-the error of (6.1) does to a field that is learnt with it.
+Figure 48 shows one step of either method. Figure 1 shows (6.1), figure 2 shows (6.1) and (6.6) on
+the worked example, and figure 3 the late k₄. Figure 4 shows (6.6) on a network, figure 11 the two
+fields above, and figure 35 what the error of (6.1) does to a field that is learnt with it.
 Next: both methods, and all others, as tables of numbers (chapter 7).
 
 Exercises. 1. Predict, then run: solve y' = 5t⁴ from y(0) = 0 to t = 1 by `odeint_rk4` in n

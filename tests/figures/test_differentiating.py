@@ -23,6 +23,9 @@ def test_the_moved_trajectory_leaves_the_tips_of_the_arrows_quadratically():
     missed, half = data["missed"]
     assert abs(np.log2(missed / half) - 2) <= SLOPE
     assert says("pushforward", f"turned through {data['turning']:.0f} degrees, to {vector(data['ws'][-1])}")
+    assert len(data["switches"]) and np.all((0 < data["switches"]) & (data["switches"] < 6))
+    in_the_inset = np.linalg.norm(data["ends"] - np.column_stack([data["tips"], np.zeros(2)]), axis=1)
+    assert np.all((0.9 * data["missed"] < in_the_inset) & (in_the_inset <= (1 + 10 * U) * data["missed"]))
     assert says("pushforward", f"misses the tip of the arrow by {missed:.3f}")
     assert says("pushforward", f"by a quarter of that, {half:.3f}")
 
@@ -43,8 +46,8 @@ def test_b_grows_from_nothing_to_the_gradient_in_theta():
     assert says("pullback_parameters", f"differ by {scientific(data['apart'])} at most")
     largest = np.argmax(np.abs(data["dL_dtheta"]))
     assert pullback_parameters.names()[largest] == "$W_1[4,1]$"
-    assert says("pullback_parameters", f"The largest entry, {data['dL_dtheta'][largest]:.2f}, is the weight "
-                                       "with which the fourth hidden unit hears the time")
+    assert says("pullback_parameters", f"The largest, {data['dL_dtheta'][largest]:.2f}, is the weight "
+                                       "of the time in the fourth hidden unit")
 
 
 @pytest.mark.eq("18.3", "18.4", "20.1", "22.3")

@@ -9,6 +9,7 @@ from . import computed, fixed, says, scientific
 EXACT = (1 + np.exp(10.0)) / 2                          # dx(5)/dx(0) of figure 20
 ROUND_OFF = 1e-14                                       # what the captions say of it
 ORDER = 0.1                                             # observed slope against order
+ABOUT = 0.15                                            # of a ratio of costs that is said to be "about" so much
 QUADRATIC = 0.2                                         # observed order of convergence, far from its limit
 PROPORTIONAL = 0.05                                     # observed slope of memory that grows with the steps
 UP_TO_ROUNDING = 10                                     # of the best of a few differences that are made of it
@@ -24,6 +25,7 @@ def test_only_what_has_the_tangent_or_the_cotangent_in_its_norm_finds_the_deriva
     assert np.ptp(values["discrete"]) <= 1e-9 * EXACT
     assert says("resting_state", "pushforward, backsolve and interpolate all give "
                                  f"{values['pushforward'][at]:.4f}")
+    assert says("resting_state", f"it is {values['discrete'][0]:,.0f} instead of {EXACT:,.0f}")
     (times, _), (own, _) = data["y alone"], data["pair"]
     assert says("resting_state", f"{len(times) - 1} of them for the state alone, the last "
                                  f"{times[-1] - times[-2]:.2f} long, and {len(own) - 1} for state and "
@@ -42,6 +44,9 @@ def test_an_error_made_at_the_end_grows_on_the_way_back_and_output_times_stop_it
     assert says("lost_on_the_way_back", f"With one it is {', '.join(once)}, {data[20]['at_start'][0]:.0f} "
                                         f"and {data[50]['at_start'][0]:.1e}".replace("e+", "e"))
     more = [scientific(error) for error in data[20]["at_start"][1:5]]
+    first, *_, sixteen = data[20]["at_start"][:5]
+    assert says("lost_on_the_way_back", f"For λ = 20 it is {first:.0f} at the start with one of them, and "
+                                        f"{scientific(sixteen)} with 16")
     assert says("lost_on_the_way_back", f"of them {', '.join(more[:-1])} and {more[-1]}")
 
 
@@ -73,6 +78,8 @@ def test_a_kink_that_is_crossed_costs_the_order_and_many_rejected_steps():
                         "beside {}, for softplus {} beside {}".format(*counts))
     accepted = data["tries"][:, 2] == 1
     assert says("kink", f"{accepted.sum()} steps are accepted and {(~accepted).sum()} rejected")
+    assert says("kink", f"the slope of the error is {leaky['slope of error across']:.2f} in place of {slopes[2]}")
+    assert says("kink", f"{(~accepted).sum()} of {len(accepted)} are")
     assert says("kink", f"on the {64 - data['across']} paths where no hidden unit changes sign")
 
 
@@ -89,6 +96,7 @@ def test_the_seminorm_saves_products_and_buys_more_for_the_same_number():
             assert shared.any() and (looser[shared] < same).all()
     first, second = (f"{ratio.min():.2f} to {ratio.max():.2f}" for ratio in ratios.values())
     assert says("seminorm", f"{first} of the products in the first case, {second} in the second")
+    assert says("seminorm", f"it takes {first} of the products, and dL/dθ is")
     assert says("seminorm", f"at most {errors['atol = rtol/1000'].max():.1f} times less accurate")
 
 
@@ -101,6 +109,7 @@ def test_memory_grows_with_the_steps_with_their_root_or_not_at_all():
         assert (np.abs(per_step / (1000 * kilobytes) - 1) < 2 * PROPORTIONAL).all()
     assert abs(np.log(data["discrete"][-1] / data["discrete"][0]) / np.log(decades) - 1) <= PROPORTIONAL
     assert says("memory", "about 44 MB in the end") and abs(data["discrete"][-1] / 44e6 - 1) < 0.05
+    assert says("memory", "After 10,000 steps the peak is about 44 MB, 1.1 MB and less than 0.2 MB")
     assert says("memory", "Checkpoint takes about 1.1 MB then, less than ten times")
     assert abs(data["checkpoint"][-1] / 1.1e6 - 1) < 0.1
     assert data["checkpoint"][-1] <= np.sqrt(decades) * data["checkpoint"][0]
@@ -120,6 +129,10 @@ def test_the_routes_cost_what_the_caption_says_for_the_same_error():
                           "and interpolate {interpolate}".format(**adaptive))
     assert says("routes", "they take {discrete}, {checkpoint}, {backsolve} and {interpolate}, "
                           "reversible {reversible}".format(**equal))
+    least = data["discrete", "equal"]["for"]
+    assert says("routes", "call f and its products about 1.5 times as often as discrete, reversible 4 times")
+    for route, times in {"checkpoint": 1.5, "backsolve": 1.5, "interpolate": 1.5, "reversible": 4.0}.items():
+        assert abs(data[route, "equal"]["for"] / least - times) <= ABOUT
     for kind in ("adaptive", "equal"):
         apart = data["checkpoint", kind]["error"] - data["discrete", kind]["error"]
         assert np.abs(apart).max() <= ROUND_OFF
@@ -152,4 +165,6 @@ def test_newtons_method_with_products_of_the_hessian_doubles_its_digits_and_desc
     exponents = np.log(newton[3:5] / newton[2:4]) / np.log(newton[2:4] / newton[1:3])
     assert (np.abs(exponents - 2) <= QUADRATIC).all()
     assert says("newton", "eigenvalues are {:.0f} and {:.0f}".format(*data["eigenvalues"]))
+    assert says("newton", f"after {len(descent) - 1} steps of gradient descent the bottom is still "
+                          f"{scientific(descent[-1])} away")
     assert says("newton", f"still {scientific(descent[-1])} away after {len(descent) - 1} steps")

@@ -37,6 +37,10 @@ def test_the_worked_example_ends_on_the_powers_of_one_step():
     assert says("worked_example", f"method at {data['ys']['Runge–Kutta'][-1]:.2f}")
     assert says("worked_example", f"2e¹⁰ = {data['exact'][-1]:.2f}")
     low, theory = data["too_low"], data["theory"]
+    assert np.allclose(data["long"]["Euler"], 2 * 2.0 ** np.arange(4), rtol=10 * U, atol=0)
+    assert round(low["Euler"][-1] / low["Runge–Kutta"][-1], -4) == 50_000
+    assert says("worked_example", f"Euler is {100 * low['Euler'][-1]:.0f} % too low")
+    assert says("worked_example", f"only {100 * low['Runge–Kutta'][-1]:.4f} %")
     assert says("worked_example", f"{100 * low['Euler'][-1]:.1f} % too low")
     assert says("worked_example", f"says {100 * theory['Euler'][-1]:.1f} %")
     assert says("worked_example", f"{scientific(low['Runge–Kutta'][-1])} too low, "
@@ -46,8 +50,8 @@ def test_the_worked_example_ends_on_the_powers_of_one_step():
 @pytest.mark.eq("6.5")
 def test_the_fourth_stage_of_the_source_text_is_one_step_late_and_costs_three_orders():
     data = computed("late_stage")
-    assert data["asked"]["Runge–Kutta"] == [0.0, 0.5, 0.5, 1.0]
-    assert data["asked"]["source text's code"] == [0.0, 0.5, 0.5, 2.0]
+    assert data["called"]["Runge–Kutta"] == [0.0, 0.5, 0.5, 1.0]
+    assert data["called"]["source text's code"] == [0.0, 0.5, 0.5, 2.0]
     for name, order in {"Runge–Kutta": 4, "source text's code": 1, "Euler": 1}.items():
         assert abs(data["slope"][name] + order) <= SLOPE
         assert says("late_stage", listed(data["error"][name], lambda x: scientific(x, 2))
@@ -66,6 +70,7 @@ def test_the_trajectory_is_the_one_scipy_finds_and_bends_as_much_as_is_said():
                           "DOP853", data["t"], rtol=1e-10, atol=1e-10, max_step=0.01).y.T
     at_order_one = 2 * data["moved"]              # halving the steps removes half the error, or more of it
     assert np.abs(data["ys"] - reference).max() <= at_order_one
+    assert data["others"].shape == (121, 5, 3) and np.array_equal(data["others"][0], trajectory.OTHERS)
     assert says("trajectory", f"{data['turning']:.0f} degrees")
     assert says("trajectory", f"({', '.join(fixed(y, 2) for y in data['ys'][-1])})")
     assert says("trajectory", f"moves it by {scientific(data['moved'])} at most")

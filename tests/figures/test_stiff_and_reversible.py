@@ -54,12 +54,15 @@ def test_implicit_steps_follow_the_stiff_path_and_explicit_ones_keep_to_their_li
     kvaerno5, trbdf2, dopri5 = (data[name] for name in ("kvaerno5", "trbdf2", "dopri5"))
     steps, rejected, calls = (f"{float(f'{n:.2g}'):,.0f}" for n in cost(kvaerno5["stats"]))
     assert says("stiff_path", f"its {steps} steps ({rejected} more were rejected; {calls} calls of f)")
+    assert says("stiff_path", f"kvaerno5 takes {steps} steps (dots)")
     steps, rejected, calls = (f"{float(f'{n:.2g}'):,.0f}" for n in cost(trbdf2["stats"]))
     assert says("stiff_path", f"trbdf2 takes {steps} ({rejected} rejected, {calls} calls)")
     missed = f"{scientific(kvaerno5['missed'])} and {scientific(trbdf2['missed'])}"
     assert says("stiff_path", f"They end {missed} away")
     shortest, longest = kvaerno5["h"].min(), kvaerno5["h"].max()
     assert says("stiff_path", f"from {scientific(shortest)} in a jump to {longest:.0f}")
+    assert says("stiff_path", f"short in a jump and up to {longest:.0f} long between two")
+    assert says("stiff_path", f"after 10,000 steps it has only come to t = {dopri5['t'][-1]:.0f}")
     assert dopri5["stats"].n_steps == stiff_path.BUDGET and dopri5["t"][-1] < 12 < stiff_path.END
     assert says("stiff_path", f"stopped after 10,000 steps and {dopri5['stats'].n_f:,} calls at "
                               f"t = {dopri5['t'][-1]:.0f}, has taken steps of {np.median(dopri5['h']):.4f}")
@@ -87,13 +90,13 @@ def test_what_a_digit_of_a_stiff_problem_costs_is_what_the_caption_says():
 def test_what_the_solution_loses_the_difference_of_the_copies_gains():
     data = computed("second_copy")
     ends = [values[-1] for values in data["difference"].values()]
-    assert says("second_copy", f"the solution, grey, is {scientific(data['solution'][-1])} at t = 100")
+    assert says("second_copy", f"the solution is {scientific(data['solution'][-1])} at t = 100")
     assert says("second_copy", f"{ends[0]:.0f} for reversible Heun, {ends[1]:.0f} for asynchronous leapfrog, "
                                f"{ends[2]:.4f} for reversible(\"rk4\") with c = 0.999 and "
                                f"{scientific(ends[3])} with c = 0.9")
     assert np.allclose(list(data["determinant"].values()), [-1, -1, 0.999, 0.9], rtol=0, atol=ROUND_OFF)
     a_step = data["solution"][-1] ** (1 / second_copy.STEPS)
-    assert says("second_copy", f"e^{{−ha}} is {a_step:.3f} on average")
+    assert says("second_copy", f"e^{{−hk}} is {a_step:.3f} on average")
     half = second_copy.STEPS // 2
     *growing, damped = data["difference"].values()
     for values, determinant in zip(growing, data["determinant"].values()):
@@ -109,6 +112,7 @@ def test_the_coupling_that_damps_on_the_way_there_amplifies_round_off_on_the_way
     assert len(missed[0.99]) == second_copy.STEPS_BACK and says("second_copy", "Over 2,000 steps")
     assert says("second_copy", "comes to about 1e-7 with 0.99")
     assert 1e-7 / UP_TO_ROUNDING < missed[0.99].max() < 1e-7 * UP_TO_ROUNDING
+    assert says("second_copy", "With c = 0.9 the distance is 1 after fewer than 400 steps")
     assert missed[0.9][-1] > 1 and len(missed[0.9]) < 400
 
 

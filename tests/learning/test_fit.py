@@ -19,6 +19,7 @@ from tests.gradients.problems import ROUND_OFF, relative_error
 from tests.strategies import arrays
 
 DESCENT = 1e-6              # the distance from the bottom of a parabola after the 400 steps given here
+SHRUNK = 5e-4              # of 0.1: Adam's m̂ / √v̂ is not quite 1 as θ, and so its gradient, shrinks
 LEARNT = 0.01               # and of a matrix from the one that made the data, relative
 F = MLP([3, 4, 2], ["tanh", "identity"])
 THETA = F.init(np.random.default_rng(3))
@@ -142,6 +143,25 @@ def test_without_validation_theta_is_judged_by_the_average_loss_of_about_an_epoc
     best = int(np.argmin(averages))
     assert np.array_equal(found.theta, asked[best]) and found.best_step == best
     assert abs(found.loss - averages[best]) <= ROUND_OFF * averages[best]
+
+
+def test_the_average_is_a_plain_mean_for_one_epoch_and_forgets_afterwards():
+    """Exercise 1 of chapter 24: a loss of 1 in step i alone leaves the weight of L_i in the average (24.3)."""
+    J, k = 4, 9
+    for i in range(k + 1):
+        losses = iter(np.eye(k + 1)[i])
+        found = fit(lambda theta, batch: (next(losses), 0 * theta), np.zeros(1), n_steps=k + 1, data=np.zeros(2 * J),
+                    batch_size=2, progress=False)
+        assert abs(found.average - (1 - 1 / J) ** (k - max(i, J - 1)) / J) <= ROUND_OFF
+
+
+def test_adam_shrinks_all_weights_by_the_same_length_and_plain_descent_by_the_same_factor():
+    """Exercise 2 of chapter 24: a loss of 0, and weight decay."""
+    def shrunk(optimiser):
+        return fit(lambda theta, batch: (0.0, 0 * theta), np.array([1.0, 100.0]), n_steps=10, learning_rate=0.01,
+                   weight_decay=0.1, optimiser=optimiser, progress=False).last
+    assert np.allclose(shrunk(adam), [0.9, 99.9], rtol=0, atol=SHRUNK)
+    assert np.allclose(shrunk(functools.partial(sgd, momentum=0.0)), np.array([1, 100]) * (1 - 0.001) ** 10, rtol=ROUND_OFF)
 
 
 def test_with_validation_it_is_the_theta_of_the_least_validation_loss_the_first_one_included():

@@ -468,3 +468,16 @@ def test_a_solver_error_goes_from_one_process_to_another_with_all_it_carries(aga
     assert len(other.solution.t) > 1 and other.solution.stats == error.solution.stats
     assert np.array_equal(other.solution.t, error.solution.t)
     assert np.array_equal(other.solution.ys, error.solution.ys)
+
+
+@pytest.mark.eq("5.1")
+def test_f_of_a_problem_is_that_of_its_time_and_state_and_a_copy():
+    answer = np.zeros(2)
+
+    def f(t, y):
+        answer[:] = t * y
+        return answer
+    problem, y = initial_value_problem(f, [1.0, 2.0], [0.0, 1.0]), np.array([3.0, 4.0])
+    found = problem.f(2.0, y)
+    assert problem.f_uncopied(3.0, y) is answer and answer.tolist() == [9.0, 12.0]
+    assert found.tolist() == [6.0, 8.0]
