@@ -60,7 +60,7 @@ def reversible(method, coupling=COUPLING):
     `method` is a name or a Tableau of explicit stages, `coupling` the c of (14.3), 0 < c ≤ 1.
     The steps are fixed, two evaluations of the method each, and `gradient="reversible"` undoes them by (14.4).
     If the solution decays by e^{−x} a step, the difference of the two copies grows by c eˣ. If it decays far,
-    take a smaller coupling, or `method` itself. ValueError for another method. McCallum and Foster (2024).
+    take a coupling below e^{−2x}, or `method` itself. ValueError for another method. McCallum and Foster (2024).
 
     >>> there = odeint(lambda t, y: y * np.cos(t), [1.0], [0.0, 0.1, 0.2], method=reversible("rk4"))
     >>> reversible("rk4").name, bool(abs(there[-1, 0] - np.exp(np.sin(0.2))) < 1e-6)
