@@ -27,7 +27,7 @@ SECONDS = 0.6
 SEED, GAIN, DEPTH = 86, 4.0, 3.0
 SHOWN = (4, 8, 16, 64)
 LAYERS = 2 ** np.arange(2, 11)
-DARKER = ("#4a9ac9", "#2070b4", "#084a91", "#04204a")          # the more layers; of states, hence blue
+DARKER = (style.SKY, "#2070b4", "#084a91", "#04204a")          # the more layers; of states, hence blue
 
 
 def compute():
@@ -52,7 +52,7 @@ def draw(fig, data):
         path.plot(*states.T, "o-", color=colours[n], ms=5 if n < 20 else 2.5, lw=1.2)
     for n, offset, ha in ((4, (0, -16), "center"), (8, (-7, -3), "right"), (16, (-7, 0), "right")):
         path.annotate(f"{n} layers", data["networks"][n][-1], xytext=offset, textcoords="offset points",
-                      color=colours[n], ha=ha, va="center")
+                      color=style.ink(colours[n]), ha=ha, va="center")
     path.text(0.53, 0.1, "64 layers, and\nthe flow (grey)", color=colours[64], ha="center", va="center")
     path.annotate("input", (0, 0), xytext=(-2, -14), textcoords="offset points", va="center")
     path.set(xlabel="$y_1$", ylabel="$y_2$", title="one state, layer by layer", ylim=(-0.36, None))
