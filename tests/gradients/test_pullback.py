@@ -330,7 +330,7 @@ def test_an_overflow_in_the_time_gradient_alone_is_a_solver_error():
 
 def test_what_the_limits_are_and_what_helps_is_in_the_help():
     assert 'step_size then, or gradient="backsolve"' in pullback.__doc__ and "If y rests" in pullback.__doc__
-    assert "take a smaller coupling" in reversible.__doc__
+    assert "take a coupling below e^{−2x}" in reversible.__doc__
     for limit, remedy in (("bosh3's error estimate is 0", "give first_step, or take dopri5"),
                           ("0.23 h after the end", "take trbdf2"), ("A reversible method amplifies", "smaller coupling")):
         assert limit in type(methods).__doc__ and remedy in type(methods).__doc__
