@@ -117,7 +117,7 @@ def compute():
 
 
 def draw(fig, data):
-    grid, classes = fig.add_gridspec(2, 3, height_ratios=[1.15, 1]), data["shown"][1]
+    grid, classes = fig.add_gridspec(3, 3, height_ratios=[1.2, 0.34, 0.9]), data["shown"][1]
     plane, row = fig.add_subplot(grid[0, :]), data[0][SHOWN]
     for edge, colour in zip(row["edges"], (style.BLUE, style.VERMILION, style.VERMILION)):
         plane.plot(*edge.T, color=colour, lw=0.9)
@@ -130,9 +130,10 @@ def draw(fig, data):
     plane.set(aspect="equal", xlim=xlim, ylim=ylim, xlabel="$y_1$", ylabel="$y_2$",
               title="in the plane, $t = 1$: disc (blue) and ring (red) with their edges")
     for i, (y, name) in enumerate(zip(data[1][SHOWN]["ys"], ("one component more: $t = 0$", "$t = ½$", "$t = 1$"))):
-        ax = fig.add_subplot(grid[1, i], projection="3d")
+        ax = fig.add_subplot(grid[2, i], projection="3d")
         for label, colour in CLASSES.items():
             ax.plot(*y[classes == label].T, ".", color=colour, ms=2.5)
         ax.set(xticklabels=[], yticklabels=[], zticklabels=[], title=name)
-        ax.set_box_aspect(None, zoom=1.25)
+        ax.set_box_aspect(None, zoom=1.4)
         ax.view_init(elev=12, azim=-60)
+        ax.set_in_layout(False)                              # its title is in the empty row
