@@ -169,7 +169,7 @@ def initial_value_problem(f, y0, t, theta=None):
 
     def flat_f(t, y, shape=shapes[0], is_flat=len(shapes[0]) == 1):     # defaults: worked out once
         stats.n_f += 1
-        y.setflags(write=False)
+        y.setflags(False)                                    # read-only; by name it takes longer
         value = velocity(t, y if is_flat else y.reshape(shape))
         if type(value) is not np.ndarray or value.shape != shape or value.dtype is not dtype:
             value = check_velocity((value,), shapes, dtype, is_tuple)[0].astype(dtype)
