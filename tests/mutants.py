@@ -29,6 +29,9 @@ EXPLAINED = {                                                    # (file, change
                     "self.inward.vjp(0.0, x, theta_in, dL_dy0)")},
     ("minode/learning/classify.py", "sign: -1 -> (1)"): "the last axis of a matrix is its axis 1",
     ("minode/gradients/discrete.py", "sign: -1 -> (1)"): "the last axis of a matrix is its axis 1",
+    ("minode/further/matching.py", "sign: -1 -> (1)"): "the last axis of a matrix is its axis 1",
+    ("minode/further/measurements.py", "coefficient in np.where(w > 0, w, 1.0): 1.0 -> 1.1"):
+        "where nothing was measured, what is divided is 0",
     ("minode/learning/diffusion.py",
      "sign: m[k] + np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)) -> "
      "(m[k] - np.sqrt(v[k])[:, None] * rng.normal(size=(n, self.dim)))"): "the normal density is even",
