@@ -205,7 +205,7 @@ def log_prob(f, y, t, theta, *, noise=None, base=standard_normal, **solver):
 def negative_log_likelihood(f, y, t, theta, *, noise=None, **solver):
     """The mean of −log p(y) (26.9) over a batch (..., d), in nats, and its `Gradients` in y, θ and t.
 
-    Arguments (noise too) and errors as for `log_prob`, but no base; `gradient` and `times` as for `pullback`.
+    Arguments and errors as for `log_prob`, but no base, and `pullback`: times=False is about three times as fast.
 
     >>> from minode import MLP
     >>> f = MLP([3, 8, 2], ["tanh", "identity"])
