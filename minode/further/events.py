@@ -41,9 +41,9 @@ a · w(t_e) − κ (g_y · w(t_e) + g_θ · Δθ). So a and b change by κ:
     κ = (a · ẏ + ∂L/∂t_e) / (g_t + g_y · ẏ),                             (28.4)
     a ← a − κ g_y,     b ← b − κ g_θ.                                    (28.5)
 
-From there on the event is an output at a fixed time, (18.5) or (17.4), and the way back is that of
-chapter 20. The denominator of κ is the rate at which g passes zero. If it is zero, a SolverError is raised: the
-event grazes, and the smallest change can make its time jump, or g has a multiple zero, and κ is 0/0.
+From there on the event is an output at a fixed time, (18.5) or (17.4), and the way back is that of chapter
+20. The denominator of κ is the rate at which g passes zero. If it is zero, a SolverError is raised: the event
+grazes, and the smallest change can make its time jump, or g has a multiple zero, and κ is 0/0.
 
 By hand, once: y' = −θy from y₀ down to c. Then t_e = ln(y₀/c) / θ and dt_e/dθ = −t_e/θ. With g = y − c and
 L = t_e, a is 0, ẏ is −θc and κ is −1/(θc). So a becomes 1/(θc), a(t) y(t) is 1/θ at every t, and by (17.3)

@@ -1,7 +1,7 @@
 """32. What a flow cannot do, and what training does to it
 
-There are simple tasks that a neural ODE cannot learn, however large its network is. And while it
-is trained, a solve usually needs more and more calls of f. This chapter explains both, and gives a remedy for each.
+There are simple tasks that a neural ODE cannot learn, however large its network is. And while it is trained,
+a solve usually needs more and more calls of f. This chapter explains both, and gives a remedy for each.
 
 Solutions do not meet. Let u and v be two solutions of y' = f(t, y, θ), and let K be a Lipschitz constant of f
 in y, such as (4.7). The rate of |u − v|² is 2 (u − v) · (f(t, u, θ) − f(t, v, θ)), whose size is at most 2 K

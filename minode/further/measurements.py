@@ -23,9 +23,10 @@ time, with weights w_m, are replaced by one,
 since Σ_m w_m (y − x_m)² and w (y − x)² differ only by a number that does not depend on y.
 
 Long solves are hard to learn. The gradient is dL/dθ = Σ_i ∂L/∂y(t_i) · ∂y(t_i)/∂θ. The last factor is a
-tangent (chapter 16), which starts from 0 and grows with time, unless solutions approach each other. It grows even for a point that moves on a
-circle. Let its angular frequency ω be unknown, ω* the true one, and let the point be measured evenly from 0
-to T. Then |∂y/∂ω| = t, and with δ = (ω − ω*) T the loss, a mean over both components, is
+tangent (chapter 16), which starts from 0 and grows with time, unless solutions approach each other. It grows
+even for a point that moves on a circle. Let its angular frequency ω be unknown, ω* the true one, and let the
+point be measured evenly from 0 to T. Then |∂y/∂ω| = t, and with δ = (ω − ω*) T the loss, a mean over both
+components, is
 
     L = 1 − sin δ / δ.
 
@@ -49,8 +50,9 @@ the weight μ on the gaps g_k between the pieces draws them together. With n com
     L = Σ w (y_k(t_i) − x)² / W + μ Σ_k |g_k|² / n,   g_k = y_k(τ_{k+1}) − s_{k+1},   (31.5)
 
 where k is the piece that contains t_i, τ_k ≤ t_i < τ_{k+1}, and t_N = τ_K is in the last one. No solve is
-longer than a piece, so the loss has the bowl of a short solve. The way back through piece k begins with (31.2) and, at the end of the piece,
-with 2μ g_k / n. It gives a_k and b_k. As s_k is also in the gap before it,
+longer than a piece, so the loss has the bowl of a short solve. The way back through piece k begins with
+(31.2) and, at the end of the piece, with 2μ g_k / n. It gives a_k and b_k. As s_k is also in the gap before
+it,
 
     ∂L/∂s_k = a_k(τ_k) − 2 μ g_{k−1} / n,     ∂L/∂θ = Σ_k b_k,           (31.6)
 

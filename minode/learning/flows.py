@@ -33,8 +33,8 @@ is the trace (Hutchinson 1990). What varies is Σ_{i<j} ((f_y)_ij + (f_y)_ji) v_
 
     var v · f_y v = Σ_{i<j} ((f_y)_ij + (f_y)_ji)².                      (26.4)
 
-K independent rows, each divided by √K, make it K times smaller (FFJORD, Grathwohl et al. 2019). Draw the noise once per
-solve. If it changed between evaluations, the right-hand side would not be a function of (t, y), and the error
+K independent rows, each divided by √K, make it K times smaller (FFJORD, Grathwohl et al. 2019). Draw the
+noise once per solve. If it changed between evaluations, f would not be a function of (t, y), and the error
 control would see noise. The path y depends on it only by the choice of steps: (26.2) is right on average.
 
 The augmented field. Put ℓ beside y and let it collect −tr f_y:
