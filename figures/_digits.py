@@ -8,8 +8,8 @@ import numpy as np
 
 from minode import MLP, Classifier, Fit, Layered, fit
 from minode.learning.optimisers import cosine
-from minode.learning.records import Counted
 
+from ._counting import Counting
 from ._kept import kept
 
 WIDTH, LAYERS, SEEDS = 32, 6, (0, 1, 2)
@@ -40,24 +40,6 @@ def divided():
     n = len(training.labels) // 4
     return tuple(Data(training.images[part], training.labels[part])
                  for part in (slice(n, None), slice(n)))
-
-
-class Counting(Counted):
-    """A field that counts its evaluations and its vector-Jacobian products."""
-
-    n_vjp = 0
-
-    def vjp(self, *arguments):
-        self.n_vjp += 1
-        return self.field.vjp(*arguments)
-
-    def value_and_vjp(self, t, y, theta):
-        value, vjp = super().value_and_vjp(t, y, theta)
-
-        def counted(a):
-            self.n_vjp += 1
-            return vjp(a)
-        return value, counted
 
 
 def models():

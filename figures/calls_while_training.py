@@ -25,9 +25,9 @@ from minode import Flow, WithEnergy, augmented, fit, log_prob, solve, value_and_
 from minode.further.limits import energies
 from minode.learning.flows import standard_normal
 from minode.learning.optimisers import cosine
-from minode.learning.records import Counted
 
 from . import _targets, style
+from ._counting import Counting
 
 SECONDS = 25
 SIZE = (8.0, 3.8)
@@ -35,25 +35,7 @@ TARGET, STEPS, EVERY, PENALTY = "two moons", 400, 25, 0.1
 FLOW = WithEnergy(Flow(_targets.MODEL), _targets.MODEL.dim)
 FINE = {"rtol": 1e-7, "atol": 1e-7}
 TOLERANCES = 10.0 ** -np.arange(4, 10)
-ROUTES = {"discrete": style.BLUE, "backsolve": style.VERMILION}
-
-
-class Calls(Counted):
-    """A field that counts its vjps too, in `n_vjp`."""
-
-    n_vjp = 0
-
-    def vjp(self, t, y, theta, a):
-        self.n_vjp += 1
-        return self.field.vjp(t, y, theta, a)
-
-    def value_and_vjp(self, t, y, theta):
-        value, vjp = super().value_and_vjp(t, y, theta)
-
-        def counted(a):
-            self.n_vjp += 1
-            return vjp(a)
-        return value, counted
+ROUTES = ("discrete", "backsolve")
 
 
 def with_penalty(penalty):
@@ -101,7 +83,7 @@ def against_tolerance(x, theta):
     for route in ROUTES:
         counts[route] = []
         for tolerance in TOLERANCES:
-            f = Calls(Flow(_targets.MODEL))
+            f = Counting(Flow(_targets.MODEL))
             forward = solve(f.field, augmented(x), [1.0, 0.0], theta, rtol=tolerance, atol=tolerance).stats.n_f
             value_and_gradients(likelihood, f, augmented(x), [1.0, 0.0], theta, gradient=route, times=False,
                                 rtol=tolerance, atol=tolerance)
@@ -129,8 +111,8 @@ def draw(fig, data):
     right.loglog(TOLERANCES, forward, "o-", color=style.BLACK, ms=4)
     labels = [(forward[-1], "f, forward", style.BLACK)]
     for (route, counts), mark in zip(data["gradient"].items(), ("s--", "s-")):
-        right.loglog(TOLERANCES, counts[:, 1], mark, color=ROUTES[route], ms=4)
-        labels.append((counts[-1, 1], f"vjp, {route}", ROUTES[route]))
+        right.loglog(TOLERANCES, counts[:, 1], mark, color=style.ROUTE[route], ms=4)
+        labels.append((counts[-1, 1], f"vjp, {route}", style.ROUTE[route]))
     right.set(xlabel="tolerance", ylabel="calls for a gradient", ylim=(25, 400),
               title="10 times smaller: 1.5 times as many", yticks=ticks, yticklabels=map(str, ticks))
     right.minorticks_off()

@@ -9,7 +9,6 @@ is marked `eq("c.k")`.
 """
 
 import ast
-import inspect
 import io
 import math
 import re
@@ -17,6 +16,8 @@ import tokenize
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from figures import paragraph
 
 ROOT = Path(__file__).parent.parent
 NUMBER = r"[1-9]\d*\.[1-9]\d*"
@@ -290,18 +291,12 @@ def cited_figures(text):
     return found
 
 
-def paragraph(docstring, word):
-    """The paragraph of a docstring that begins with this word and a full stop, on one line and without them."""
-    found = re.search(rf"^{word}\. (.*?)(?=\n\s*\n|\s*\Z)", inspect.cleandoc(docstring), re.M | re.S)
-    return " ".join(found[1].split()) if found else ""
-
-
 def entry(number, title, source):
     """A figure in the gallery: number, title, command, picture, caption, and folded what else is tested."""
-    name, numbers = source.path.stem, paragraph(source.docstring, "Numbers")
+    name, numbers = source.path.stem, paragraph(source.docstring, "Numbers").removeprefix("Numbers. ")
     folded = f"\n<details>\n<summary>Numbers</summary>\n\n{numbers}\n\n</details>\n" if numbers else ""
     return (f"**Figure {number}. {title}** `python -m figures {name}`\n\n![{title}](gallery/{name}.png)\n\n"
-            f"{paragraph(source.docstring, 'Caption')}\n{folded}")
+            f"{paragraph(source.docstring, 'Caption').removeprefix('Caption. ')}\n{folded}")
 
 
 def gallery():
