@@ -405,7 +405,7 @@ def as_times_between(first, last, t):
 
 def as_stops(tstops, f):
     """All times (m,) at which f jumps, in any order: `tstops`, and those that the field f itself has."""
-    stops = as_real("tstops", () if tstops is None else tstops).astype(np.float64)
+    stops = np.empty(0) if tstops is None else as_real("tstops", tstops).astype(np.float64)
     if stops.ndim != 1:
         raise ValueError(f"tstops must be a list of times, of one axis, not of shape {stops.shape}")
     return np.concatenate([stops, getattr(f, "tstops", ())])

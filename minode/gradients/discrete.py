@@ -86,6 +86,8 @@ gradient still right, and how wrong is it for the others as h tends to 0? Then r
 `python -m pytest --eq 18.1`.
 """
 
+import math
+
 import numpy as np
 
 from ..fields.base import has_newest_jacobian
@@ -108,12 +110,12 @@ def reverse_step(table, h, vjps, a, b, inside=None, bars=None):
     (2, s, n) is given, the k̄_i and Ȳ_i are written into it.
     """
     s, (k_bars, Y_bar) = len(vjps), (np.empty((2, len(vjps), a.size)) if bars is None else bars)
+    k_bar = read_only(k_bars)                                # as f sees it
     for i in reversed(range(s)):
-        k_bar = h * (table.b[i] * a + table.A[i + 1:s, i].dot(Y_bar[i + 1:]))      # (18.1)
+        k_bars[i] = h * (table.b[i] * a + table.A[i + 1:s, i].dot(Y_bar[i + 1:]))  # (18.1)
         if inside is not None:
-            k_bar = k_bar + h * inside[i]                                          # (18.5)
-        k_bars[i] = k_bar
-        Y_bar[i], k_bar_f_theta = vjps[i](k_bar)                                   # (18.2)
+            k_bars[i] += h * inside[i]                                             # (18.5)
+        Y_bar[i], k_bar_f_theta = vjps[i](k_bar[i])                                # (18.2)
         b = b + k_bar_f_theta                                                      # (18.4)
     return a + Y_bar.sum(axis=0), b                                                # (18.3)
 
@@ -153,7 +155,7 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
 
 def is_small(f, shape):
     """Whether all steps of states (..., d) are taken at once: if f_y is small, and as new as `vjp`."""
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     return has_newest_jacobian(f) and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
 
 

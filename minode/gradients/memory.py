@@ -65,6 +65,7 @@ from array import array
 
 import numpy as np
 
+from ..inputs import read_only
 from ..solvers.dense import dense_output
 from ..solvers.explicit import Grid
 from ..solvers.reversible import AsynchronousLeapfrog, Reversible, ReversibleHeun
@@ -145,7 +146,7 @@ def reversible_route(f, y0, t, theta, method, solver, backward=None, all_states=
         return f(t, y.reshape(y0.shape), theta).ravel()
 
     def vjp(t, y, a):
-        return flat_vjp(lambda a: f.vjp(t, y.reshape(y0.shape), theta, a), y0)(a)
+        return flat_vjp(lambda a: f.vjp(t, y.reshape(y0.shape), theta, a), y0)(read_only(a))
 
     def back(cotangents, b, ends=None):
         return undo_steps(method, velocity, vjp, remembering, solution, grid, cotangents, b, ends)

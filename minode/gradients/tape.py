@@ -47,10 +47,12 @@ class Tape(list):
 
 
 def flat_vjp(vjp, y, h=None):
-    """The vector-Jacobian product of f at y for flat vectors, in y's precision; with h, that of h f."""
+    """The vector-Jacobian product of f at y for flat read-only vectors, in y's precision; with h, that of h f."""
     def product(a, shape=y.shape, dtype=y.dtype):
-        a = a.reshape(shape) if h is None else h * a.reshape(shape)
-        a_f_y, a_f_theta = vjp(read_only(a if a.dtype is dtype else a.astype(dtype)))
+        a = a.reshape(shape)
+        if h is not None or a.dtype is not dtype:
+            a = read_only((a if h is None else h * a).astype(dtype))
+        a_f_y, a_f_theta = vjp(a)
         return a_f_y.reshape(-1), a_f_theta
     return product
 
@@ -70,9 +72,10 @@ def output_cotangents(t, h, table, times, cotangents):
     is_inside = (n_of >= 0) & (sigma != 1.0)
     for end, g in zip((n_of + ~is_inside).tolist(), cotangents):
         at_ends[end] = at_ends.get(end, 0.0) + g                                   # (18.5)
+    weights = weights_at(table, sigma)
     for n in set(n_of[is_inside].tolist()):
         here = is_inside & (n_of == n)
-        inside[n] = weights_at(table, sigma[here]) @ cotangents[here]              # (18.5)
+        inside[n] = weights[:, here] @ cotangents[here]                            # (18.5)
     return at_ends, inside
 
 
