@@ -86,8 +86,6 @@ gradient still right, and how wrong is it for the others as h tends to 0? Then r
 `python -m pytest --eq 18.1`.
 """
 
-import math
-
 import numpy as np
 
 from ..fields.base import has_newest_jacobian
@@ -153,9 +151,8 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
     return a.reshape(shape), b
 
 
-def is_small(f, shape):
-    """Whether all steps of states (..., d) are taken at once: if f_y is small, and as new as `vjp`."""
-    size = math.prod(shape)
+def is_small(f, size):
+    """Whether all steps of a state of `size` numbers are taken at once: if f_y is small, and as new as `vjp`."""
     return has_newest_jacobian(f) and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
 
 
@@ -205,7 +202,7 @@ def discrete(f, y0, t, theta, method, solver, backward=None):
     """The route of this chapter: the solve, and the way back, a function (cotangents, b) -> (a, b)."""
     if solver.get("per_trajectory"):
         return discrete_trajectories(f, y0, t, theta, method, solver)
-    tape = [] if is_small(f, y0.shape) else Tape(f, theta, method, solver.get("step_size") is None)
+    tape = [] if is_small(f, y0.size) else Tape(f, theta, method, solver.get("step_size") is None)
     solution = run_on_tape(f, y0, t, theta, tape, **solver)
     return solution, lambda cotangents, b, ends=None: backward_pass(
         f, theta, tape, method, solution.t, cotangents, np.zeros(y0.shape), b, ends)

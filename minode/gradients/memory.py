@@ -109,7 +109,7 @@ def checkpoint(f, y0, t, theta, method, solver, backward=None):
         a = np.zeros(y0.shape)
         for y, grid in checkpoints.stretches(end_of_steps(solver, times)):
             outputs, g = outputs_on(times, grid, cotangents, ends)
-            tape = [] if is_small(f, y0.shape) else Tape(f, theta, method, may_choose_steps=False)
+            tape = [] if is_small(f, y0.size) else Tape(f, theta, method, may_choose_steps=False)
             run_on_tape(f, y.reshape(y0.shape), np.append(outputs, grid[-1]), theta, tape, method=method, grid=grid)
             a, b = backward_pass(f, theta, tape, method, outputs, g, a, b, ends)
         return (a, b) if checkpoints.states else backward_pass(f, theta, [], method, times, cotangents, a, b, ends)

@@ -49,10 +49,8 @@ class Tape(list):
 def flat_vjp(vjp, y, h=None):
     """The vector-Jacobian product of f at y for flat read-only vectors, in y's precision; with h, that of h f."""
     def product(a, shape=y.shape, dtype=y.dtype):
-        a = a.reshape(shape)
-        if h is not None or a.dtype is not dtype:
-            a = read_only((a if h is None else h * a).astype(dtype))
-        a_f_y, a_f_theta = vjp(a)
+        a = a.reshape(shape) if h is None else read_only(h * a.reshape(shape))
+        a_f_y, a_f_theta = vjp(a if a.dtype is dtype else read_only(a.astype(dtype)))
         return a_f_y.reshape(-1), a_f_theta
     return product
 
@@ -69,10 +67,9 @@ def output_cotangents(t, h, table, times, cotangents):
     times, cotangents = times[is_seen], cotangents[is_seen]
     n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # as `is_in_step` says
     sigma = (times - t[n_of]) / h[n_of]
-    is_inside = (n_of >= 0) & (sigma != 1.0)
+    is_inside, weights = (n_of >= 0) & (sigma != 1.0), weights_at(table, sigma)
     for end, g in zip((n_of + ~is_inside).tolist(), cotangents):
         at_ends[end] = at_ends.get(end, 0.0) + g                                   # (18.5)
-    weights = weights_at(table, sigma)
     for n in set(n_of[is_inside].tolist()):
         here = is_inside & (n_of == n)
         inside[n] = weights[:, here] @ cotangents[here]                            # (18.5)

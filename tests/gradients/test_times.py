@@ -104,7 +104,7 @@ def counts_of(t, step_size):
 def problem_of(name, is_wide, sign, times=TIMES):
     (f, theta), rng = FIELDS[name], np.random.default_rng(0)
     y0 = rng.uniform(-1.0, 1.0, (SMALL_OR_WIDE[name][is_wide], f.dim))
-    assert is_small(f, y0.shape) == (not is_wide)
+    assert is_small(f, y0.size) == (not is_wide)
     return f, theta, y0, sign * times, rng.normal(size=(len(times), *y0.shape))
 
 
