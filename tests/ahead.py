@@ -47,8 +47,8 @@ def compute(name):
 
 
 def planting(*arguments):
-    """pytest with the plugin of tests/controls.py, in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "pytest", "-p", "tests.controls", *arguments],
+    """pytest with the plugin of tests/controls.py, in a process of its own; nobody reads there what an assert compared."""
+    return subprocess.run([sys.executable, "-m", "pytest", "--assert=plain", "-p", "tests.controls", *arguments],
                           cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
 
 
