@@ -47,7 +47,7 @@ def compute(name):
 
 
 def planting(*arguments):
-    """pytest with the plugin of tests/controls.py, in a process of its own; nobody reads there what an assert compared."""
+    """pytest with the plugin of tests/controls.py, in a process of its own. Nobody reads what its asserts compared."""
     return subprocess.run([sys.executable, "-m", "pytest", "--assert=plain", "-p", "tests.controls", *arguments],
                           cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
 
