@@ -275,6 +275,7 @@ def equation_map():
     return "\n".join(lines) + "\n"
 
 
+@cache
 def figures():
     """{number: (title, source)} of the figures."""
     found = {}
