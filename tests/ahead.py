@@ -1,7 +1,7 @@
 """What takes long and can be had ahead, on another core, while other tests run.
 
-It is the slow figures and the run of all negative controls. Whoever comes first, the second process or the
-test that needs a result, claims the work and does it; the other goes on, or does what is left while it waits.
+It is the slow figures whose numbers are not kept, and the run of all negative controls. Whoever comes first, the second
+process or the test that needs a result, claims the work and does it; the other goes on, or does what is left while it waits.
 """
 
 import multiprocessing
@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from figures import discover
-from figures._kept import computed
+from figures import _kept, discover
 from tests.book import ROOT
 
 ALL_CONTROLS = "the negative controls"
@@ -43,7 +42,7 @@ def result(name):
 def compute(name):
     if name == ALL_CONTROLS:
         return planting("--controls", "tests")
-    return computed(name)
+    return _kept.computed(name)
 
 
 def planting(*arguments):
@@ -74,14 +73,18 @@ def work_ahead(names, folder):
 
 
 def slow_figures():
-    """The names of the slow figures, slowest first, and each with what goes together with it."""
+    """The names of the slow figures to be computed, slowest first, and each with what goes together with it."""
     seconds = {name: module.SECONDS for name, module in discover().items()
-               if module.SECONDS >= SLOW and not getattr(module, "ON_REQUEST", False)}
+               if module.SECONDS >= SLOW and not getattr(module, "ON_REQUEST", False) and not is_kept(name)}
     names = sorted(seconds, key=seconds.get, reverse=True)
 
     def place(name):
-        return min(names.index(other) for group in (*TOGETHER, (name,)) if name in group for other in group)
+        return min(names.index(other) for group in (*TOGETHER, (name,)) if name in group for other in group if other in names)
     return sorted(names, key=place)
+
+
+def is_kept(name):
+    return (_kept.KEPT / f"{name}-{_kept.key(name)}-{_kept.machine()}.pickle").exists()
 
 
 def start_ahead(names):

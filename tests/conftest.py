@@ -30,7 +30,8 @@ def pytest_collection_finish(session):
     draws_all = sum("test_a_figure_is_drawn" in node for node in nodes) > 1
     if draws_all and not config.pluginmanager.hasplugin("tests.controls") and not config.option.collectonly:
         plants_all = any("test_every_negative_control_is_seen" in node for node in nodes)
-        config.add_cleanup(start_ahead([ALL_CONTROLS] * plants_all + slow_figures()))
+        if wanted := [ALL_CONTROLS] * plants_all + slow_figures():
+            config.add_cleanup(start_ahead(wanted))
 
 
 @pytest.fixture
