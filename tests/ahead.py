@@ -1,7 +1,8 @@
 """What takes long and can be had ahead, on another core, while other tests run.
 
-It is the slow figures whose numbers are not kept, and the run of all negative controls. Whoever comes first, the second
-process or the test that needs a result, claims the work and does it; the other goes on, or does what is left while it waits.
+It is the slow figures whose numbers are not kept, and the run of all negative controls. Whoever comes first, the
+second process or the test that needs a result, claims the work and does it; the other goes on, or does what is left
+while it waits.
 """
 
 import multiprocessing
@@ -79,7 +80,8 @@ def slow_figures():
     names = sorted(seconds, key=seconds.get, reverse=True)
 
     def place(name):
-        return min(names.index(other) for group in (*TOGETHER, (name,)) if name in group for other in group if other in names)
+        together = {other for group in (*TOGETHER, (name,)) if name in group for other in group}
+        return min(names.index(other) for other in together if other in names)
     return sorted(names, key=place)
 
 

@@ -179,9 +179,11 @@ def test_erratum_8b_the_order_is_kept_where_a_step_ends_on_the_kink():
         def mean_error(n):
             return np.abs(odeint(f, y0, times(n), theta, method="rk4")[-1] - np.exp(T - kink(y0))).mean()
         return np.log(mean_error(64) / mean_error(256)) / np.log(4)
-    at = kink(0.2)
+
+    def through_it(n):
+        return np.concatenate([np.linspace(0.0, kink(0.2), n + 1), np.linspace(kink(0.2), T, n + 1)[1:]])
     across = order(np.linspace(0.0, 0.4, 101)[:, None], lambda n: np.linspace(0.0, T, n + 1))    # anywhere in a step
-    ends_on_it = order(np.array([0.2]), lambda n: np.concatenate([np.linspace(0.0, at, n + 1), np.linspace(at, T, n + 1)[1:]]))
+    ends_on_it = order(np.array([0.2]), through_it)
     assert abs(across - 2) < SLOPE and abs(ends_on_it - 4) < SLOPE
 
 
