@@ -1,7 +1,8 @@
 """What takes long and can be had ahead, on another core, while other tests run.
 
-It is the slow figures and the run of all negative controls. Whoever comes first, the second process or the
-test that needs a result, claims the work and does it; the other goes on, or does what is left while it waits.
+It is the slow figures whose numbers are not kept, and the run of all negative controls. Whoever comes first, the
+second process or the test that needs a result, claims the work and does it; the other goes on, or does what is left
+while it waits.
 """
 
 import multiprocessing
@@ -14,8 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from figures import discover
-from figures._kept import computed
+from figures import _kept, discover
 from tests.book import ROOT
 
 ALL_CONTROLS = "the negative controls"
@@ -43,12 +43,12 @@ def result(name):
 def compute(name):
     if name == ALL_CONTROLS:
         return planting("--controls", "tests")
-    return computed(name)
+    return _kept.computed(name)
 
 
 def planting(*arguments):
-    """pytest with the plugin of tests/controls.py, in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "pytest", "-p", "tests.controls", *arguments],
+    """pytest with the plugin of tests/controls.py, in a process of its own. Nobody reads what its asserts compared."""
+    return subprocess.run([sys.executable, "-m", "pytest", "--assert=plain", "-p", "tests.controls", *arguments],
                           cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
 
 
@@ -74,14 +74,19 @@ def work_ahead(names, folder):
 
 
 def slow_figures():
-    """The names of the slow figures, slowest first, and each with what goes together with it."""
+    """The names of the slow figures to be computed, slowest first, and each with what goes together with it."""
     seconds = {name: module.SECONDS for name, module in discover().items()
-               if module.SECONDS >= SLOW and not getattr(module, "ON_REQUEST", False)}
+               if module.SECONDS >= SLOW and not getattr(module, "ON_REQUEST", False) and not is_kept(name)}
     names = sorted(seconds, key=seconds.get, reverse=True)
 
     def place(name):
-        return min(names.index(other) for group in (*TOGETHER, (name,)) if name in group for other in group)
+        together = {other for group in (*TOGETHER, (name,)) if name in group for other in group}
+        return min(names.index(other) for other in together if other in names)
     return sorted(names, key=place)
+
+
+def is_kept(name):
+    return (_kept.KEPT / f"{name}-{_kept.key(name)}-{_kept.machine()}.pickle").exists()
 
 
 def start_ahead(names):

@@ -13,7 +13,7 @@ import io
 import math
 import re
 import tokenize
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from figures import paragraph
 ROOT = Path(__file__).parent.parent
 NUMBER = r"[1-9]\d*\.[1-9]\d*"
 DEFINITION = re.compile(rf"  \(({NUMBER})\)$", re.M)
+MARK = re.compile(r"\bpytest\.mark\.eq\((.*?)\)", re.S)
 CODE_COMMENT = re.compile(rf"#(?: \({NUMBER}\))+$")
 REFERENCE = re.compile(rf"(?<![\w)\]])\(({NUMBER}(?:, {NUMBER})*)\)")        # (16.2) or (16.1, 16.2)
 TITLE = re.compile(r"(Appendix to chapter )?(\d+)\. \S")
@@ -39,7 +40,9 @@ class Numbered(NamedTuple):
 
 
 class Source:
-    """A Python file: its name below the project, text, tree, docstring, and the chapter it is, if it is one.
+    """A Python file: its name below the project, text, docstring, and the chapter it is, if it is one.
+
+    Its tree is made where it is first asked for: few are needed before the tests begin.
 
     `place` is where it stands in the reading order: a chapter at its number, an appendix (to be looked up,
     not read) just before its chapter. The appendix to the whole book, `minode/inputs.py`, is in no order.
@@ -48,14 +51,24 @@ class Source:
     def __init__(self, path):
         self.path, self.name = path, path.relative_to(ROOT).as_posix()
         self.text = path.read_text(encoding="utf-8")
-        self.tree = ast.parse(self.text)
-        self.docstring = ast.get_docstring(self.tree, clean=False) or ""
+        first = next(token for token in tokenize.generate_tokens(io.StringIO(self.text).readline)
+                     if token.type not in (tokenize.COMMENT, tokenize.NL))
+        self.docstring = ast.literal_eval(first.string) if first.type == tokenize.STRING else ""
         title = TITLE.match(self.docstring)
         self.chapter = int(title[2]) if title and not title[1] else None
         self.place = int(title[2]) - (0.5 if title[1] else 0.0) if title else None
         self.belongs_to = int(title[2]) if title else None           # the chapter whose equations it may execute
         self.is_outside = self.docstring.startswith("Appendix. ")
         self.defines = DEFINITION.findall(self.docstring)
+
+    @cached_property
+    def statements(self):
+        """The module and all its statements, each before those inside it."""
+        found = [ast.parse(self.text)]
+        for node in found:                                        # which grows meanwhile
+            found += [inner for inner in ast.iter_child_nodes(node)
+                      if isinstance(inner, (ast.stmt, ast.excepthandler, ast.match_case))]
+        return found
 
     @cache
     def code_numbers(self):
@@ -70,7 +83,7 @@ class Source:
     @cache
     def numbered_statements(self):
         """The statements (`Numbered`) that carry a number on one of their lines, in the order of the text."""
-        statements = [node for node in ast.walk(self.tree) if isinstance(node, ast.stmt)]
+        statements = [node for node in self.statements if isinstance(node, ast.stmt)]
         text, found = self.text.splitlines(), {}
         for line, number in self.code_numbers():
             node = min((n for n in statements if n.lineno <= line <= n.end_lineno),
@@ -88,27 +101,27 @@ class Source:
         for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
             if token.string.strip() and token.type != tokenize.COMMENT:
                 code.update(range(token.start[0], token.end[0] + 1))
-        for node in ast.walk(self.tree):
+        for node in self.statements:
             if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
                 code.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
         return frozenset(code)
 
     def functions(self):
         """(name, how many lines of code) of every function, inner ones too."""
-        for node in ast.walk(self.tree):
+        for node in self.statements:
             if isinstance(node, ast.FunctionDef):
                 yield node.name, len(self.code_lines() & set(range(node.lineno, node.end_lineno + 1)))
 
     def identifiers(self):
         """Every name that the code gives or uses: of variables, arguments, keywords, attributes, functions, classes."""
-        for node in ast.walk(self.tree):
+        for node in ast.walk(self.statements[0]):
             for field in ("id", "arg", "attr", "name", "asname"):
                 if isinstance(getattr(node, field, None), str):
                     yield from getattr(node, field).split(".")
 
     def docstrings(self):
         """The docstrings of the module, its classes and its functions."""
-        for node in ast.walk(self.tree):
+        for node in self.statements:
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
                 yield ast.get_docstring(node) or ""
 
@@ -120,17 +133,16 @@ class Source:
             if token.type == tokenize.COMMENT:
                 yield token.string
 
+    @cache
     def marked_numbers(self):
-        """(line, number) for every argument of a pytest.mark.eq(...)."""
-        for node in ast.walk(self.tree):
-            called = node.func if isinstance(node, ast.Call) else None
-            if getattr(called, "attr", "") == "eq" and ast.unparse(called) == "pytest.mark.eq":
-                yield from ((node.lineno, ast.literal_eval(argument)) for argument in node.args)
+        """[(line, number)] for every argument of a mark eq, in the order of the text."""
+        return [(self.text.count("\n", 0, call.start()) + 1, number)
+                for call in MARK.finditer(self.text) for number in ast.literal_eval(f"[{call[1]}]")]
 
     def imports(self):
         """(line, absolute module name, imported name or None) for every import, wherever it stands."""
         package = self.path.relative_to(ROOT).parent.parts
-        for node in ast.walk(self.tree):
+        for node in self.statements:
             if isinstance(node, ast.Import):
                 yield from ((node.lineno, alias.name, None) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -267,6 +279,7 @@ def equation_map():
     return "\n".join(lines) + "\n"
 
 
+@cache
 def figures():
     """{number: (title, source)} of the figures."""
     found = {}

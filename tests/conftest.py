@@ -10,6 +10,7 @@ import pytest
 from tests.ahead import ALL_CONTROLS, slow_figures, start_ahead
 from tests.book import DEFINED
 
+gc.disable()                # until all tests are collected: what a collection makes stays
 matplotlib.use("Agg")
 
 hypothesis.settings.register_profile("default", derandomize=True, deadline=None, max_examples=10, database=None)
@@ -24,11 +25,13 @@ def pytest_addoption(parser):
 
 def pytest_collection_finish(session):
     """Where no mistake is planted, begin on another core with what is slow and going to be asked for."""
+    gc.enable()
     nodes, config = [item.nodeid for item in session.items], session.config
     draws_all = sum("test_a_figure_is_drawn" in node for node in nodes) > 1
     if draws_all and not config.pluginmanager.hasplugin("tests.controls") and not config.option.collectonly:
         plants_all = any("test_every_negative_control_is_seen" in node for node in nodes)
-        config.add_cleanup(start_ahead([ALL_CONTROLS] * plants_all + slow_figures()))
+        if wanted := [ALL_CONTROLS] * plants_all + slow_figures():
+            config.add_cleanup(start_ahead(wanted))
 
 
 @pytest.fixture

@@ -145,6 +145,7 @@ def repoint(name, old, new, undo):
             setattr(module, name, new)
 
 
+@functools.cache
 def remembered(kind):
     """The names of a class's cached properties."""
     return frozenset(name for name, value in vars(kind).items()

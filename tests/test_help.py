@@ -5,13 +5,15 @@ import io
 import os
 import pydoc
 import re
+import runpy
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-import minode
+import minode.__main__
+from figures import __main__ as figures_command
 from minode import (MLP, CubicSpiral, Event, Linear, LotkaVolterra, Solution, SolverError, Tableau, VanDerPol,
                     VectorField, adjoint_rhs, check_field, check_gradients, hessian_vector_product, odeint,
                     odeint_euler, odeint_rk4, pullback, pushforward, reversible, solve, tangent_rhs,
@@ -85,29 +87,46 @@ def test_the_page_of_the_package_has_the_contents_the_notation_and_an_example():
         assert word in text
 
 
-def test_python_m_minode_prints_the_contents():
-    done = subprocess.run([sys.executable, "-m", "minode"], cwd=ROOT, capture_output=True, text=True,
-                          encoding="utf-8", check=True)
-    assert done.stdout == minode.__doc__ + "\n"
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_python_m_minode_prints_the_contents(encoding):
+    done = subprocess.run([sys.executable, "-m", "minode"], cwd=ROOT, capture_output=True,
+                          env=os.environ | {"PYTHONIOENCODING": encoding}, check=True)
+    printed = done.stdout.decode(encoding).replace(os.linesep, "\n")
+    assert printed == minode.__doc__.encode(encoding, "replace").decode(encoding) + "\n"
 
 
-LETTERS = ["ascii", "latin-1", "cp1252", "utf-8"]
-PRINTS = {
-    "the contents": ["-m", "minode"], "the figures": ["-m", "figures", "--list"],
-    "a report": ["-c", "import numpy as np, minode; print(minode.check_field("
-                       "minode.LotkaVolterra(), 0.0, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02])))"],
-    "progress": ["-c", "import numpy as np, minode; minode.odeint(lambda t, y: -y, [1.0], [0.0, 1.0], progress=True);"
-                       "minode.fit(lambda theta, batch: (theta @ theta, 2 * theta), np.ones(2), n_steps=3, progress=True)"]}
+def contents():
+    runpy.run_path(minode.__main__.__file__, run_name="__main__")
 
 
-@pytest.mark.parametrize("encoding", LETTERS)
-@pytest.mark.parametrize("what", PRINTS)
-def test_what_is_printed_can_be_printed_on_a_terminal_of_any_letters(what, encoding):
-    done = subprocess.run([sys.executable, *PRINTS[what]], cwd=ROOT, capture_output=True,
-                          env=os.environ | {"PYTHONIOENCODING": encoding})
-    assert done.returncode == 0 and b"Error" not in done.stderr
-    text = done.stdout.decode(encoding)
-    if what == "a report":
+def figures():
+    with minode.__main__.any_terminal():
+        assert figures_command.main(["--list"]) == 0
+
+
+def report():
+    print(check_field(LotkaVolterra(), 0.0, np.array([30.0, 4.0]), np.array([0.5, 0.05, 0.8, 0.02])))
+
+
+def progress():
+    odeint(decay, [1.0], [0.0, 1.0], progress=True)
+    minode.fit(lambda theta, batch: (theta @ theta, 2 * theta), np.ones(2), n_steps=3, progress=True)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("what", [contents, figures, report, progress], ids=lambda what: what.__name__)
+def test_what_is_printed_can_be_printed_on_a_terminal_of_any_letters(what, encoding, monkeypatch):
+    terminal = {"stdout": io.TextIOWrapper(io.BytesIO(), encoding, "strict"),                    # as Python opens them
+                "stderr": io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace")}
+    with monkeypatch.context() as patch:
+        for name, stream in terminal.items():
+            patch.setattr(sys, name, stream)
+        what()
+    for stream in terminal.values():
+        stream.flush()
+    text, errors = (stream.buffer.getvalue().decode(encoding) for stream in terminal.values())
+    assert "Error" not in errors and (text if what is not progress else errors)
+    if what is report:
         assert ("f_θ, param_jacobian" if encoding == "utf-8" else "f_theta, param_jacobian") in text
         assert len({len(line) for line in text.splitlines()}) <= 2         # a table still: "yes" ends where "ok" began
 

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -253,14 +254,19 @@ def test_what_is_learnt_is_the_spiral_of_the_package(capsys):
 
 # The page runs
 
-@pytest.fixture(scope="module")
-def output():
+@cache
+def printed():
     """What `python -m minode.one_page` prints. A warning of the page is an error."""
     ran = subprocess.run([sys.executable, "-W", "error:::__main__", "-m", "minode.one_page"], cwd=Path(page.__file__).parents[1],
                          env=os.environ | {"PYTHONIOENCODING": "utf-8"}, capture_output=True, text=True,
                          encoding="utf-8", timeout=120)
     assert ran.returncode == 0 and not ran.stderr, ran.stderr
     return ran.stdout
+
+
+@pytest.fixture
+def output():
+    return printed()
 
 
 def test_the_page_prints_the_worked_example(output):

@@ -12,7 +12,7 @@ from minode.learning.classify import cross_entropy
 
 A, Y, T = np.array([0.0, 1.0, -1.0, 0.2]), np.array([1.0, 0.5]), np.array([0.0, 0.5, 1.0])
 BATCH, HALF = np.array([[1.0, 0.5], [0.3, -0.4], [1.0, 1.0]]), np.array(0.5)
-F, NETWORK, MIXTURE = Linear(2), MLP([3, 4, 2], ["tanh", "identity"]), DiffusedMixture(1, 2)
+F, NETWORK, MIXTURE = Linear(2), MLP([3, 2, 2], ["tanh", "identity"]), DiffusedMixture(1, 2)
 THETA, OF_MIXTURE = NETWORK.init(np.random.default_rng(0)), MIXTURE.pack([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.0])
 MODEL = Classifier(3, MLP([2, 2], ["tanh"]), 2, method="rk4")
 OF_MODEL, NOISE, LABELS = np.linspace(-1, 1, MODEL.n_params), np.ones((2, 3, 2)), np.array([0, 1])
@@ -93,9 +93,10 @@ CALLS = {               # name: a function, and the arrays that it takes
     "loss": (lambda L, dL_dys: value_and_gradients(lambda ys: (L, dL_dys), F, Y, T, A), {"L": HALF, "dL_dys": BATCH}),
     "hessian_vector_product": (lambda **arrays: hessian_vector_product(loss, F, **arrays),
                                {"y0": Y, "t": T, "theta": A, "v_y0": Y, "v_theta": A}),
-    "check_field": (lambda **arrays: [row.error for row in check_field(NETWORK, **arrays)],
-                    {"t": np.array([0.5, 0.25, 1.0]), "y": BATCH, "theta": THETA}),
-    "check_gradients": (lambda **arrays: [row.ok for row in check_gradients(F, **arrays)], {"y0": Y, "t": T, "theta": A}),
+    "check_field": (lambda **arrays: [row.error for row in check_field(MLP([3, 2], ["tanh"]), **arrays)],
+                    {"t": np.array([0.5, 0.25, 1.0]), "y": BATCH, "theta": THETA[:8]}),
+    "check_gradients": (lambda **arrays: [row.ok for row in check_gradients(VanDerPol(), method="euler", **arrays)],
+                        {"y0": Y, "t": T, "theta": A[1:2]}),
     "tangent_rhs": (lambda y, w, theta, dtheta: tangent_rhs(F)(0.0, (y, w), theta, dtheta),
                     {"y": Y, "w": Y, "theta": A, "dtheta": A}),
     "adjoint_rhs": (lambda y, a, theta: adjoint_rhs(F)(0.0, (y, a, A), theta), {"y": Y, "a": Y, "theta": A}),

@@ -22,9 +22,6 @@ INVENTED = set("""
     noted Notes own_share Packed pose posed pull push read_in_place room rooms shares stairs_of stocks sweep tell
     tell_of teller way_in way_out
 """.split())
-TESTS = sources("tests")
-MARKED = {number for source in TESTS for _, number in source.marked_numbers()}
-
 PAGES = [source for source in BOOK if not source.path.name.startswith("__")]
 
 one_chapter = pytest.mark.parametrize("chapter", [CHAPTERS[n] for n in sorted(CHAPTERS)],
@@ -75,13 +72,13 @@ def test_a_chapter_and_its_appendices_execute_the_equations_of_this_chapter_alon
 
 
 def test_every_equation_is_tested():
-    orphans = set(DEFINED) - MARKED
+    orphans = set(DEFINED) - set(book.tested_in())
     assert not orphans, f"no test is marked eq of {in_order(orphans)}"
 
 
 def test_every_number_on_a_line_of_code_or_a_test_is_an_equation():
     used = [(source.name, *use) for source in BOOK for use in source.code_numbers()]
-    used += [(source.name, *use) for source in TESTS for use in source.marked_numbers()]
+    used += [(source.name, *use) for source in sources("tests") for use in source.marked_numbers()]
     orphans = [f"({number}) at {name}:{line}" for name, line, number in used if number not in DEFINED]
     assert not orphans, "numbers that no docstring defines: " + "; ".join(orphans)
 

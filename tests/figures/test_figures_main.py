@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from concurrent.futures import Executor, Future
 from functools import cache
 from pathlib import Path
 
@@ -50,22 +51,26 @@ MODULE = '''
 '''
 
 
+SMALL = {"plain": ("", "pass"), "broken": ("", "1 / 0"), "warning": ("", "warnings.warn('mind this')"),
+         "requested": ("ON_REQUEST = True", "pass"), "slow": ("ON_REQUEST = True", "time.sleep(1000)")}
+
+
 @pytest.fixture
-def small(tmp_path):
-    """A folder with the machinery of the figures and five small ones; returns run(*arguments)."""
+def folder(tmp_path):
+    """A folder with the machinery of the figures and five small ones."""
     package = tmp_path / "figures"
     package.mkdir()
     for name in ("__init__.py", "__main__.py", "_kept.py", "style.py"):
         shutil.copy(Path(figures.__file__).parent / name, package)
-    for number, (name, flag, before) in enumerate([
-            ("plain", "", "pass"),
-            ("broken", "", "1 / 0"),
-            ("warning", "", "warnings.warn('mind this')"),
-            ("requested", "ON_REQUEST = True", "pass"),
-            ("slow", "ON_REQUEST = True", "time.sleep(1000)")], start=1):
+    for number, (name, (flag, before)) in enumerate(SMALL.items(), start=1):
         source = MODULE.format(number=number, name=name, flag=flag, before=before, seconds=number / 2)
         (package / f"{name}.py").write_text(textwrap.dedent(source))
+    return package
 
+
+@pytest.fixture
+def small(folder, tmp_path):
+    """`python -m figures` of the five small figures: run(*arguments) starts the process."""
     def heed_ctrl_c():                          # which a shell lets its background jobs ignore, and they their own
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -84,6 +89,46 @@ def small(tmp_path):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+class AtOnce(Executor):
+    """A pool of no processes: what is handed in is done here, at once."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def submit(self, function, *arguments):
+        future = Future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def here(folder, tmp_path, monkeypatch, capsys):
+    """The same without a process: run(*arguments) gives its exit code, output and errors."""
+    monkeypatch.setattr(figures, "__path__", [str(folder)])
+    for module, name, value in ((command, "HERE", folder), (command, "GALLERY", folder / "gallery"),
+                                (command, "ProcessPoolExecutor", AtOnce), (figures._kept, "HERE", folder),
+                                (figures._kept, "KEPT", folder / "kept"), (figures._kept, "FRESH", False)):
+        monkeypatch.setattr(module, name, value)
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(variable, "1")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        try:
+            code = command.main(arguments)
+        except SystemExit as stop:               # argparse's, of what cannot be done
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    yield run
+    for name in {path.stem for path in folder.glob("[a-z]*.py")} - {"style"}:
+        sys.modules.pop(f"figures.{name}", None)
+        vars(figures).pop(name, None)
+
+
 def is_whole(path):
     content = path.read_bytes()
     return content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82")
@@ -91,7 +136,16 @@ def is_whole(path):
 
 @cache
 def drawn(name):
-    return figures.render(ALL[name], computed(name))
+    """The picture of a figure, and all that is written in it with the colours, from drawing it once."""
+    on_paper = []
+    with pytest.MonkeyPatch.context() as patch:
+        def noted(*arguments, draw=figures.drawn):
+            on_paper.append(draw(*arguments))
+            return on_paper[-1]
+        patch.setattr(figures, "drawn", noted)
+        content = figures.render(ALL[name], computed(name))
+    return content, {(text.get_text(), matplotlib.colors.to_hex(text.get_color()))
+                     for fig in on_paper for text in fig.findobj(Text) if text.get_text()}
 
 
 def frames(module):
@@ -100,28 +154,30 @@ def frames(module):
 
 @pytest.mark.parametrize("name", BY_DEFAULT)
 def test_a_figure_is_drawn_without_a_warning_into_a_small_picture(name):
-    assert len(drawn(name)) < (LARGEST_MOVING if frames(ALL[name]) else LARGEST)
+    assert len(drawn(name)[0]) < (LARGEST_MOVING if frames(ALL[name]) else LARGEST)
 
 
 @pytest.mark.parametrize("name", BY_DEFAULT)
 def test_every_text_in_a_figure_can_be_read(name):
-    with matplotlib.rc_context():
-        fig = figures.drawn(ALL[name], computed(name), 0 if frames(ALL[name]) else None)
-    for text in fig.findobj(Text):
-        colour = matplotlib.colors.to_hex(text.get_color())
-        assert not text.get_text() or colour == "#ffffff" or contrast(colour) > READABLE, (text.get_text(), colour)
+    texts = drawn(name)[1]
+    assert texts
+    for text, colour in texts:
+        assert colour == "#ffffff" or contrast(colour) > READABLE, (text, colour)
 
 
-@pytest.mark.parametrize("format", [None, *figures.FORMATS])
+@pytest.mark.parametrize("format", figures.FORMATS)
 @pytest.mark.parametrize("name", ["pushforward", "invariant"])       # in space; with axes
 def test_a_figure_drawn_twice_is_the_same_byte_for_byte(name, format):
-    once, again = (figures.render(ALL[name], computed(name), format) for _ in range(2))
-    assert once == again and (format is None or once[:5] == {"png": b"\x89PNG\r", "svg": b"<?xml", "pdf": b"%PDF-"}[format])
+    def draw():
+        return figures.render(ALL[name], computed(name), format)
+    once, again = drawn(name)[0] if format == "png" else draw(), draw()         # a PNG is what is drawn by default
+    assert once == again and once[:5] == {"png": b"\x89PNG\r", "svg": b"<?xml", "pdf": b"%PDF-"}[format]
 
 
 def test_the_dots_per_inch_are_those_asked_for():
     module, data = ALL["invariant"], computed("invariant")
-    pixels = [Image.open(io.BytesIO(figures.render(module, data, dpi=dpi))).size for dpi in (None, 50)]
+    pixels = [Image.open(io.BytesIO(picture)).size
+              for picture in (drawn("invariant")[0], figures.render(module, data, dpi=50))]
     assert pixels == [tuple(round(160 * inches) for inches in (8.0, 3.9)), (400, 195)]
 
 
@@ -316,10 +372,10 @@ def test_a_docstring_without_number_and_title_is_refused(monkeypatch):
         figures.discover()
 
 
-def test_the_list_names_number_time_and_title(small):
-    output, errors = small("--list").communicate(timeout=PATIENCE)
+def test_the_list_names_number_time_and_title(here):
+    code, output, errors = here("--list")
     lines = [" ".join(line.split()) for line in output.splitlines()]
-    assert errors == "" and len(lines) == 5
+    assert code == 0 and errors == "" and len(lines) == 5
     assert lines[0] == "1 plain about 0.5 s The plain one"
     assert lines[3] == "4 requested about 2 s The requested one (only when named)"
 
@@ -338,12 +394,13 @@ def test_the_list_names_number_time_and_title(small):
     (["plain", "--out", "figures/style.py/below"], "--out must be a folder that can be written to: "),
     (["plain", "--out", "full"], "--out must be a folder that can be written to: "),
 ])
-def test_what_cannot_be_done_is_said_before_anything_is_drawn(small, tmp_path, arguments, message):
+def test_what_cannot_be_done_is_said_before_anything_is_drawn(here, folder, tmp_path, arguments, message):
     if "full" in arguments:                                  # a folder that even the superuser cannot write to
         (tmp_path / "full").symlink_to("/proc/self" if Path("/proc/self").exists() else "/dev")
-    process = small(*arguments)
-    output, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2 and message in errors and output == "" and "Traceback" not in errors
+    before = {path: path.read_text() for path in folder.glob("*.py")}
+    code, output, errors = here(*arguments)
+    assert code == 2 and message in errors and output == ""
+    assert {path: path.read_text() for path in folder.glob("*.py")} == before and not [*tmp_path.rglob("*.png")]
 
 
 def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch, capsys):
@@ -357,10 +414,10 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
 
 
 def test_a_failing_figure_is_reported_and_the_others_are_drawn(small, tmp_path):
-    process = small("--out", "new/folder", "--jobs", "2")
+    process = small("--out", "new/folder", "--jobs", "1")
     output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert "drawing 3 figures in 2 processes: warning, broken, plain" in output
+    assert "drawing 3 figures in 1 processes: warning, broken, plain" in output
     assert re.search(r"\[\d/3\] plain: \d+\.\d s, \d+ kB", output)
     assert re.search(r"1 of 3 figures drawn in \d+\.\d s, in new/folder; failed: \w+, \w+$", output.strip())
     assert "ZeroDivisionError" in errors and "UserWarning: mind this" in errors
@@ -368,9 +425,9 @@ def test_a_failing_figure_is_reported_and_the_others_are_drawn(small, tmp_path):
     assert is_whole(tmp_path / "new/folder/plain.png")
 
 
-def test_pictures_in_another_format_or_size_go_to_the_current_folder(small, tmp_path):
+def test_pictures_in_another_format_or_size_go_to_the_current_folder(here, tmp_path):
     for arguments, begins in ((["--format", "svg"], b"<?xml"), (["--format", "pdf"], b"%PDF-"), (["--dpi", "50"], b"\x89PNG")):
-        output, errors = small("plain", *arguments).communicate(timeout=PATIENCE)
+        _, output, errors = here("plain", *arguments)
         picture = tmp_path / f"plain.{arguments[1] if arguments[0] == '--format' else 'png'}"
         assert errors == "" and "1 of 1 figures drawn" in output and picture.read_bytes().startswith(begins)
     with Image.open(tmp_path / "plain.png") as picture:
@@ -378,27 +435,25 @@ def test_pictures_in_another_format_or_size_go_to_the_current_folder(small, tmp_
     assert not (tmp_path / "figures" / "gallery").exists()
 
 
-def test_a_new_figure_has_the_next_number_draws_at_once_and_is_not_written_over(small, tmp_path):
-    process = small("--new", "swing")
-    output, errors = process.communicate(timeout=PATIENCE)
+def test_a_new_figure_has_the_next_number_draws_at_once_and_is_not_written_over(here, small, tmp_path):
+    code, output, errors = here("--new", "swing")
     path = tmp_path / "figures" / "swing.py"
-    assert process.returncode == 0 and errors == "" and output.startswith("figures/swing.py is figure 6. Draw it by `python")
+    assert code == 0 and errors == "" and output.startswith("figures/swing.py is figure 6. Draw it by `python")
     source = path.read_text()
     assert source.startswith('"""Figure 6. ') and "shows (6.2)" in source and "\n\nCaption. " in source
     output, errors = small("swing").communicate(timeout=PATIENCE)
     assert errors == "" and "1 of 1 figures drawn" in output
     assert is_whole(tmp_path / "figures" / "gallery" / "swing.png")
     path.write_text(source + "# mine\n")
-    process = small("--new", "swing")
-    assert "exists already" in process.communicate(timeout=PATIENCE)[1] and process.returncode == 2
+    code, _, errors = here("--new", "swing")
+    assert "exists already" in errors and code == 2
     assert path.read_text() == source + "# mine\n"
 
 
-def test_a_picture_that_cannot_be_written_fails_by_name_and_the_others_are_drawn(small, tmp_path):
+def test_a_picture_that_cannot_be_written_fails_by_name_and_the_others_are_drawn(here, tmp_path):
     (tmp_path / "out" / "requested.png").mkdir(parents=True)
-    process = small("requested", "plain", "--out", "out", "--jobs", "1")
-    output, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1 and errors == ""
+    code, output, errors = here("requested", "plain", "--out", "out", "--jobs", "1")
+    assert code == 1 and errors == ""
     assert re.search(r"requested: FAILED, .*requested\.png", output) and "1 of 2 figures drawn" in output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["plain.png", "requested.png"]
 

@@ -43,9 +43,10 @@ def test_newton_finds_the_optimum_that_least_squares_finds_and_the_published_mea
     assert says(figure, "those of the counts are {:.1f} and {:.1f}".format(*means))
     assert np.abs(rest / means - 1).max() < 0.02                  # "near the means of the counts"
     years = np.linspace(0.0, 40.0, 4001)
-    log_hares = np.log(hare_and_lynx.curves(data["u"], years)[:, 0] / data["estimates"][4])
+    curves = hare_and_lynx.curves(data["u"], years)
+    log_hares = np.log(curves[:, 0] / data["estimates"][4])
     upwards = np.flatnonzero((log_hares[:-1] < 0) & (log_hares[1:] >= 0))      # a cycle apart
-    cycle = hare_and_lynx.curves(data["u"], years)[upwards[0]:upwards[-1]]
+    cycle = curves[upwards[0]:upwards[-1]]
     assert np.abs(cycle.mean(axis=0) / rest - 1).max() < OF_A_CYCLE
 
 

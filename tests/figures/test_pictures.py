@@ -10,8 +10,9 @@ from PIL import Image
 
 from figures import _targets, depth, flow_animation, jumps, phase_portraits, spiral_learning, what_is_kept
 from figures.__main__ import GALLERY
-from minode import Flow, VectorField, augmented, odeint, one_page, pullback
+from minode import Flow, VectorField, augmented, odeint, pullback
 from tests.figures import computed, fixed, listed, says
+from tests.test_one_page import printed
 
 U = np.finfo(np.float64).eps
 ROUNDED = 100 * U              # a few operations
@@ -187,11 +188,10 @@ def test_an_equilibrium_is_where_the_nullclines_cross():
 
 
 @pytest.mark.eq("2.4", "6.6", "18.4", "23.4")
-def test_the_network_that_is_shown_learning_is_that_of_chapter_0(capsys):
+def test_the_network_that_is_shown_learning_is_that_of_chapter_0():
     data = computed("spiral_learning")
-    one_page.learn()
-    printed = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
-    assert np.abs(data["loss"][::100] / printed - 1).max() < 0.06           # two digits are printed
+    losses = [float(line.split()[-1]) for line in printed().splitlines() if line.startswith("step")]
+    assert np.abs(data["loss"][::100] / losses - 1).max() < 0.06           # two digits are printed
     assert data["loss"][0] > 1000 * data["loss"][-1] and says("spiral_learning", "more than 1,000 times")
     away = [row["away"] for row in data["found"].values()]
     assert away[-1] < 0.1
