@@ -24,6 +24,7 @@ In a notebook:
     Image(figures.picture("kink")[0])
 """
 
+import contextlib
 import importlib
 import inspect
 import io
@@ -84,12 +85,18 @@ def picture(name, fresh=False, format=None, dpi=None):
     """
     module, _kept.FRESH = importlib.import_module(f"{__name__}.{name}"), fresh
     started = time.perf_counter()
+    with warnings_as_errors():
+        content = render(module, _kept.computed(name), format, dpi)
+    return content, time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def warnings_as_errors():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for future in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", future)
-        content = render(module, _kept.computed(name), format, dpi)
-    return content, time.perf_counter() - started
+        yield
 
 
 def render(module, data, format=None, dpi=None):

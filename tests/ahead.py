@@ -1,8 +1,8 @@
 """What takes long and can be had ahead, on another core, while other tests run.
 
-It is the slow figures whose numbers are not kept, and the run of all negative controls. Whoever comes first, the
-second process or the test that needs a result, claims the work and does it; the other goes on, or does what is left
-while it waits.
+It is the run of all negative controls, the slow figures whose numbers are not kept, and the pictures. Whoever comes
+first, the second process or the test that needs a result, claims the work and does it; the other goes on, or does
+what is left while it waits.
 """
 
 import multiprocessing
@@ -15,10 +15,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from figures import _kept, discover
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
+
+import figures
+from figures import _kept
 from tests.book import ROOT
 
 ALL_CONTROLS = "the negative controls"
+PICTURE = "the picture of "
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
 TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density", "flow_animation"))   # the same training
 CLAIMED = set()            # what this process has claimed
@@ -27,7 +33,7 @@ AHEAD = {}                 # the second process, what it is to do and the folder
 
 
 def result(name):
-    """The numbers of a figure, or what pytest said of the negative controls."""
+    """What `compute` returns, from the process that was first to begin with it."""
     if not AHEAD or name in CLAIMED or claim(AHEAD["folder"], name):
         return DONE.pop(name) if name in DONE else compute(name)
     done = AHEAD["folder"] / f"{name}.pickle"
@@ -41,9 +47,23 @@ def result(name):
 
 
 def compute(name):
+    """What pytest said of the negative controls, a figure's picture as `drawn` has it, or its numbers."""
     if name == ALL_CONTROLS:
         return planting("--controls", "tests")
-    return _kept.computed(name)
+    return drawn(name.removeprefix(PICTURE)) if name.startswith(PICTURE) else _kept.computed(name)
+
+
+def drawn(name):
+    """The picture of a figure, and all that is written in it with the colours, from drawing it once."""
+    on_paper = []
+    with pytest.MonkeyPatch.context() as patch, figures.warnings_as_errors():
+        def noted(*arguments, draw=figures.drawn):
+            on_paper.append(draw(*arguments))
+            return on_paper[-1]
+        patch.setattr(figures, "drawn", noted)
+        content = figures.render(figures.discover()[name], _kept.computed(name))
+    return content, {(text.get_text(), to_hex(text.get_color()))
+                     for fig in on_paper for text in fig.findobj(Text) if text.get_text()}
 
 
 def planting(*arguments):
@@ -73,16 +93,16 @@ def work_ahead(names, folder):
             part.rename(folder / f"{name}.pickle")
 
 
-def slow_figures():
-    """The names of the slow figures to be computed, slowest first, and each with what goes together with it."""
-    seconds = {name: module.SECONDS for name, module in discover().items()
-               if module.SECONDS >= SLOW and not getattr(module, "ON_REQUEST", False) and not is_kept(name)}
+def work_of_figures():
+    """The slow figures to be computed, slowest first, and each with what goes together with it; and all pictures."""
+    all_figures = {name: module for name, module in figures.discover().items() if not getattr(module, "ON_REQUEST", False)}
+    seconds = {name: module.SECONDS for name, module in all_figures.items() if module.SECONDS >= SLOW and not is_kept(name)}
     names = sorted(seconds, key=seconds.get, reverse=True)
 
     def place(name):
         together = {other for group in (*TOGETHER, (name,)) if name in group for other in group}
         return min(names.index(other) for other in together if other in names)
-    return sorted(names, key=place)
+    return sorted(names, key=place) + [PICTURE + name for name in all_figures]
 
 
 def is_kept(name):

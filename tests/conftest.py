@@ -7,7 +7,7 @@ import hypothesis
 import matplotlib
 import pytest
 
-from tests.ahead import ALL_CONTROLS, slow_figures, start_ahead
+from tests.ahead import ALL_CONTROLS, work_of_figures, start_ahead
 from tests.book import DEFINED
 
 gc.disable()                # until all tests are collected: what a collection makes stays
@@ -30,8 +30,7 @@ def pytest_collection_finish(session):
     draws_all = sum("test_a_figure_is_drawn" in node for node in nodes) > 1
     if draws_all and not config.pluginmanager.hasplugin("tests.controls") and not config.option.collectonly:
         plants_all = any("test_every_negative_control_is_seen" in node for node in nodes)
-        if wanted := [ALL_CONTROLS] * plants_all + slow_figures():
-            config.add_cleanup(start_ahead(wanted))
+        config.add_cleanup(start_ahead([ALL_CONTROLS] * plants_all + work_of_figures()))
 
 
 @pytest.fixture

@@ -13,14 +13,13 @@ from concurrent.futures import Executor, Future
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
-from matplotlib.text import Text
 from PIL import Image
 
 import figures
 from figures import __main__ as command
+from tests.ahead import PICTURE, result
 from tests.book import ROOT
 
 from . import computed
@@ -136,16 +135,7 @@ def is_whole(path):
 
 @cache
 def drawn(name):
-    """The picture of a figure, and all that is written in it with the colours, from drawing it once."""
-    on_paper = []
-    with pytest.MonkeyPatch.context() as patch:
-        def noted(*arguments, draw=figures.drawn):
-            on_paper.append(draw(*arguments))
-            return on_paper[-1]
-        patch.setattr(figures, "drawn", noted)
-        content = figures.render(ALL[name], computed(name))
-    return content, {(text.get_text(), matplotlib.colors.to_hex(text.get_color()))
-                     for fig in on_paper for text in fig.findobj(Text) if text.get_text()}
+    return result(PICTURE + name)
 
 
 def frames(module):
