@@ -34,7 +34,8 @@ FIELDS = {                                       # f, θ, y0, the times, the siz
     "Lotka and Volterra": (LotkaVolterra(), np.array([0.5, 0.05, 0.8, 0.02]), np.array([[30.0, 4.0], [20.0, 5.0]]),
                            np.linspace(0.0, 3.0, 4), 0.3),
     "van der Pol": (VanDerPol(), np.array([30.0]), np.array([2.0, 0.0]), np.array([0.0, 0.2, 1.0]), 0.1),
-    "Robertson": (Robertson(), np.array([0.04, 1e4, 3e7]), np.array([0.98, 3e-5, 0.02]), np.array([0.4, 0.6, 2.0]), 0.2),
+    "Robertson": (Robertson(), np.array([0.04, 1e4, 3e7]), np.array([0.98, 3e-5, 0.02]), np.array([0.4, 0.6, 2.0]),
+                  0.2),
     "network": (NETWORK, NETWORK_THETA, np.array([[0.4, -0.7, 0.2], [0.1, 0.2, 0.3]]),
                 np.array([0.3, 0.3, 0.5, 0.5, 1.1]), 0.25),
     "pendulum, backwards": (PENDULUM, PENDULUM_THETA, np.array([0.5, -0.3]), np.array([1.0, 0.3, 0.0, -0.8]), 0.25),
@@ -175,10 +176,10 @@ def test_a_jump_of_the_field_at_a_stop_is_seen_from_its_two_sides(method, gradie
     f, A = Switched(2), np.array([-1.0, 2.0, 0.5, -3.0])
     y0, t, g = np.array([1.0, -2.0]), np.array([0.0, 0.5, 2.0]), np.array([1.0, 0.5])
     options = {"method": method, "step_size": 0.25, "tstops": [1.0]}
+    first = pullback(Linear(2), y0, [0.0, 0.5, 1.0], A, g, method=method, step_size=0.25)
+    decay = stability_function(method, np.array(-0.25))**4
     for more in ({}, {"jacobian": lambda t, y: f.jacobian(t, y, A)}):
         pulled = pullback(f, y0, t, A, g, gradient=gradient, times=False, **options, **more)
-        first = pullback(Linear(2), y0, [0.0, 0.5, 1.0], A, g, method=method, step_size=0.25)
-        decay = stability_function(method, np.array(-0.25))**4
         assert relative_error(pulled.y0, decay * first.y0) <= EXACT
         assert relative_error(pulled.theta, decay * first.theta) <= EXACT
 
@@ -345,5 +346,6 @@ def test_the_sensitivities_are_those_that_cvodes_prints():
         pulled = pullback(f, y0, t, theta, [0.0, 1.0, 0.0], method="kvaerno5", rtol=1e-7, atol=1e-11, gradient=gradient)
         assert np.abs(pulled.theta / printed - 1).max() <= CVODES
     for i, expected in enumerate(printed):
-        _, ws = pushforward(f, y0, t, theta, dtheta=theta * (np.arange(3) == i), method="kvaerno5", rtol=1e-7, atol=1e-11)
+        _, ws = pushforward(f, y0, t, theta, dtheta=theta * (np.arange(3) == i), method="kvaerno5", rtol=1e-7,
+                            atol=1e-11)
         assert abs(ws[-1, 1] / theta[i] / expected - 1) <= CVODES

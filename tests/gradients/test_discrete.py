@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minode import MLP, Flow, Gradients, Layered, Linear, VectorField, adjoint_rhs, methods, odeint, pullback, pushforward
+from minode import (MLP, Flow, Gradients, Layered, Linear, VectorField, adjoint_rhs, methods, odeint, pullback,
+                    pushforward)
 from minode.gradients import discrete
 from minode.gradients.adjoint import invariant
 from minode.gradients.discrete import SMALL, Tape, backward_pass, is_small, reverse_step, run_on_tape

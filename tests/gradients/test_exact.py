@@ -73,7 +73,7 @@ def assert_exact(pulled, changes, directions):
 
 
 @pytest.mark.eq("18.1", "18.2", "18.3", "18.4", "18.5")
-@pytest.mark.parametrize("name, is_wide, sign", [              # every field small and wide, the one forwards, the other back
+@pytest.mark.parametrize("name, is_wide, sign", [              # each field small and wide, one forwards and one back
     (name, is_wide, (-1.0)**(k + is_wide)) for k, name in enumerate(FIELDS) for is_wide in (False, True)])
 @pytest.mark.parametrize("route, options", WAYS, ids=name_of)
 def test_every_exact_route_is_the_complex_step_of_the_numbers_computed(route, options, name, is_wide, sign):
@@ -168,7 +168,7 @@ def test_a_theta_that_is_changed_in_place_between_two_gradients_is_seen():
         assert not np.array_equal(before.theta, after.theta)
 
 
-@pytest.mark.parametrize("shape", [(3,), (136, 3)], ids=["small", "wide"])    # of which the layers are kept between calls
+@pytest.mark.parametrize("shape", [(3,), (136, 3)], ids=["small", "wide"])    # large enough for a workspace
 def test_two_threads_with_one_field_get_what_each_gets_alone(shape):
     f, y0 = MLP([4, 64, 3], ["tanh", "identity"]), np.linspace(-1.0, 1.0, int(np.prod(shape))).reshape(shape)
     thetas = [f.init(np.random.default_rng(seed)) for seed in range(2)]

@@ -93,7 +93,8 @@ def test_it_is_so_along_steps_that_the_method_chose_with_outputs_inside_them(nam
     taken = run(f, y0, t, theta, [], **options).tape
     same_steps = {"method": method, "grid": [step[0] for step in taken] + [t[-1]]}
     units = np.cos(np.arange(2.0 * (y0.size + theta.size))).reshape(2, -1)
-    changes, terms = by_complex_step(loss, f, y0, t, theta, v_y0, v_theta, units, **same_steps), np.concatenate([Hv.y0.ravel(), Hv.theta])
+    changes = by_complex_step(loss, f, y0, t, theta, v_y0, v_theta, units, **same_steps)
+    terms = np.concatenate([Hv.y0.ravel(), Hv.theta])
     assert np.all(np.abs(units @ terms - changes) <= EXACT * (1 + np.abs(units * terms).sum(axis=1)))
 
 

@@ -142,7 +142,8 @@ def test_in_fixed_steps_it_is_the_complex_step_through_them(route, method, step_
 
 
 @pytest.mark.eq("19.5", "19.6", "18.7", "18.8")
-@pytest.mark.parametrize("name, sign", [("network", 1.0), ("pendulum", -1.0)], ids=["network-forwards", "pendulum-backwards"])
+@pytest.mark.parametrize("name, sign", [("network", 1.0), ("pendulum", -1.0)],
+                         ids=["network-forwards", "pendulum-backwards"])
 @pytest.mark.parametrize("step_size", [None, 0.3, 0.7 / AT_ONCE])
 @pytest.mark.parametrize("method", ["asynchronous_leapfrog", "reversible_heun", reversible("cash_karp"), reversible("rk4", 0.99)],
                          ids=lambda method: getattr(method, "name", method))
@@ -152,12 +153,12 @@ def test_in_the_steps_of_a_reversible_method_too(method, step_size, name, sign):
     options = {} if step_size is None else {"step_size": step_size}
     changes = changes_in(lambda t: along_a_grid(lambda t, y: f(t, y, theta), find_method(method), y0, t,
                                                 counts_of(t.real, step_size)), cotangent, t)
+    copies = np.array([2, 1, 2, 1, 3])                                  # equal times move on together
+    repeated, shares = np.repeat(np.arange(5), copies), cotangent / copies[:, None, None]
     for route in ("reversible", "discrete"):
         pulled = pullback(f, y0, t, theta, cotangent, gradient=route, method=method, **options)
         assert_exact_in(pulled.t, changes, 100 * EXACT)                 # the states met on the way back are rounded
-        repeated = np.repeat(np.arange(5), [2, 1, 2, 1, 3])             # equal times move on together
-        again = pullback(f, y0, t[repeated], theta, cotangent[repeated] / np.array([2, 1, 2, 1, 3])[repeated][:, None, None],
-                         gradient=route, method=method, **options)
+        again = pullback(f, y0, t[repeated], theta, shares[repeated], gradient=route, method=method, **options)
         assert_exact_in(np.bincount(repeated, again.t), changes, 100 * EXACT)
 
 
@@ -205,16 +206,16 @@ def test_it_is_the_difference_of_what_odeint_prints(method, options):
 
 @pytest.mark.eq("18.7", "18.8", "18.9", "18.10")
 @each_field
-@pytest.mark.parametrize("route", ["discrete", "checkpoint"])
 @pytest.mark.parametrize("method", [method.name for method in ADAPTIVE])
-def test_in_chosen_steps_the_inner_ends_are_held_fixed(method, route, name, is_wide, sign):
+def test_in_chosen_steps_the_inner_ends_are_held_fixed(method, name, is_wide, sign):
     f, theta, y0, t, cotangent = problem_of(name, is_wide, sign)
     for times in (t, t[[0, -1]], t[:-1]):
         g = cotangent[:len(times)]
         taken = [step[0] for step in run(f, y0, times, theta, [], method=method, **LOOSE).tape]
-        pulled = pullback(f, y0, times, theta, g, gradient=route, method=method, **LOOSE)
-        assert_exact_in(pulled.t, changes_in(lambda t: along_chosen_steps(lambda t, y: f(t, y, theta), find_method(method),
-                                                                          y0, t, taken), g, times))
+        changes = changes_in(lambda t: along_chosen_steps(lambda t, y: f(t, y, theta), find_method(method), y0, t,
+                                                          taken), g, times)
+        for route in ("discrete", "checkpoint"):
+            assert_exact_in(pullback(f, y0, times, theta, g, gradient=route, method=method, **LOOSE).t, changes)
 
 
 @pytest.mark.eq("18.9")
@@ -243,7 +244,8 @@ def test_for_trajectories_with_steps_of_their_own(method, name, sign):
     passes = run(f, y0, t, theta, [], method=method, per_trajectory=True, **LOOSE).tape
     taken = [[float(times[ids == i][0]) for ids, times, *_ in passes if i in ids] for i in range(3)]
     assert_exact_in(pulled.t, changes_in(lambda t: np.stack([along_chosen_steps(
-        lambda t, y: f(t, y, theta), find_method(method), y0[i], t, taken[i]) for i in range(3)], axis=1), cotangent, t))
+        lambda t, y: f(t, y, theta), find_method(method), y0[i], t, taken[i]) for i in range(3)], axis=1),
+        cotangent, t))
 
 
 # -- times that coincide, one time, stops ------------------------------------------------------------------------------

@@ -178,7 +178,8 @@ def test_the_longest_step_is_that_of_the_backward_solve_too_if_this_chooses_its_
     free, bounded = calls(), calls(max_step=0.02)
     assert bounded > 6 * 100 > free and calls(backward={"max_step": 0.02}) == bounded
     assert calls(max_step=0.02, backward={"max_step": np.inf}) == free
-    assert calls(max_step=0.02, backward={"method": "rk4", "step_size": 0.1}) == calls(backward={"method": "rk4", "step_size": 0.1})
+    fixed = {"method": "rk4", "step_size": 0.1}
+    assert calls(max_step=0.02, backward=fixed) == calls(backward=fixed)
     assert calls(step_size=0.05, backward={"step_size": None, "max_step": 0.02}) == bounded
 
 
