@@ -20,7 +20,7 @@ from minode.solvers.solve import run
 from tests.gradients.problems import EXACT, NETWORK, NETWORK_THETA, PENDULUM, PENDULUM_THETA, Silent, relative_error
 from tests.subclasses import ProductsAlone
 from tests.gradients.test_exact import assert_exact, change_along, complex_step
-from tests.gradients.test_times import assert_exact_in, changes_in
+from tests.gradients.test_times import assert_exact_in, change_in
 
 # Tables of the reader's own: an explicit stage between two implicit ones; one that begins with f(t, y) and does not
 # end with f(t + h, y_new), so that nothing is carried; and a pair of that kind.
@@ -291,10 +291,10 @@ def test_dL_dt_is_the_complex_step_in_the_times(method, name):
     cotangent = np.random.default_rng(5).normal(size=(len(t), *y0.shape))
     for options in ways(method, step):
         steps = steps_of(f, y0, t, theta, options)
-        changes = changes_in(lambda t: along_moved_steps(f, method, y0, t, theta, moved_ends(t, steps)), cotangent, t)
+        along = change_in(lambda t: along_moved_steps(f, method, y0, t, theta, moved_ends(t, steps)), cotangent, t)
         for gradient in ROUTES:
             pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
-            assert_exact_in(pulled.t, changes)
+            assert_exact_in(pulled.t, *along)
 
 
 # -- what is exact -------------------------------------------------------------------------------------------

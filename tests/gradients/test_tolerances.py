@@ -244,8 +244,8 @@ ROUTES = {
        for name, method in (("leapfrog", "asynchronous_leapfrog"), ("heun", "reversible_heun"), ("rk4", reversible("rk4")))}}
 
 
-@pytest.mark.parametrize("width", [4, 300], ids=["small", "large"])
-@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize("name, width", [                     # which matters where steps may be taken back all at once
+    (name, width) for name in ROUTES for width in (4, 300) if width == 4 or name[:5] in ("discr", "check")])
 def test_on_every_route_float32_stays_float32_and_is_right(name, width):
     f, t = Recorded([3, width, 2], ["tanh", "identity"]), np.array([0.0, 0.4, 1.0])
     theta, y0 = f.init(np.random.default_rng(0)), np.array([[1.0, -0.5], [0.3, 0.8]])
