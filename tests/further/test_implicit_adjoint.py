@@ -1,5 +1,6 @@
 """Through implicit steps too the gradient is that of the numbers computed: against R(z), complex steps, and CVODES."""
 
+import itertools
 from unittest import mock
 
 import numpy as np
@@ -19,6 +20,7 @@ from minode.solvers.solve import run
 from tests.gradients.problems import EXACT, NETWORK, NETWORK_THETA, PENDULUM, PENDULUM_THETA, Silent, relative_error
 from tests.subclasses import ProductsAlone
 from tests.gradients.test_exact import assert_exact, change_along, complex_step
+from tests.gradients.test_times import assert_exact_in, change_in
 
 # Tables of the reader's own: an explicit stage between two implicit ones; one that begins with f(t, y) and does not
 # end with f(t + h, y_new), so that nothing is carried; and a pair of that kind.
@@ -27,11 +29,13 @@ NOT_CARRIED = Tableau("not carried", 1, A=["0 0", "1/4 1/2"], b="1/4 3/4")
 OWN_PAIR = Tableau("own pair", 1, A=["0 0", "1/4 1/2"], b="1/4 3/4", b_hat="1 0", embedded_order=1)
 NAMED = [m for m in methods.values() if isinstance(m, Tableau) and not m.is_explicit]
 IMPLICIT = [*NAMED, OWN, NOT_CARRIED, OWN_PAIR]
+ROUTES = ("discrete", "checkpoint")
 FIELDS = {                                       # f, θ, y0, the times, the size of a fixed step
     "Lotka and Volterra": (LotkaVolterra(), np.array([0.5, 0.05, 0.8, 0.02]), np.array([[30.0, 4.0], [20.0, 5.0]]),
                            np.linspace(0.0, 3.0, 4), 0.3),
-    "van der Pol": (VanDerPol(), np.array([30.0]), np.array([2.0, 0.0]), np.array([0.0, 0.5, 3.0]), 0.05),
-    "Robertson": (Robertson(), np.array([0.04, 1e4, 3e7]), np.array([0.98, 3e-5, 0.02]), np.array([0.4, 0.6, 2.0]), 0.05),
+    "van der Pol": (VanDerPol(), np.array([30.0]), np.array([2.0, 0.0]), np.array([0.0, 0.2, 1.0]), 0.1),
+    "Robertson": (Robertson(), np.array([0.04, 1e4, 3e7]), np.array([0.98, 3e-5, 0.02]), np.array([0.4, 0.6, 2.0]),
+                  0.2),
     "network": (NETWORK, NETWORK_THETA, np.array([[0.4, -0.7, 0.2], [0.1, 0.2, 0.3]]),
                 np.array([0.3, 0.3, 0.5, 0.5, 1.1]), 0.25),
     "pendulum, backwards": (PENDULUM, PENDULUM_THETA, np.array([0.5, -0.3]), np.array([1.0, 0.3, 0.0, -0.8]), 0.25),
@@ -39,14 +43,18 @@ FIELDS = {                                       # f, θ, y0, the times, the siz
 SINGLE = 1e-4                 # of float32 states over a few steps
 CVODES = 2e-4                 # of a value printed with five digits, from a solve at rtol 1e-4
 each_method = pytest.mark.parametrize("method", IMPLICIT, ids=lambda tableau: tableau.name)
-each_method_and_field = pytest.mark.parametrize("method, name", [        # the tables of one's own are not for stiff ones
-    (method, name) for method in IMPLICIT for name in FIELDS if method in NAMED or name not in ("Robertson", "van der Pol")
+# A method enters by its table, a field by its products: each method meets a batch and a clock that runs backwards, and
+# each field two tables whose stages are solved together, with steps of their own choice and without, and one in turn.
+each_method_and_field = pytest.mark.parametrize("method, name", [
+    (method, name) for method in IMPLICIT for name in FIELDS
+    if name in ("network", "pendulum, backwards") or method.name in ("radau5", "trbdf2", "gauss4")
 ], ids=lambda value: getattr(value, "name", value))
 
 
 def ways(method, step):
     """The keywords of a solve with fixed steps, and with steps of the method's own, if it can choose them."""
-    adaptive = [{"rtol": 1e-3, "atol": 1e-5}] if method.b_hat is not None else []
+    tolerances = {"rtol": 1e-2, "atol": 1e-3} if method is OWN_PAIR else {"rtol": 1e-3, "atol": 1e-5}
+    adaptive = [tolerances] if method.b_hat is not None else []
     return [{"method": method, **options} for options in [{"step_size": step}, *adaptive]]
 
 
@@ -66,7 +74,7 @@ def random_directions(y0, theta, rng):
 
 
 @pytest.mark.eq("29.1", "29.2", "29.3", "29.4")
-@pytest.mark.parametrize("gradient", ["discrete", "checkpoint"])
+@pytest.mark.parametrize("gradient", ROUTES)
 @pytest.mark.parametrize("lam", [0.7, -2.0, -50.0, -1e3, -1e7])
 @pytest.mark.parametrize("method", NAMED, ids=lambda tableau: tableau.name)
 def test_on_a_linear_problem_each_step_back_multiplies_by_R(method, lam, gradient):
@@ -97,16 +105,16 @@ def test_and_in_several_dimensions_by_the_transposed_matrices(method):
 
 
 @pytest.mark.eq("29.1", "29.2", "29.3", "29.4")
-@pytest.mark.parametrize("gradient", ["discrete", "checkpoint"])
 @each_method_and_field
-def test_every_gradient_is_the_complex_step_of_the_numbers_computed(method, name, gradient):
+def test_every_gradient_is_the_complex_step_of_the_numbers_computed(method, name):
     f, theta, y0, t, step = FIELDS[name]
     rng = np.random.default_rng(0)
-    cotangent, directions = rng.normal(size=(len(t), *y0.shape)), random_directions(y0, theta, rng)
+    cotangent, directions = rng.normal(size=(len(t), *y0.shape)), random_directions(y0, theta, rng)[:1]    # all entries
     for options in ways(method, step):
-        pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
         steps = steps_of(f, y0, t, theta, options)
-        assert_exact(pulled, [change_along(f, y0, t, theta, cotangent, *d, **steps) for d in directions], directions)
+        changes = [change_along(f, y0, t, theta, cotangent, *d, **steps) for d in directions]
+        for gradient in ROUTES:
+            assert_exact(pullback(f, y0, t, theta, cotangent, gradient=gradient, **options), changes, directions)
 
 
 @pytest.mark.eq("29.1", "29.2", "29.3", "29.4")
@@ -127,14 +135,13 @@ def test_and_with_outputs_inside_the_steps(method, numbers):
 
 
 @pytest.mark.parametrize("method", NAMED, ids=lambda tableau: tableau.name)
-@pytest.mark.parametrize("gradient", ["discrete", "checkpoint"])
-def test_newtons_matrices_may_be_rough_and_the_field_may_have_none(method, gradient):
-    (f, theta, y0, t, step), cotangent = FIELDS["pendulum, backwards"], np.array([2.0, -1.0])
+def test_newtons_matrices_may_be_rough_and_the_field_may_have_none(method):
+    (f, theta, y0, (*t, _), step), cotangent = FIELDS["pendulum, backwards"], np.array([2.0, -1.0])
 
     def rough(t, y):
         return 0.9 * f.jacobian(t, y, theta)
-    right = pullback(f, y0, t, theta, cotangent, method=method, step_size=step, gradient=gradient)
-    for field in (f, ProductsAlone(PENDULUM)):
+    right = pullback(f, y0, t, theta, cotangent, method=method, step_size=step)
+    for field, gradient in itertools.product((f, ProductsAlone(PENDULUM)), ROUTES):
         pulled = pullback(field, y0, t, theta, cotangent, method=method, step_size=step, jacobian=rough,
                           gradient=gradient)
         assert max(map(relative_error, pulled, right)) <= EXACT
@@ -163,21 +170,21 @@ class Switched(Linear):
     vjp, jvp = VectorField.vjp, VectorField.jvp
 
 
-@pytest.mark.parametrize("gradient", ["discrete", "checkpoint"])
+@pytest.mark.parametrize("gradient", ROUTES)
 @pytest.mark.parametrize("method", NAMED, ids=lambda tableau: tableau.name)
 def test_a_jump_of_the_field_at_a_stop_is_seen_from_its_two_sides(method, gradient):
     f, A = Switched(2), np.array([-1.0, 2.0, 0.5, -3.0])
     y0, t, g = np.array([1.0, -2.0]), np.array([0.0, 0.5, 2.0]), np.array([1.0, 0.5])
     options = {"method": method, "step_size": 0.25, "tstops": [1.0]}
+    first = pullback(Linear(2), y0, [0.0, 0.5, 1.0], A, g, method=method, step_size=0.25)
+    decay = stability_function(method, np.array(-0.25))**4
     for more in ({}, {"jacobian": lambda t, y: f.jacobian(t, y, A)}):
         pulled = pullback(f, y0, t, A, g, gradient=gradient, times=False, **options, **more)
-        first = pullback(Linear(2), y0, [0.0, 0.5, 1.0], A, g, method=method, step_size=0.25)
-        decay = stability_function(method, np.array(-0.25))**4
         assert relative_error(pulled.y0, decay * first.y0) <= EXACT
         assert relative_error(pulled.theta, decay * first.theta) <= EXACT
 
 
-@pytest.mark.parametrize("gradient", ["discrete", "checkpoint"])
+@pytest.mark.parametrize("gradient", ROUTES)
 def test_a_solve_of_no_steps_and_one_in_float32(gradient):
     f, theta, y0, t, step = FIELDS["network"]
     pulled = pullback(f, y0, t[:2], theta, np.ones((2, *y0.shape)), method="radau5", gradient=gradient)
@@ -202,15 +209,15 @@ def test_every_tangent_is_the_complex_step_too_and_in_every_component(method, na
             tape = []
             solve_tangents(f, y0, t, theta, dy0, dtheta, tape, **options)
             steps = {"method": method, "grid": [*(taken[0] for taken in tape), t[-1]]}
-        for n in range(len(t)):
-            expected = complex_step(lambda s: run(f, y0 + s * dy0, t, theta + s * dtheta, **steps).solution.ys[n], 0.0, 1.0)
-            assert np.abs(ws[n] - expected).max() <= EXACT * np.abs(expected).max()
+        expected = complex_step(lambda s: run(f, y0 + s * dy0, t, theta + s * dtheta, **steps).solution.ys, 0.0, 1.0)
+        for w, at_the_time in zip(ws, expected):
+            assert np.abs(w - at_the_time).max() <= EXACT * np.abs(at_the_time).max()
 
 
 @pytest.mark.eq("22.5", "29.1", "29.2", "29.3", "29.4")
-@each_method_and_field
-def test_forwards_and_backwards_agree(method, name):
-    f, theta, y0, t, step = FIELDS[name]
+@each_method
+def test_forwards_and_backwards_agree(method):
+    f, theta, y0, t, step = FIELDS["network"]                         # with the other fields each is the complex step
     dy0, dtheta = random_directions(y0, theta, np.random.default_rng(3))[0]
     cotangent = np.random.default_rng(4).normal(size=(len(t), *y0.shape))
     for options in ways(method, step):
@@ -235,8 +242,8 @@ def test_the_norm_of_a_tangent_solve_is_that_of_the_pair():
 
 def test_check_gradients_goes_through_implicit_methods():
     f, theta, y0, *_ = FIELDS["pendulum, backwards"]
-    for options in ({"method": "trbdf2", "rtol": 1e-2}, {"method": "radau5"}):
-        assert all(row.ok for row in check_gradients(f, y0, [1.0, 0.8], theta, **options))
+    for options in ({"method": "trbdf2", "rtol": 1e-2}, {"method": "radau5", "rtol": 1e-3}):
+        assert all(row.ok for row in check_gradients(f, y0, [1.0, 0.9], theta, **options))
 
 
 # -- the times -----------------------------------------------------------------------------------------------
@@ -277,20 +284,17 @@ def moved_ends(t, steps):
 
 
 @pytest.mark.eq("18.7", "18.8", "29.3")
-@pytest.mark.parametrize("gradient", ["discrete", "checkpoint"])
 @pytest.mark.parametrize("name", ["network", "pendulum, backwards"])
 @each_method
-def test_dL_dt_is_the_complex_step_in_the_times(method, name, gradient):
+def test_dL_dt_is_the_complex_step_in_the_times(method, name):
     f, theta, y0, t, step = FIELDS[name]
     cotangent = np.random.default_rng(5).normal(size=(len(t), *y0.shape))
     for options in ways(method, step):
-        pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
         steps = steps_of(f, y0, t, theta, options)
-
-        def loss(t):
-            return np.sum(cotangent * along_moved_steps(f, method, y0, t, theta, moved_ends(t, steps)))
-        expected = [loss(t + 1e-30j * e).imag / 1e-30 for e in np.eye(len(t))]
-        assert relative_error(pulled.t, np.array(expected)) <= EXACT
+        along = change_in(lambda t: along_moved_steps(f, method, y0, t, theta, moved_ends(t, steps)), cotangent, t)
+        for gradient in ROUTES:
+            pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)
+            assert_exact_in(pulled.t, *along)
 
 
 # -- what is exact -------------------------------------------------------------------------------------------
@@ -338,9 +342,10 @@ def test_the_field_of_the_reaction_is_differentiated_right():
 def test_the_sensitivities_are_those_that_cvodes_prints():
     f, theta, y0, t = Robertson(), np.array([0.04, 1e4, 3e7]), [1.0, 0.0, 0.0], [0.0, 0.4]
     printed = np.array([3.9026e-4, -2.1310e-10, -5.2900e-13])           # dy₂(0.4)/dp of cvsRoberts_FSA_dns
-    for gradient in ("discrete", "checkpoint"):
-        pulled = pullback(f, y0, t, theta, [0.0, 1.0, 0.0], method="kvaerno5", rtol=1e-8, atol=1e-12, gradient=gradient)
+    for gradient in ROUTES:
+        pulled = pullback(f, y0, t, theta, [0.0, 1.0, 0.0], method="kvaerno5", rtol=1e-7, atol=1e-11, gradient=gradient)
         assert np.abs(pulled.theta / printed - 1).max() <= CVODES
     for i, expected in enumerate(printed):
-        _, ws = pushforward(f, y0, t, theta, dtheta=theta * (np.arange(3) == i), method="kvaerno5", rtol=1e-8, atol=1e-12)
+        _, ws = pushforward(f, y0, t, theta, dtheta=theta * (np.arange(3) == i), method="kvaerno5", rtol=1e-7,
+                            atol=1e-11)
         assert abs(ws[-1, 1] / theta[i] / expected - 1) <= CVODES

@@ -131,7 +131,7 @@ def turning(omega, T, n=4001):
 
 
 @pytest.mark.eq("31.1")
-@pytest.mark.parametrize("T", [5.0, 20.0])
+@pytest.mark.parametrize("T", [5.0, 10.0])
 def test_the_loss_of_a_frequency_is_a_bowl_as_wide_as_the_chapter_says(T):
     for delta in (0.5, 2.0, 4.0, 7.0):
         assert turning(1 + delta / T, T) == pytest.approx(1 - np.sin(delta) / delta, abs=1e-5)

@@ -113,7 +113,7 @@ def test_backsolve_finds_the_gradient_of_a_loss_on_several_times(name, sign):
     t = 0.3 + sign * np.array([0.0, 0.2, 0.7, 1.1])
     cotangent = np.cos(np.arange(4 * f.dim)).reshape(4, f.dim)
     _, Y, S = true_flow(f, y0, t, theta)
-    pulled = pullback(f, y0, t, theta, cotangent, gradient="backsolve", method="rk4", step_size=0.01)
+    pulled = pullback(f, y0, t, theta, cotangent, gradient="backsolve", method="rk4", step_size=0.02)
     assert relative_error(pulled.y0, np.einsum("ni,nij->j", cotangent, Y)) <= RK4_FINE
     assert relative_error(pulled.theta, np.einsum("ni,nij->j", cotangent, S)) <= RK4_FINE
 
@@ -145,9 +145,8 @@ def test_b_starts_from_the_direct_derivative_of_the_loss_in_theta(gradient, data
 
 
 @pytest.mark.eq("17.5", "17.6")
-@pytest.mark.parametrize("gradient", ["backsolve", "discrete"])
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_the_time_gradients_are_the_differences_of_accurate_solves(name, gradient):
+def test_the_time_gradients_are_the_differences_of_accurate_solves(name):
     f, theta, y0 = PROBLEMS[name]
     y0 = np.stack([y0, 0.5 - y0])
     t, cotangent = np.array([0.1, 0.5, 0.9, 1.4]), np.cos(np.arange(8 * f.dim)).reshape(4, 2, f.dim)
@@ -157,12 +156,13 @@ def test_the_time_gradients_are_the_differences_of_accurate_solves(name, gradien
         return np.sum(cotangent * np.stack(ys, axis=1))
 
     moved = [(loss(t + e) - loss(t - e)) / 2e-4 for e in 1e-4 * np.eye(4)]
-    pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, method="rk4", step_size=0.01)
-    assert relative_error(pulled.t, moved) <= DIFFERENCE
+    for gradient in ("backsolve", "discrete"):
+        pulled = pullback(f, y0, t, theta, cotangent, gradient=gradient, method="rk4", step_size=0.02)
+        assert relative_error(pulled.t, moved) <= DIFFERENCE
 
 
 @pytest.mark.eq("17.1", "17.2", "17.3")
-@pytest.mark.parametrize("method, order, n", [("euler", 1, 128), ("midpoint", 2, 16), ("rk4", 4, 64)])
+@pytest.mark.parametrize("method, order, n", [("euler", 1, 64), ("midpoint", 2, 16), ("rk4", 4, 64)])
 def test_solved_apart_the_two_odes_keep_the_invariant_to_the_order_of_the_method(method, order, n):
     f, theta, y0 = PROBLEMS["network"]
     dy0, dtheta, cotangent = np.cos(np.arange(3)), np.sin(np.arange(f.n_params)), np.array([1.0, -2.0, 0.5])
@@ -201,7 +201,7 @@ def error_of(name, **options):
 @pytest.mark.eq("11.1", "11.2", "17.2", "17.3", "17.4")
 @pytest.mark.parametrize("gradient", ["backsolve", "interpolate"])
 @pytest.mark.parametrize("method, order, n", [
-    ("euler", 1, 64), ("midpoint", 2, 16), ("bosh3", 3, 8), ("rk4", 4, 16), ("reversible_heun", 2, 16),
+    ("euler", 1, 32), ("midpoint", 2, 16), ("bosh3", 3, 8), ("rk4", 4, 8), ("reversible_heun", 2, 16),
     ("asynchronous_leapfrog", 2, 16)])
 def test_with_fixed_steps_they_tend_to_the_truth_at_the_order_of_the_method(gradient, method, order, n):
     def error(n):

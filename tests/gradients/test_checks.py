@@ -38,8 +38,8 @@ def test_a_field_and_states_of_float32_are_checked_in_float64():
 @pytest.mark.parametrize("written_out", [{"step_size": None}, {"per_trajectory": False}])
 def test_a_default_that_is_written_out_changes_nothing(written_out):
     options = {"rtol": 1e-2, "atol": 1e-2}
-    assert str(check_gradients(VanDerPol(), [2.0, 0.0], np.linspace(0.0, 8.0, 5), [3.0], **options, **written_out)) \
-        == str(check_gradients(VanDerPol(), [2.0, 0.0], np.linspace(0.0, 8.0, 5), [3.0], **options))
+    assert str(check_gradients(VanDerPol(), [2.0, 0.0], np.linspace(0.0, 1.0, 3), [3.0], **options, **written_out)) \
+        == str(check_gradients(VanDerPol(), [2.0, 0.0], np.linspace(0.0, 1.0, 3), [3.0], **options))
 
 
 @pytest.mark.parametrize("t", [1e9, -1e11, 1e15])
@@ -92,9 +92,9 @@ def test_extrapolated_differences_are_of_fourth_order_in_epsilon(x):
 
 @pytest.mark.eq("22.6")
 @pytest.mark.parametrize("f, theta, y0, t, options", [
-    (LotkaVolterra(), [0.5, 0.05, 0.8, 0.02], [30.0, 4.0], np.linspace(0.0, 10.0, 101), {"method": "rk4"}),
+    (LotkaVolterra(), [0.5, 0.05, 0.8, 0.02], [30.0, 4.0], np.linspace(0.0, 5.0, 51), {"method": "rk4"}),
     (LotkaVolterra(), [0.5, 0.05, 0.8, 0.02], [30.0, 4.0], np.linspace(0.0, 10.0, 11), {}),
-    (CubicSpiral(), [-0.1, 2.0, -2.0, -0.1], [2.0, 0.0], np.linspace(0.0, 25.0, 501), {"method": "rk4"}),
+    (CubicSpiral(), [-0.1, 2.0, -2.0, -0.1], [2.0, 0.0], np.linspace(0.0, 6.0, 121), {"method": "rk4"}),
     (VanDerPol(), [2.0], [2.0, 0.0], [0.0, 5.0], {"method": "dop853"}),
     (Linear(2), [0.0, 1.0, -4.0, 0.0], [1.0, 2.0], np.linspace(0.0, 2.0, 5), {"rtol": 1e-2, "atol": 1e-2})])
 def test_long_solves_and_steps_that_are_chosen_are_no_mistakes(f, theta, y0, t, options):
@@ -265,7 +265,7 @@ def test_every_smooth_network_passes_the_check_of_its_gradients(data, network, t
     ids=repr)
 def test_large_states_and_small_differences_of_large_terms_are_no_mistakes(f, y, theta):
     assert all(row.ok for row in check_field(f, 0.4, np.array(y), np.array(theta)))
-    assert all(row.ok for row in check_gradients(f, y, np.linspace(0.0, 1.0, 21), theta, method="rk4"))
+    assert all(row.ok for row in check_gradients(f, y, np.linspace(0.0, 1.0, 6), theta, method="rk4"))
 
 
 def test_a_state_at_rest_is_no_mistake_however_a_batch_is_rounded():

@@ -7,7 +7,7 @@ from tests.gradients.collection.planted import plant
 from tests.gradients.collection.score import score
 from tests.gradients.collection.subjects import CASES
 
-EVERY = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 4         # of which one is checked
+EVERY = 1 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 8         # of which one is checked
 NAMED = 0.95
 
 

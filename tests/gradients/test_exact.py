@@ -73,9 +73,8 @@ def assert_exact(pulled, changes, directions):
 
 
 @pytest.mark.eq("18.1", "18.2", "18.3", "18.4", "18.5")
-@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["forwards", "backwards"])
-@pytest.mark.parametrize("is_wide", [False, True], ids=["small", "wide"])
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name, is_wide, sign", [              # each field small and wide, one forwards and one back
+    (name, is_wide, (-1.0)**(k + is_wide)) for k, name in enumerate(FIELDS) for is_wide in (False, True)])
 @pytest.mark.parametrize("route, options", WAYS, ids=name_of)
 def test_every_exact_route_is_the_complex_step_of_the_numbers_computed(route, options, name, is_wide, sign):
     (f, theta), t, rng = FIELDS[name], sign * TIMES, np.random.default_rng(0)
@@ -83,7 +82,7 @@ def test_every_exact_route_is_the_complex_step_of_the_numbers_computed(route, op
     cotangent = rng.normal(size=(len(t), *y0.shape))
     assert is_small(f, y0.size) == (not is_wide and name != "vjp changed")
     pulled = pullback(f, y0, t, theta, cotangent, gradient=route, **options)
-    directions = [(rng.normal(size=y0.shape), rng.normal(size=theta.shape)), (y0, 0 * theta), (0 * y0, theta)]
+    directions = [(rng.normal(size=y0.shape), rng.normal(size=theta.shape))]         # through every entry
     same_steps = along_the_steps(f, y0, t, theta, options)
     assert_exact(pulled, [change_along(f, y0, t, theta, cotangent, *d, **same_steps) for d in directions], directions)
 
@@ -99,7 +98,7 @@ def test_and_so_is_that_of_trajectories_with_steps_of_their_own(method, name, si
     pulled = pullback(f, y0, t, theta, cotangent, per_trajectory=True, **options)
     passes = run(f, y0, t, theta, [], per_trajectory=True, **options).tape
     grids = [[*(float(step_t[ids == i][0]) for ids, step_t, *_ in passes if i in ids), t[-1]] for i in range(3)]
-    directions = [(rng.normal(size=y0.shape), rng.normal(size=theta.shape)), (y0, 0 * theta), (0 * y0, theta)]
+    directions = [(rng.normal(size=y0.shape), rng.normal(size=theta.shape))]
     changes = [sum(change_along(f, y0[i], t, theta, cotangent[:, i], dy0[i], dtheta, method=method, grid=grids[i])
                    for i in range(3)) for dy0, dtheta in directions]
     assert len({tuple(grid) for grid in grids}) == 3
@@ -169,11 +168,11 @@ def test_a_theta_that_is_changed_in_place_between_two_gradients_is_seen():
         assert not np.array_equal(before.theta, after.theta)
 
 
-@pytest.mark.parametrize("shape", [(3,), (256, 3)], ids=["small", "wide"])
+@pytest.mark.parametrize("shape", [(3,), (136, 3)], ids=["small", "wide"])    # large enough for a workspace
 def test_two_threads_with_one_field_get_what_each_gets_alone(shape):
     f, y0 = MLP([4, 64, 3], ["tanh", "identity"]), np.linspace(-1.0, 1.0, int(np.prod(shape))).reshape(shape)
     thetas = [f.init(np.random.default_rng(seed)) for seed in range(2)]
-    assert_threads_agree(lambda k: pullback(f, y0, [0.0, 0.3, 0.5], thetas[k], y0, method="rk4", step_size=0.1), 2)
+    assert_threads_agree(lambda k: pullback(f, y0, [0.0, 0.3, 0.5], thetas[k], y0, method="rk4"), 2)
 
 
 class Counted(VectorField):

@@ -16,6 +16,7 @@ from minode.solvers.solve import run
 from tests.gradients.problems import (ADAPTIVE, EPS, EXACT, EXPLICIT, PROBLEMS, ROUND_OFF, Silent,
                                       complex_step_gradients, relative_error, repeated_grids, solves,
                                       tableaus)
+from tests.gradients.test_exact import assert_exact, change_along
 from tests.strategies import arrays, batches, grids, mlps
 
 FEW_ULP = 64 * EPS         # the same steps and products; only the sums over steps are bracketed otherwise
@@ -51,7 +52,7 @@ def test_checkpoints_give_the_numbers_of_the_discrete_route_on_any_grid(data, pr
 
 @pytest.mark.eq("18.5", "19.1")
 @pytest.mark.parametrize("method", ADAPTIVE, ids=lambda m: m.name)
-@given(st.data(), grids(max_steps=6, longest=0.8), st.sampled_from([1e-2, 1e-5]))
+@given(st.data(), grids(max_steps=6, longest=0.8), st.sampled_from([1e-2, 1e-4]))
 def test_checkpoints_follow_a_method_that_chose_its_steps_with_outputs_inside_them(method, data, t, tol):
     f, theta, y0 = PROBLEMS["pendulum"]
     cotangent = data.draw(arrays((len(t), f.dim)))
@@ -91,16 +92,16 @@ def test_any_number_of_steps_is_put_together_from_its_stretches(steps):
 
 @pytest.mark.eq("14.1", "14.2", "14.3", "14.4", "19.2", "19.3", "19.4")
 @by_name
-@pytest.mark.parametrize("step_size", [None, 0.4])
-@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("step_size, sign", [(None, 1.0), (0.4, -1.0)], ids=["forwards", "backwards-0.4"])
 def test_each_reversible_method_is_differentiated_exactly_with_its_states_or_without(method, step_size, sign):
     f, theta, y0 = PROBLEMS["network"]
     t = 0.3 + sign * np.array([0.0, 0.0, 0.2, 0.7, 0.7, 1.3])
-    cotangent = np.cos(np.arange(18.0)).reshape(6, 3)
+    cotangent, rng = np.cos(np.arange(18.0)).reshape(6, 3), np.random.default_rng(0)
     options = {"method": method, "step_size": step_size}
-    expected = complex_step_gradients(weighted(cotangent), f, y0, t, theta, **options)
+    directions = [(rng.normal(size=3), rng.normal(size=theta.shape)), (y0, 0 * theta), (0 * y0, theta)]
+    changes = [change_along(f, y0, t, theta, cotangent, *d, **options) for d in directions]
     for gradient in ("discrete", "reversible"):
-        assert_near(pullback(f, y0, t, theta, cotangent, gradient=gradient, **options)[:2], expected, EXACT)
+        assert_exact(pullback(f, y0, t, theta, cotangent, gradient=gradient, **options), changes, directions)
 
 
 @pytest.mark.eq("19.2", "19.3", "19.4")
@@ -118,7 +119,7 @@ def test_they_are_so_for_drawn_networks_batches_grids_methods_and_couplings(data
 @pytest.mark.eq("19.4")
 def test_what_is_met_on_the_way_back_carries_the_round_off_that_the_coupling_amplifies():
     f, theta, y0 = PROBLEMS["network"]
-    cotangent, n = np.cos(np.arange(3.0)), 200
+    cotangent, n = np.cos(np.arange(3.0)), 140
 
     def distance(coupling):
         options = {"method": reversible("heun", coupling), "step_size": 1 / n}
@@ -129,7 +130,7 @@ def test_what_is_met_on_the_way_back_carries_the_round_off_that_the_coupling_amp
     assert ROUND_OFF < distance(0.9) < n * EPS / 0.9**n
 
 
-@pytest.mark.parametrize("method", REVERSIBLE[:2] + [reversible("rk4"), reversible("rk4", 1.0)], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", REVERSIBLE[:2] + [reversible("rk4")], ids=lambda m: m.name)
 def test_after_a_growth_that_leaves_no_digit_the_way_back_says_so_and_discrete_is_right(method):
     f, y0, theta, t = Linear(1), np.ones(1), np.ones(1), np.linspace(0.0, 25.0, 501)
     with pytest.raises(SolverError, match="away from y0: .* gradient='discrete'") as caught:
@@ -138,7 +139,7 @@ def test_after_a_growth_that_leaves_no_digit_the_way_back_says_so_and_discrete_i
     kept = pullback(f, y0, t, theta, y0, method=method)
     assert abs(kept.theta[0] / (25 * np.exp(25.0)) - 1) < 25 * 0.05**2 * 0.5               # of order two, or better
     for growth in (5, 10):
-        t = np.linspace(0.0, growth, 20 * growth + 1)
+        t = np.linspace(0.0, growth, 10 * growth + 1)
         undone, kept = (pullback(f, y0, t, theta, y0, method=method, gradient=g).theta for g in ("reversible", "discrete"))
         assert abs(undone / kept - 1) < EPS * np.exp(2 * growth)                           # the way there, and back
     assert np.array_equal(pullback(f, 0 * y0, t, theta, y0, method=method, gradient="reversible").theta, [0.0])
@@ -164,11 +165,15 @@ class Polynomial(VectorField):
     def vjp(self, t, y, theta, a):
         return self.rate(t, theta) * a, t ** np.arange(4.0, -1.0, -1.0) * np.vdot(a, y)
 
+    def time_derivative(self, t, y, theta):
+        return self.rate(t, theta[:4] * np.arange(4.0, 0.0, -1.0)) * y
+
 
 NUMBERS = 10_000                        # of one state: with p = 5 too large for all Jacobians at once
-FEW, MANY, MOST = 100, 1_000, 10_000    # steps
+FEW, MANY = 20, 200                     # steps
+FEWER, MOST = 25, 500                   # of a state of two numbers: 8 bytes a step are a fifth of all that is in use
 FLAT = 1.1                              # a route of constant memory may grow by a tenth
-PASSING = 30                            # states that live for a moment in f, the step or the loss
+PASSING = 28                            # states that live for a moment in f, the step or the loss
 LOST = 0.02                             # of a memory in proportion to the steps, times and tuples
 
 
@@ -201,19 +206,18 @@ def test_backsolve_and_reversal_need_the_same_memory_for_ten_times_the_steps(gra
 
 @pytest.mark.eq("9.4", "17.2", "19.2", "19.3", "19.4")
 @of_constant_memory
-def test_and_for_a_hundred_times_those_of_a_state_smaller_than_the_times_of_its_steps(gradient, method):
-    few, most = (FEW, MANY) if method is REVERSIBLE_EULER else (FEW // 2, MOST // 2)    # which takes ten times as long
-    peak(few, gradient, method, numbers=2)                      # what is made once and kept is not counted
-    assert peak(most, gradient, method, numbers=2) <= FLAT * peak(few, gradient, method, numbers=2)
+def test_and_for_twenty_times_those_of_a_state_smaller_than_the_times_of_its_steps(gradient, method):
+    peak(FEWER, gradient, method, numbers=2)                    # what is made once and kept is not counted
+    assert peak(MOST, gradient, method, numbers=2) <= FLAT * peak(FEWER, gradient, method, numbers=2)
 
 
 @pytest.mark.eq("19.1")
 def test_checkpoints_need_memory_like_the_root_of_the_steps():
     # at most √2n states, and in a stretch of at most √2n steps the state of each stage
-    for steps, method, stages in ((FEW, "euler", 1), (MANY, "euler", 1), (MANY, "midpoint", 2)):
+    for steps, method, stages in ((FEW, "euler", 1), (MANY, "euler", 1), (500, "midpoint", 2)):
         used = peak(steps, "checkpoint", method)
         assert used <= (1 + stages) * np.sqrt(2 * steps) + PASSING
-    assert used < stages * MANY / 10                        # what the discrete route stores
+    assert used < stages * steps / 8                        # what the discrete route stores
 
 
 @pytest.mark.parametrize("method, stages", [("euler", 1), ("midpoint", 2)])
@@ -230,11 +234,11 @@ PIECES = 1.5                            # of the numbers of a piece: its Jacobia
 @pytest.mark.parametrize("method", ["euler", "rk4", "dopri5"])
 def test_a_small_system_keeps_states_and_increments_and_takes_its_steps_back_in_pieces(method):
     f, theta, y0 = PROBLEMS["network"]
-    t, a, tableau, few = np.array([0.0, 1.0]), np.ones(3), methods[method], 2**15
+    t, a, tableau, few, steps = np.array([0.0, 1.0]), np.ones(3), methods[method], 2**14, 500
     tracemalloc.start()
     try:
-        tape = run(f, y0, t, theta, [], method=method, step_size=1 / MANY).tape
-        assert tracemalloc.get_traced_memory()[0] <= MANY * (y0.nbytes * (1 + tableau.stages) + OBJECTS)
+        tape = run(f, y0, t, theta, [], method=method, step_size=1 / steps).tape
+        assert tracemalloc.get_traced_memory()[0] <= steps * (y0.nbytes * (1 + tableau.stages) + OBJECTS)
         used = {}
         for numbers in (few, 1000 * few):
             before = tracemalloc.get_traced_memory()[0]

@@ -163,7 +163,7 @@ def test_of_a_flow_tolerances_are_those_of_the_state_and_of_log_p():
 
 @ADJOINT
 def test_the_longest_step_is_that_of_the_backward_solve_too_if_this_chooses_its_steps(monkeypatch, gradient):
-    counts = []
+    counts, expected = [], pullback(F, Y0, T, A, COTANGENT, **STRICT).theta
 
     class Counted(Linear):
         def value_and_vjp(self, t, y, theta):
@@ -173,13 +173,14 @@ def test_the_longest_step_is_that_of_the_backward_solve_too_if_this_chooses_its_
     def calls(**own):
         counts.clear()
         pulled = pullback(Counted(2), Y0, T, A, COTANGENT, gradient=gradient, rtol=1e-3, **own)
-        assert_agree(pulled.theta, pullback(F, Y0, T, A, COTANGENT, **STRICT).theta, AT_MOST * 1e-3)
+        assert_agree(pulled.theta, expected, AT_MOST * 1e-3)
         return len(counts)
-    free, bounded = calls(), calls(max_step=0.01)
-    assert bounded > 6 * 200 > free and calls(backward={"max_step": 0.01}) == bounded
-    assert calls(max_step=0.01, backward={"max_step": np.inf}) == free
-    assert calls(max_step=0.01, backward={"method": "rk4", "step_size": 0.1}) == calls(backward={"method": "rk4", "step_size": 0.1})
-    assert calls(step_size=0.05, backward={"step_size": None, "max_step": 0.01}) == bounded
+    free, bounded = calls(), calls(max_step=0.02)
+    assert bounded > 6 * 100 > free and calls(backward={"max_step": 0.02}) == bounded
+    assert calls(max_step=0.02, backward={"max_step": np.inf}) == free
+    fixed = {"method": "rk4", "step_size": 0.1}
+    assert calls(max_step=0.02, backward=fixed) == calls(backward=fixed)
+    assert calls(step_size=0.05, backward={"step_size": None, "max_step": 0.02}) == bounded
 
 
 def test_the_checks_and_the_tangents_take_the_longest_step():
@@ -243,8 +244,8 @@ ROUTES = {
        for name, method in (("leapfrog", "asynchronous_leapfrog"), ("heun", "reversible_heun"), ("rk4", reversible("rk4")))}}
 
 
-@pytest.mark.parametrize("width", [4, 300], ids=["small", "large"])
-@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize("name, width", [                     # which matters where steps may be taken back all at once
+    (name, width) for name in ROUTES for width in (4, 300) if width == 4 or name[:5] in ("discr", "check")])
 def test_on_every_route_float32_stays_float32_and_is_right(name, width):
     f, t = Recorded([3, width, 2], ["tanh", "identity"]), np.array([0.0, 0.4, 1.0])
     theta, y0 = f.init(np.random.default_rng(0)), np.array([[1.0, -0.5], [0.3, 0.8]])
