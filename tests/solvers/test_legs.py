@@ -39,15 +39,15 @@ def pulse(is_late):
 @each_span
 def test_a_solve_across_jumps_is_that_of_each_piece_after_the_other(method, span):
     t = np.linspace(*span, 4)
-    y, options = np.array([1.0]), {"method": method, "step_size": 0.125}
+    y, options = np.array([1.0]), {"method": method, "step_size": 0.25}
     for a, b, theta in zip(t, t[1:], THETA[::1 if span[1] > 0 else -1]):
         y = odeint(lambda t, y: theta * y, y, [a, b], jacobian=lambda t, y: np.array([[theta]]), **options)[-1]
-    field = solve(FIELD, [1.0], span, THETA, **options)
+    field, at_jumps = solve(FIELD, [1.0], span, THETA, **options), solve(FIELD, [1.0], t, THETA, **options).ys[1:3]
     function = solve(as_function, [1.0], span, tstops=FIELD.tstops, jacobian=its_jacobian, **options)
     for solution in (field, function):
         assert_agree(solution.ys[-1], y, ROUND_OFF)
-        assert_agree(solution.interpolate(t[1:3]), solve(FIELD, [1.0], t, THETA, **options).ys[1:3], ROUND_OFF)
-        assert np.array_equal(solution.interpolate(span), solution.ys) and solution.stats.n_accepted == 24
+        assert_agree(solution.interpolate(t[1:3]), at_jumps, ROUND_OFF)
+        assert np.array_equal(solution.interpolate(span), solution.ys) and solution.stats.n_accepted == 12
 
 
 @each_method

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from scipy.integrate import solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, reversible, solve
 from minode.solvers.reversible import round_trip
-from tests.solvers.test_adaptive import EPS, pendulum
+from tests.solvers.test_adaptive import EPS, pendulum, pendulum_after
 from tests.strategies import arrays, assert_agree, grids, mlps
 
 ROUND_OFF = 200 * EPS                  # of a step and back, relative to the terms of its sums
@@ -125,8 +124,7 @@ def test_the_error_falls_at_the_order_of_the_method(method, span):
     def error(n):
         ys = odeint(pendulum, [0.5, -0.3], np.linspace(*span, n + 1), method=method)
         return np.linalg.norm(ys[-1] - exact)
-    exact = solve_ivp(pendulum, span, [0.5, -0.3], "DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
-    n = STEPS[method]
+    exact, n = pendulum_after(*span), STEPS[method]
     assert abs(np.log2(error(n) / error(2 * n)) - method.order) <= SLOPE
     assert method.order == getattr(method, "tableau", methods["heun"]).order
 
