@@ -206,7 +206,7 @@ def test_by_the_classical_method_it_is_found_with_order_four():
         got = log_prob(LINE, x, np.linspace(1.6, 0.1, n + 1), LINE_THETA, method="rk4",
                        base=lambda z: LINE.log_density(1.6, z, LINE_THETA))
         return np.abs(got - known).max()
-    assert abs(np.log2(error(80) / error(160)) - 4) <= SLOPE
+    assert abs(np.log2(error(60) / error(120)) - 4) <= SLOPE
 
 
 @pytest.mark.eq("27.3")

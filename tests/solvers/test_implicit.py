@@ -519,7 +519,7 @@ def test_the_error_falls_at_the_order_of_the_table(method, span):
 
 @each_method
 def test_the_step_of_a_symmetric_method_and_of_no_other_can_be_taken_back(method):
-    t = np.linspace(0.0, 5.0, 51)
+    t = np.linspace(0.0, 2.5, 26)
     there = fixed(pendulum, [0.5, -0.3], t, method).ys
     back = fixed(pendulum, there[-1], t[::-1], method).ys
     missed = np.abs(back[::-1] - there).max()
@@ -541,7 +541,7 @@ def test_a_batch_is_solved_as_each_of_its_trajectories(method):
 @pytest.mark.eq("13.3", "13.4")
 @pytest.mark.parametrize("f, f_y, y0, t, small", [
     (robertson, robertson_jacobian, [1.0, 0.0, 0.0], [0.0, 0.4, 4e2, 4e5, 4e8, 1e11], 1e-8),
-    (van_der_pol, van_der_pol_jacobian, [2.0, 0.0], [0.0, 500.0, 1000.0, 1500.0, 2000.0], 1e-3)],
+    (van_der_pol, van_der_pol_jacobian, [2.0, 0.0], [0.0, 500.0, 1000.0], 1e-3)],
     ids=["robertson", "van der pol"])
 def test_a_stiff_problem_is_solved_to_its_tolerance_in_a_few_steps(f, f_y, y0, t, small):
     reference = by_lsoda(f, f_y, tuple(y0), tuple(t), 1e-10, 1e-10 * small)[1:]
