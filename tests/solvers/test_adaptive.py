@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import example, given, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, solve
@@ -23,6 +23,7 @@ WALL = 1000 * EPS              # steps get no shorter than ten spacings, and the
 
 ADAPTIVE = [m for m in methods.values() if isinstance(m, Tableau) and m.is_explicit and m.b_hat is not None]
 each_method = pytest.mark.parametrize("method", ADAPTIVE, ids=lambda tableau: tableau.name)
+fewer = settings(max_examples=max(4, settings().max_examples * 2 // 5))      # examples for each table: dozens for all
 
 
 def pendulum(t, y):
@@ -141,6 +142,7 @@ def test_the_steps_are_those_of_the_chapter_written_out(method, problem):
 
 @pytest.mark.eq("10.1", "10.2", "10.3")
 @each_method
+@fewer
 @given(st.data(), st.integers(1, 4), st.booleans())
 def test_the_error_is_the_difference_of_two_results_against_what_is_tolerated(method, data, n, is_complex):
     y, y_new, hK = (data.draw(arrays(shape)) for shape in (n, n, (method.stages, n)))

@@ -11,7 +11,7 @@ from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 from minode import SolverError, Tableau, methods, odeint, reversible, solve
 from minode.solvers.dense import dense_output, is_in_step, state_inside, weights_at
 from minode.solvers.solve import run
-from tests.solvers.test_adaptive import each_problem, pendulum
+from tests.solvers.test_adaptive import each_problem, fewer, pendulum
 from tests.solvers.trees import EPS as PRINTED, Weights, density, order, rooted_trees
 from tests.strategies import arrays, assert_agree, grids
 
@@ -130,6 +130,7 @@ def test_a_state_between_is_a_sum_of_increments_with_those_weights(name, data):
 
 @pytest.mark.eq("11.2")
 @each_table
+@fewer
 @given(arrays(3), st.tuples(st.floats(-2, 2), st.sampled_from([0.5, -0.75])))
 def test_hermites_cubic_and_better_is_exact_where_the_solution_is_a_cubic(tableau, p, span):
     slope = np.polynomial.Polynomial(p)

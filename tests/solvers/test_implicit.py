@@ -17,7 +17,7 @@ from minode.solvers.newton import FullNewton, by_differences, newton_matrix
 from minode.solvers.solve import run
 from minode.solvers.states import initial_value_problem
 from figures._stiff import robertson, robertson_jacobian, van_der_pol, van_der_pol_jacobian
-from tests.solvers.test_adaptive import EPS, FEW_STEPS, pendulum_after
+from tests.solvers.test_adaptive import EPS, FEW_STEPS, fewer, pendulum_after
 from tests.solvers.test_dense import jacobian, pendulum
 from tests.strategies import arrays, assert_agree, batches
 
@@ -67,6 +67,7 @@ def fixed(f, y0, t, method, jacobian=rows, **options):
 
 @pytest.mark.eq("13.1")
 @pytest.mark.parametrize("method", [*IMPLICIT, OWN], ids=lambda tableau: tableau.name)
+@fewer
 @given(st.data(), batches, st.floats(-1, 1), st.sampled_from([0.2, -0.3]))
 def test_the_stages_solve_their_equation(method, data, batch, t, h):
     y = data.draw(arrays((*batch, 2)))
@@ -83,6 +84,7 @@ def test_the_stages_solve_their_equation(method, data, batch, t, h):
 @pytest.mark.parametrize("name, stages", [
     ("implicit_midpoint", 1), ("gauss4", 2), ("gauss6", 3),
     ("implicit_euler", 1), ("radau3", 2), ("radau5", 3)])
+@fewer
 @given(arrays(3), st.floats(-1, 1), st.sampled_from([0.5, -0.75]))
 def test_collocation_meets_a_polynomial_solution_at_every_node(name, stages, p, t, h):
     velocity, asked = Polynomial(p[:stages]), []
@@ -128,6 +130,7 @@ R = {"implicit_euler": padé([1], [1, -1]), "implicit_midpoint": padé([1, 1/2],
 
 @pytest.mark.eq("13.1", "13.2", "13.3")
 @each_method
+@fewer
 @given(st.floats(-30, 0.5), st.floats(-30, 30), st.sampled_from([0.25, -0.5]))
 def test_a_step_of_a_decay_multiplies_by_R(method, re, im, h):
     z = re + 1j * im

@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from minode import SolverError, Tableau, methods, odeint, reversible, solve
 from minode.solvers.reversible import round_trip
-from tests.solvers.test_adaptive import EPS, pendulum, pendulum_after
+from tests.solvers.test_adaptive import EPS, fewer, pendulum, pendulum_after
 from tests.strategies import arrays, assert_agree, grids, mlps
 
 ROUND_OFF = 200 * EPS                  # of a step and back, relative to the terms of its sums
@@ -27,6 +27,7 @@ each_wrapped = pytest.mark.parametrize("tableau", EXPLICIT, **named)
 
 @pytest.mark.eq("14.1", "14.2", "14.3", "14.4")
 @each_method
+@fewer
 @given(st.data(), mlps(), grids(max_steps=2))
 def test_a_step_from_any_pair_of_copies_is_undone(method, data, network, t):
     field, theta = network
@@ -70,6 +71,7 @@ def psi(table, f, t, h, y):
 
 @pytest.mark.eq("14.1", "14.2", "14.3")
 @each_method
+@fewer
 @given(arrays(2), arrays(2), st.floats(-1, 1), st.sampled_from([0.125, -0.25]))
 def test_a_step_is_what_its_formula_says(method, y, other, t, h):
     f = pendulum
@@ -91,6 +93,7 @@ def test_a_step_is_what_its_formula_says(method, y, other, t, h):
 
 @pytest.mark.eq("14.1", "14.2", "14.3")
 @each_method
+@fewer
 @given(arrays(2), grids(max_steps=1))
 def test_the_first_step_is_a_known_one(method, y0, t):
     table = getattr(method, "tableau", methods["midpoint" if method is LEAPFROG else "heun"])
@@ -100,6 +103,7 @@ def test_the_first_step_is_a_known_one(method, y0, t):
 
 @pytest.mark.eq("14.4")
 @each_wrapped
+@fewer
 @given(arrays(2), arrays(2), st.floats(0.1, 1.0), st.sampled_from([0.125, -0.25]))
 def test_back_is_the_inverse_for_any_coupling(tableau, y, z, coupling, h):
     method, t = reversible(tableau.name, coupling), 0.3

@@ -12,7 +12,7 @@ from minode import (MLP, CubicSpiral, Linear, LotkaVolterra, Tableau, VanDerPol,
 from minode.solvers.adaptive import Tolerances
 from minode.solvers.implicit import NEWTON_SHARE
 from minode.solvers.solve import find_method, run
-from tests.solvers.test_adaptive import PROBLEMS, ROUND_OFF, SAME_STEPS, pendulum, rms, times
+from tests.solvers.test_adaptive import PROBLEMS, ROUND_OFF, SAME_STEPS, fewer, pendulum, rms, times
 from tests.solvers.test_dense import jacobian, options
 from tests.strategies import assert_agree, grids
 
@@ -230,6 +230,7 @@ def test_the_textbook_loops_take_no_field_without_its_theta(door):
 # -- what it cost -----------------------------------------------------------------------------
 
 @each_method
+@fewer
 @given(grids(), st.sampled_from([None, 0.05]))
 def test_every_call_of_f_and_of_its_jacobian_is_counted(method, t, step_size):
     calls, jacobians = [], []
