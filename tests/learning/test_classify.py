@@ -57,8 +57,8 @@ def test_an_affine_map_reads_its_weights_row_by_row_and_then_its_bias():
 # -- the layers -------------------------------------------------------------------------------
 
 
-each_block = pytest.mark.parametrize("block", [MLP([2, 3, 2], ["tanh", "identity"]), MLP([3, 2, 2], ["softplus", "tanh"])],
-                                     ids=["autonomous", "with a clock"])
+each_block = pytest.mark.parametrize("block", [
+    MLP([2, 3, 2], ["tanh", "identity"]), MLP([3, 2, 2], ["softplus", "tanh"])], ids=["autonomous", "with a clock"])
 
 
 @pytest.mark.eq("25.6")

@@ -299,7 +299,7 @@ def test_a_wall_of_nan_ends_the_solve_with_everything_before_it(method):
 @pytest.mark.parametrize("dtype, most", [(np.float64, 1e308), (np.float32, 3e38)])
 def test_a_step_to_infinity_is_rejected_however_small_its_error_beside_it(method, dtype, most):
     t = np.array([0.0, 1.0, 3.0])
-    first = None if method.name == "dopri5" and dtype is np.float64 else 0.5       # hundreds of steps from one of 1e-300
+    first = None if method.name == "dopri5" and dtype is np.float64 else 0.5    # hundreds from one of 1e-300
     for own, shape in ((False, (1,)), (True, (2, 1))):
         with pytest.raises(SolverError, match="step size underflow|max_steps") as caught:      # near the largest
             solve(lambda t, y: np.full(y.shape, most, dtype), np.zeros(shape, dtype), t, method=method,
@@ -373,7 +373,8 @@ def scipys_times(theirs, f, y0, span, **options):
 
 THEIRS = {"dopri5": RK45, "bosh3": RK23, "dop853": DOP853}
 # Each problem by each method, and each method and each problem with tolerances of every kind.
-PAIRED = [(problem, name, list(OWN)[(i + j) % 3]) for i, problem in enumerate(PROBLEMS) for j, name in enumerate(THEIRS)]
+PAIRED = [(problem, name, list(OWN)[(i + j) % 3])
+          for i, problem in enumerate(PROBLEMS) for j, name in enumerate(THEIRS)]
 
 
 @pytest.mark.eq("10.2")

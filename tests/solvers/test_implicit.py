@@ -564,7 +564,8 @@ def test_a_stiff_problem_is_solved_to_its_tolerance_in_a_few_steps(f, f_y, y0, t
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
-@pytest.mark.parametrize("tol, span", [(1e-4, (0.0, 10.0)), (1e-6, (0.0, 10.0)), (1e-8, (0.0, 10.0)), (1e-6, (10.0, 0.0))])
+@pytest.mark.parametrize("tol, span", [
+    (1e-4, (0.0, 10.0)), (1e-6, (0.0, 10.0)), (1e-8, (0.0, 10.0)), (1e-6, (10.0, 0.0))])
 def test_the_outputs_of_a_stiff_problem_are_as_exact_as_the_ends_of_its_steps(name, tol, span):
     sign = np.sign(span[1] - span[0])
     t, y0 = np.linspace(*span, 41), [1.0 if sign > 0 else np.cos(10.0)]

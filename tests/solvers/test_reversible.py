@@ -51,7 +51,8 @@ def test_a_solve_of_a_drawn_network_is_undone(method, data, network, t):
 @pytest.mark.eq("14.1", "14.2", "14.3", "14.4")
 @pytest.mark.parametrize("method, span", [                    # backwards one of each kind: what differs is the sign of h
     *[pytest.param(method, (0.0, 5.0), id=method.name) for method in (LEAPFROG, HEUN, *WRAPPED)],
-    *[pytest.param(method, (5.0, 0.0), id=f"{method.name} backwards") for method in (LEAPFROG, HEUN, reversible("rk4"))]])
+    *[pytest.param(method, (5.0, 0.0), id=f"{method.name} backwards")
+      for method in (LEAPFROG, HEUN, reversible("rk4"))]])
 def test_a_hundred_steps_of_the_pendulum_are_undone_where_those_of_explicit_methods_are_not(method, span):
     t, y0 = np.linspace(*span, 101), np.array([0.5, -0.3])
     there = odeint(pendulum, y0, t, method=method)[-1]
