@@ -120,7 +120,7 @@ def test_a_fit_with_a_byte_changed_is_refused_or_the_same_fit(path, found):
     save(path, F, found)
     whole = path.read_bytes()
     contents = whole.index(b"PK\x01\x02")                     # zip's table of contents, where zipfile looks least
-    second, last = whole.index(b"PK\x01\x02", contents + 1), whole.rindex(b"PK\x01\x02")     # entries alike but for names
+    second, last = whole.index(b"PK\x01\x02", contents + 1), whole.rindex(b"PK\x01\x02")      # entries alike
     for place in [*range(0, contents, 97), *range(contents, second), *range(second, last, 13),
                   *range(last, len(whole))]:
         for flip in (0x04, 0x55) if place >= contents else (0x55,):

@@ -49,7 +49,7 @@ def test_a_solve_of_a_drawn_network_is_undone(method, data, network, t):
 
 
 @pytest.mark.eq("14.1", "14.2", "14.3", "14.4")
-@pytest.mark.parametrize("method, span", [                    # backwards one of each kind: what differs is the sign of h
+@pytest.mark.parametrize("method, span", [          # backwards one of each kind: only h has another sign
     *[pytest.param(method, (0.0, 5.0), id=method.name) for method in (LEAPFROG, HEUN, *WRAPPED)],
     *[pytest.param(method, (5.0, 0.0), id=f"{method.name} backwards")
       for method in (LEAPFROG, HEUN, reversible("rk4"))]])

@@ -106,7 +106,7 @@ def rotated(t, y, theta):
     return theta[0] * np.sin(t) * y - theta[1] * y**2
 
 
-@pytest.mark.parametrize("method, field, shape", [                 # every method with every field, in either shape by turns
+@pytest.mark.parametrize("method, field, shape", [      # every method with every field, in either shape by turns
     pytest.param(method, field, [(2,), (3, 2)][(i + j) % 2], id=f"{method.name}-{field}")
     for i, method in enumerate(EVERY_METHOD) for j, field in enumerate(FIELDS)])
 def test_theta_as_the_fourth_argument_is_a_function_of_t_and_y_at_this_theta(method, field, shape):
