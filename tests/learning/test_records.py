@@ -25,6 +25,12 @@ def path(tmp_path):
     return tmp_path / "theta.npz"
 
 
+@pytest.fixture(scope="module")
+def found():
+    """A fit of twelve steps by Adam."""
+    return fit(mismatch, THETA, **SMALL)
+
+
 def only(path):
     """Whether the file is alone in its folder: no temporary one is left."""
     return [entry.name for entry in path.parent.iterdir()] == [path.name]
@@ -110,12 +116,13 @@ def test_a_file_with_a_byte_changed_is_refused_or_has_the_right_theta(path):
     assert refused > len(whole) / 13 / 2
 
 
-def test_a_fit_with_a_byte_changed_is_refused_or_the_same_fit(path):
-    found = fit(mismatch, THETA, **SMALL)
+def test_a_fit_with_a_byte_changed_is_refused_or_the_same_fit(path, found):
     save(path, F, found)
     whole = path.read_bytes()
     contents = whole.index(b"PK\x01\x02")                     # zip's table of contents, where zipfile looks least
-    for place in [*range(0, contents, 97), *range(contents, len(whole))]:
+    second, last = whole.index(b"PK\x01\x02", contents + 1), whole.rindex(b"PK\x01\x02")      # entries alike
+    for place in [*range(0, contents, 97), *range(contents, second), *range(second, last, 13),
+                  *range(last, len(whole))]:
         for flip in (0x04, 0x55) if place >= contents else (0x55,):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1:])
             try:
@@ -131,8 +138,7 @@ def changed(path, without=(), **parts):
     np.savez(path, **found | parts)
 
 
-def test_a_fit_that_has_lost_a_part_is_refused_and_the_part_is_named(path):
-    found = fit(mismatch, THETA, **SMALL)
+def test_a_fit_that_has_lost_a_part_is_refused_and_the_part_is_named(path, found):
     save(path, F, found)
     whole, names = path.read_bytes(), np.load(path).files
     assert len(names) == 18
@@ -165,8 +171,7 @@ CONTRADICTIONS = [
 
 
 @pytest.mark.parametrize("change, message", CONTRADICTIONS, ids=lambda value: str(value)[:40])
-def test_a_fit_whose_parts_contradict_each_other_is_refused(change, message, path):
-    found = fit(mismatch, THETA, **SMALL)
+def test_a_fit_whose_parts_contradict_each_other_is_refused(change, message, path, found):
     save(path, F, found)
     assert found.best_step == 11
     changed(path, **change)
@@ -176,8 +181,8 @@ def test_a_fit_whose_parts_contradict_each_other_is_refused(change, message, pat
 
 @pytest.mark.parametrize("change", [{"steps": 3}, {"best_step": 12}, {"theta": THETA[:3]}, {"stopped": None},
                                     {"history": fit(mismatch, THETA, **SMALL | {"n_steps": 3}).history}], ids=str)
-def test_such_a_fit_is_not_saved_and_not_gone_on_from(change, path):
-    found = fit(mismatch, THETA, **SMALL)._replace(**change)
+def test_such_a_fit_is_not_saved_and_not_gone_on_from(change, path, found):
+    found = found._replace(**change)
     with pytest.raises((ValueError, TypeError), match="steps|best_step|theta|last|stopped") as caught:
         save(path, F, found)
     assert not isinstance(caught.value, FitError) and not path.exists()
@@ -252,16 +257,14 @@ def test_theta_that_cannot_be_used_is_not_saved(theta, message, path):
     ((None, THETA), "state_0 is not an array of numbers, and only a pickle could keep it: array"),
     (({"v": 1.0},), "state_0 is not an array of numbers"),
 ])
-def test_a_state_that_could_not_be_loaded_is_not_saved_and_nothing_is_pickled(state, message, path):
+def test_a_state_that_could_not_be_loaded_is_not_saved_and_nothing_is_pickled(state, message, path, found):
     path.write_text(KEPT)
-    found = fit(mismatch, THETA, **SMALL)._replace(state=state)
     with pytest.raises(TypeError, match=message):
-        save(path, F, found)
+        save(path, F, found._replace(state=state))
     assert path.read_text() == KEPT and only(path)
 
 
-def test_a_fit_whose_last_theta_is_not_finite_is_not_saved_for_it_could_not_be_loaded(path):
-    found = fit(mismatch, THETA, **SMALL)
+def test_a_fit_whose_last_theta_is_not_finite_is_not_saved_for_it_could_not_be_loaded(path, found):
     for last, message in ((np.nan * THETA, "last must be finite"), (THETA[:-1], r"last must have shape \(26,\)")):
         with pytest.raises(ValueError, match=message):
             save(path, F, found._replace(last=last))
@@ -392,8 +395,7 @@ def test_a_fit_in_a_file_of_before_the_optimiser_was_named_is_read(path):
 
 
 @pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
-def test_a_fit_error_can_be_sent_to_another_process_and_keeps_its_fit(again):
-    found = fit(mismatch, THETA, **SMALL)
+def test_a_fit_error_can_be_sent_to_another_process_and_keeps_its_fit(again, found):
     error = again(FitError("stopped after 12 steps", found))
     assert isinstance(error.fit, Fit) and bits(error.fit) == bits(found) and str(error) == "stopped after 12 steps"
 

@@ -206,20 +206,28 @@ CASES = [(name, argument, i) for name, (_, _, wrong) in REFUSED.items()
          for argument, cases in wrong.items() for i in range(len(cases))]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The file, alone in its folder: no test may change it, and each sees whether it did."""
+    path = tmp_path_factory.mktemp("kept") / FILE
+    save(path, SILENT, THETA)
+    return path, path.read_bytes()
+
+
 @pytest.mark.parametrize("name, argument, i", CASES)
-def test_a_wrong_argument_is_refused_by_name_and_nothing_is_done(name, argument, i, tmp_path):
+def test_a_wrong_argument_is_refused_by_name_and_nothing_is_done(name, argument, i, kept):
     call, right, wrong = REFUSED[name]
     value, error, message = wrong[argument][i]
-    save(tmp_path / FILE, SILENT, THETA)
-    before, drawn = (tmp_path / FILE).read_bytes(), DRAWN["rng"].bit_generator.state
+    path, before = kept
+    drawn = DRAWN["rng"].bit_generator.state
     arguments = right | (value if argument == "solver" else {argument: value})
     if arguments.get("path") == FILE:
-        arguments["path"] = tmp_path / FILE
+        arguments["path"] = path
     with pytest.raises(error, match=message) as caught:
         call(**arguments)
     assert type(caught.value) is error, "a subclass, from somewhere below"
     assert argument == "solver" or argument in str(caught.value), "the argument is not named"
-    assert (tmp_path / FILE).read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+    assert path.read_bytes() == before and len(list(path.parent.iterdir())) == 1
     assert DRAWN["rng"].bit_generator.state == drawn, "random numbers were drawn"
 
 

@@ -1,10 +1,11 @@
 """Steps are chosen as chapter 10 says: SciPy's with SciPy's constants, and those of its text with its own."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import example, given, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 
 from minode import SolverError, Tableau, methods, odeint, solve
@@ -22,12 +23,19 @@ WALL = 1000 * EPS              # steps get no shorter than ten spacings, and the
 
 ADAPTIVE = [m for m in methods.values() if isinstance(m, Tableau) and m.is_explicit and m.b_hat is not None]
 each_method = pytest.mark.parametrize("method", ADAPTIVE, ids=lambda tableau: tableau.name)
+fewer = settings(max_examples=max(4, settings().max_examples * 2 // 5))      # examples for each table: dozens for all
 
 
 def pendulum(t, y):
     """Forced and damped; for one trajectory, or for rows with a time each."""
     x, v = y[..., 0], y[..., 1]
     return np.array([v, -3 * np.sin(x) - 0.2 * v + 1.5 * np.cos(2 * t)]).T
+
+
+@functools.cache
+def pendulum_after(t0, t1):
+    """The state at t1 of the pendulum that starts in (0.5, −0.3) at t0, by SciPy."""
+    return solve_ivp(pendulum, (t0, t1), [0.5, -0.3], "DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
 
 
 def seasons(t, y):
@@ -134,6 +142,7 @@ def test_the_steps_are_those_of_the_chapter_written_out(method, problem):
 
 @pytest.mark.eq("10.1", "10.2", "10.3")
 @each_method
+@fewer
 @given(st.data(), st.integers(1, 4), st.booleans())
 def test_the_error_is_the_difference_of_two_results_against_what_is_tolerated(method, data, n, is_complex):
     y, y_new, hK = (data.draw(arrays(shape)) for shape in (n, n, (method.stages, n)))
@@ -290,10 +299,11 @@ def test_a_wall_of_nan_ends_the_solve_with_everything_before_it(method):
 @pytest.mark.parametrize("dtype, most", [(np.float64, 1e308), (np.float32, 3e38)])
 def test_a_step_to_infinity_is_rejected_however_small_its_error_beside_it(method, dtype, most):
     t = np.array([0.0, 1.0, 3.0])
+    first = None if method.name == "dopri5" and dtype is np.float64 else 0.5    # hundreds from one of 1e-300
     for own, shape in ((False, (1,)), (True, (2, 1))):
         with pytest.raises(SolverError, match="step size underflow|max_steps") as caught:      # near the largest
             solve(lambda t, y: np.full(y.shape, most, dtype), np.zeros(shape, dtype), t, method=method,
-                  per_trajectory=own, max_steps=1000)
+                  per_trajectory=own, max_steps=100 if first else 1000, first_step=first)
         assert caught.value.solution.t.tolist() == [0.0, 1.0] and np.isfinite(caught.value.solution.ys).all()
 
 
@@ -361,11 +371,16 @@ def scipys_times(theirs, f, y0, span, **options):
     return solution.t
 
 
+THEIRS = {"dopri5": RK45, "bosh3": RK23, "dop853": DOP853}
+# Each problem by each method, and each method and each problem with tolerances of every kind.
+PAIRED = [(problem, name, list(OWN)[(i + j) % 3])
+          for i, problem in enumerate(PROBLEMS) for j, name in enumerate(THEIRS)]
+
+
 @pytest.mark.eq("10.2")
-@each_problem
-@pytest.mark.parametrize("name, theirs", [("dopri5", RK45), ("bosh3", RK23), ("dop853", DOP853)])
-@pytest.mark.parametrize("rtol, atol", OWN.values(), ids=OWN)
-def test_with_tolerances_of_each_component_the_steps_are_scipys(name, theirs, rtol, atol, f, y0, span):
+@pytest.mark.parametrize("problem, name, own", PAIRED)
+def test_with_tolerances_of_each_component_the_steps_are_scipys(problem, name, own):
+    (f, y0, span), theirs, (rtol, atol) = PROBLEMS[problem], THEIRS[name], OWN[own]
     expected, tape = scipys_times(theirs, f, y0, span, rtol=rtol, atol=atol), []
     run(f, y0, span, tape=tape, rtol=rtol, atol=atol, method=name, controller=SCIPY)
     assert len(tape) + 1 == len(expected)
@@ -377,10 +392,10 @@ def test_with_tolerances_of_each_component_the_steps_are_scipys(name, theirs, rt
 @pytest.mark.parametrize("own", [{}, {"per_trajectory": True}], ids=["joint", "own steps"])
 def test_tolerances_of_one_size_are_a_number_in_whatever_form_they_are_handed_in(method, own):
     y0, tol = np.array([[0.5, -0.3], [1.0, 0.2], [0.0, 0.4]]), 2.0**-10
-    expected = solve(pendulum, y0, [0.0, 3.0], method=method, rtol=tol, atol=tol, **own)
+    expected = solve(pendulum, y0, [0.0, 1.0], method=method, rtol=tol, atol=tol, **own)
     for form in ([tol, tol], np.full((3, 2), tol), np.full((3, 1), tol), [[tol]], np.float32(tol), [np.float32(tol)]):
         for tolerances in ({"rtol": form, "atol": tol}, {"rtol": tol, "atol": form}, {"rtol": form, "atol": form}):
-            got = solve(pendulum, y0, [0.0, 3.0], method=method, **tolerances, **own)
+            got = solve(pendulum, y0, [0.0, 1.0], method=method, **tolerances, **own)
             assert np.array_equal(got.ys, expected.ys) and np.all(got.stats.n_steps == expected.stats.n_steps)
 
 
@@ -411,8 +426,8 @@ def test_a_component_with_a_loose_tolerance_costs_no_steps_and_one_with_a_tight_
 
 
 @each_problem
-@pytest.mark.parametrize("name, theirs", [("dopri5", RK45), ("bosh3", RK23), ("dop853", DOP853)])
-@pytest.mark.parametrize("max_step", [0.02, 0.1, 0.3, np.inf])
+@pytest.mark.parametrize("name, theirs", THEIRS.items())
+@pytest.mark.parametrize("max_step", [0.07, 0.3, np.inf])
 def test_with_a_longest_step_the_steps_are_scipys(name, theirs, max_step, f, y0, span):
     expected = scipys_times(theirs, f, y0, span, rtol=1e-3, atol=1e-3, max_step=max_step)
     t, _ = times(f, y0, span, 1e-3, method=name, controller=SCIPY, max_step=max_step)

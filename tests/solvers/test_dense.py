@@ -1,5 +1,6 @@
 """Between the steps lies what the trees say, of the order they say, and asking for it changes no step."""
 
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.integrate import DOP853, RK23, RK45, solve_ivp
 from minode import SolverError, Tableau, methods, odeint, reversible, solve
 from minode.solvers.dense import dense_output, is_in_step, state_inside, weights_at
 from minode.solvers.solve import run
-from tests.solvers.test_adaptive import each_problem, pendulum
+from tests.solvers.test_adaptive import each_problem, fewer, pendulum
 from tests.solvers.trees import EPS as PRINTED, Weights, density, order, rooted_trees
 from tests.strategies import arrays, assert_agree, grids
 
@@ -129,6 +130,7 @@ def test_a_state_between_is_a_sum_of_increments_with_those_weights(name, data):
 
 @pytest.mark.eq("11.2")
 @each_table
+@fewer
 @given(arrays(3), st.tuples(st.floats(-2, 2), st.sampled_from([0.5, -0.75])))
 def test_hermites_cubic_and_better_is_exact_where_the_solution_is_a_cubic(tableau, p, span):
     slope = np.polynomial.Polynomial(p)
@@ -173,6 +175,13 @@ def test_between_the_ends_of_the_same_step_lies_what_scipy_says(name, theirs, f,
     assert_agree(solution.interpolate(times), other.dense_output()(times).T, rounding(methods[name]))
 
 
+@functools.cache
+def pendulums_path():
+    """t -> the state of the pendulum that starts in (0.5, −0.3) at 0, until 4, by SciPy."""
+    return solve_ivp(pendulum, (0.0, 4.0), [0.5, -0.3], "DOP853", rtol=1e-13, atol=1e-14, max_step=0.02,
+                     dense_output=True).sol
+
+
 @pytest.mark.eq("11.1", "11.2")
 @pytest.mark.parametrize("name, power, n", [
     ("linear", 2, 80), ("cash_karp", 4, 60), (reversible("dopri5"), 4, 60), ("dopri5", 5, 80), ("tsit5", 5, 80), ("dop853", 8, 32)])
@@ -188,8 +197,7 @@ def test_the_error_between_the_steps_falls_with_its_power_of_the_step(name, powe
         else:
             got = solve(pendulum, [0.5, -0.3], t, method=name, step_size=1.0).interpolate(between).T
         return np.abs(got - exact).max()
-    reference = solve_ivp(pendulum, span, [0.5, -0.3], "DOP853", rtol=1e-13, atol=1e-14, max_step=0.02,
-                          dense_output=True).sol
+    reference = pendulums_path()
     assert abs(np.log2(error(n) / error(2 * n)) - power) <= SLOPE
 
 
@@ -197,7 +205,7 @@ def test_the_error_between_the_steps_falls_with_its_power_of_the_step(name, powe
 def test_between_the_steps_the_error_is_hardly_more_than_at_them(method):
     t = np.linspace(0.0, 2.0, 41)
     middle = (t[1:] + t[:-1]) / 2
-    exact = solve_ivp(pendulum, (0.0, 2.0), [0.5, -0.3], "DOP853", rtol=1e-12, dense_output=True).sol
+    exact = pendulums_path()
     solution = solve(pendulum, [0.5, -0.3], t, **options(method), step_size=1.0)
     at_them = np.abs(solution.ys - exact(t).T).max()
     assert np.abs(solution.interpolate(middle) - exact(middle).T).max() <= 1.1 * at_them + HERMITE * t[1]**4
@@ -227,7 +235,7 @@ def test_at_the_outputs_and_the_ends_of_the_steps_it_is_what_the_solve_computed_
 def test_and_so_for_each_trajectory_of_a_batch(name):
     t, y0 = np.linspace(2.3, 0.1, 7), np.array([[0.5, -0.3], [2.0, 1.0]])
     for times in (t, t[[0, -1]]):
-        solution = solve(pendulum, y0, times, method=name, per_trajectory=True)
+        solution = solve(pendulum, y0, times, method=name, rtol=1e-3, atol=1e-3, per_trajectory=True)
         assert np.array_equal(solution.interpolate(times[::-1]), solution.ys[::-1])
         assert all(np.array_equal(solution.interpolate(time), y) for time, y in zip(times, solution.ys))
 

@@ -13,6 +13,7 @@ from scipy.integrate import solve_ivp
 from minode import SolverError, Tableau, methods, odeint, odeint_euler, odeint_rk4, solve
 from minode.solvers.explicit import Grid, explicit_step
 from minode.solvers.solve import run
+from tests.solvers.test_adaptive import fewer
 from tests.strategies import arrays, assert_agree, grids
 
 EPS = np.finfo(float).eps
@@ -71,6 +72,7 @@ def assert_is_sum(got, y, h, weights, k):
 
 @pytest.mark.eq("9.1", "9.2", "9.3")
 @each_table
+@fewer
 @given(arrays(2), grids())
 def test_every_stage_is_asked_for_where_the_table_says_and_only_once(tableau, y0, t):
     calls, solution = recorded(tableau, f, y0, t)
@@ -83,6 +85,7 @@ def test_every_stage_is_asked_for_where_the_table_says_and_only_once(tableau, y0
 
 @pytest.mark.eq("9.1", "9.2", "9.3")
 @each_table
+@fewer
 @given(arrays(4), st.floats(-1, 1), st.floats(-1, 1))
 def test_one_step_hands_over_the_increments_and_the_last_velocity(tableau, y, t, h):
     def swirl(t, y):
@@ -111,6 +114,7 @@ def test_a_step_rounds_a_large_state_once(tableau):
 
 @pytest.mark.eq("9.1", "9.2", "9.3")
 @each_table
+@fewer
 @given(st.complex_numbers(max_magnitude=3.0, allow_nan=False), st.complex_numbers(max_magnitude=3.0), grids())
 def test_a_step_multiplies_by_the_polynomial_of_the_table(tableau, lam, y0, t):
     # R(z) = 1 + z b·1 + z² b·A1 + z³ b·A²1 + …, which ends since A is strictly lower triangular.

@@ -17,7 +17,7 @@ from minode.solvers.newton import FullNewton, by_differences, newton_matrix
 from minode.solvers.solve import run
 from minode.solvers.states import initial_value_problem
 from figures._stiff import robertson, robertson_jacobian, van_der_pol, van_der_pol_jacobian
-from tests.solvers.test_adaptive import EPS, FEW_STEPS
+from tests.solvers.test_adaptive import EPS, FEW_STEPS, fewer, pendulum_after
 from tests.solvers.test_dense import jacobian, pendulum
 from tests.strategies import arrays, assert_agree, batches
 
@@ -26,8 +26,7 @@ FAR, NEARLY = -1e6, 1e-4              # z, and how near R(z) is to its limit the
 ROUND_TRIP = 1e-12                    # of some hundred steps, each with that round-off
 SLOPE = 0.1                           # of an observed order on finite steps
 STIFF_SLOPE = 0.5                     # the least power of the tolerance: stiffness costs some of the order
-REFERENCE = 1e-6                      # of Radau at rtol 1e-7
-ROBERTSON_ERROR = 1e-4                # of methods of order 3 and more after 100 steps as long as the problem is stiff
+ROBERTSON_ERROR = 1e-4                # of methods of order 3 and more after 50 steps as long as the problem is stiff
 OUTPUT = 3                            # times the tolerance, of a slow solution however stiff
 RATE = 1e-4                           # of a rate, from corrections down to 1e-10
 NEWTON_LEAVES = 1e-6                  # relative: a share of the default rtol in each of a few steps, in two ways
@@ -68,6 +67,7 @@ def fixed(f, y0, t, method, jacobian=rows, **options):
 
 @pytest.mark.eq("13.1")
 @pytest.mark.parametrize("method", [*IMPLICIT, OWN], ids=lambda tableau: tableau.name)
+@fewer
 @given(st.data(), batches, st.floats(-1, 1), st.sampled_from([0.2, -0.3]))
 def test_the_stages_solve_their_equation(method, data, batch, t, h):
     y = data.draw(arrays((*batch, 2)))
@@ -84,6 +84,7 @@ def test_the_stages_solve_their_equation(method, data, batch, t, h):
 @pytest.mark.parametrize("name, stages", [
     ("implicit_midpoint", 1), ("gauss4", 2), ("gauss6", 3),
     ("implicit_euler", 1), ("radau3", 2), ("radau5", 3)])
+@fewer
 @given(arrays(3), st.floats(-1, 1), st.sampled_from([0.5, -0.75]))
 def test_collocation_meets_a_polynomial_solution_at_every_node(name, stages, p, t, h):
     velocity, asked = Polynomial(p[:stages]), []
@@ -129,6 +130,7 @@ R = {"implicit_euler": padé([1], [1, -1]), "implicit_midpoint": padé([1, 1/2],
 
 @pytest.mark.eq("13.1", "13.2", "13.3")
 @each_method
+@fewer
 @given(st.floats(-30, 0.5), st.floats(-30, 30), st.sampled_from([0.25, -0.5]))
 def test_a_step_of_a_decay_multiplies_by_R(method, re, im, h):
     z = re + 1j * im
@@ -276,15 +278,16 @@ def test_newton_finds_the_solution_of_the_step_that_belongs_to_y(method, h, y):
 
 
 @functools.cache
-def robertson_after(t):
-    return solve_ivp(robertson, [0.0, t], [1.0, 0.0, 0.0], method="Radau", rtol=1e-8, atol=1e-12).y[:, -1]
+def by_lsoda(f, f_y, y0, t, rtol, atol):
+    """SciPy's solution at the times t, (T, d), which no mistake of ours can change."""
+    return solve_ivp(f, (t[0], t[-1]), y0, "LSODA", t, jac=f_y, rtol=rtol, atol=atol).y.T
 
 
 @pytest.mark.parametrize("method", ["gauss4", "gauss6", "radau3", "radau5"])
 @pytest.mark.parametrize("h", [0.01, 0.1, 1.0])
 def test_and_of_a_stiff_problem_from_its_first_step_on(method, h):
-    t = np.array([0.0, 100 * h])
-    reference = robertson_after(100 * h)
+    t = np.array([0.0, 50 * h])
+    reference = by_lsoda(robertson, robertson_jacobian, (1.0, 0.0, 0.0), tuple(t), 1e-9, 1e-13)[-1]
     ys = odeint(robertson, [1.0, 0.0, 0.0], t, method=method, jacobian=robertson_jacobian, step_size=h)
     slow = [0, 2]                                    # of y₂ Gauss's methods leave an oscillation, R(−∞) = ±1
     assert np.abs(ys[-1, slow] - reference[slow]).max() <= ROBERTSON_ERROR
@@ -384,13 +387,17 @@ def test_a_step_begins_where_the_polynomial_of_the_last_one_leads(name, degree, 
     assert_agree(far[:, 0], np.full(len(c), 1000 / r * foreseen[-1, 0]), ROUND_OFF)
 
 
+def driven(t, y):
+    return LINEAR @ y + np.sin(t)
+
+
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_one_jacobian_serves_a_linear_problem_from_end_to_end(name):
     y0, t = np.array([1.0, -2.0, 0.5]), np.linspace(0.0, 3.0, 7)
-    solution = solve(lambda t, y: LINEAR @ y + np.sin(t), y0, t, method=name, jacobian=lambda t, y: LINEAR)
+    solution = solve(driven, y0, t, method=name, jacobian=lambda t, y: LINEAR)
     assert solution.stats.n_jac == 2 and solution.stats.n_accepted > 20          # one to see whether it fits
-    reference = solve_ivp(lambda t, y: LINEAR @ y + np.sin(t), (0.0, 3.0), y0, "Radau", t, rtol=1e-10, atol=1e-12)
-    assert np.abs(solution.ys - reference.y.T).max() <= FEW_STEPS * 1e-6 * np.abs(solution.ys).max()
+    reference = by_lsoda(driven, None, tuple(y0), tuple(t), 1e-10, 1e-12)
+    assert np.abs(solution.ys - reference).max() <= FEW_STEPS * 1e-6 * np.abs(solution.ys).max()
 
 
 # -- radau5's own estimate --------------------------------------------------------------------
@@ -501,7 +508,7 @@ def test_a_field_without_a_jacobian_is_differenced(tstops):
 
 # -- order, symmetry, batches -----------------------------------------------------------------
 
-STEPS = {"implicit_euler": 160, "trapezoid": 40, "radau3": 40, "trbdf2": 40, "kvaerno5": 40}
+STEPS = {"implicit_euler": 120}                  # of the others 20
 
 
 @each_method
@@ -509,14 +516,13 @@ STEPS = {"implicit_euler": 160, "trapezoid": 40, "radau3": 40, "trbdf2": 40, "kv
 def test_the_error_falls_at_the_order_of_the_table(method, span):
     def error(n):
         return np.linalg.norm(fixed(pendulum, [0.5, -0.3], np.linspace(*span, n + 1), method).ys[-1] - exact)
-    exact = solve_ivp(pendulum, span, [0.5, -0.3], "DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
-    n = STEPS.get(method.name, 20)
+    exact, n = pendulum_after(*span), STEPS.get(method.name, 20)
     assert abs(np.log2(error(n) / error(2 * n)) - method.order) <= SLOPE
 
 
 @each_method
 def test_the_step_of_a_symmetric_method_and_of_no_other_can_be_taken_back(method):
-    t = np.linspace(0.0, 5.0, 51)
+    t = np.linspace(0.0, 2.5, 26)
     there = fixed(pendulum, [0.5, -0.3], t, method).ys
     back = fixed(pendulum, there[-1], t[::-1], method).ys
     missed = np.abs(back[::-1] - there).max()
@@ -538,10 +544,10 @@ def test_a_batch_is_solved_as_each_of_its_trajectories(method):
 @pytest.mark.eq("13.3", "13.4")
 @pytest.mark.parametrize("f, f_y, y0, t, small", [
     (robertson, robertson_jacobian, [1.0, 0.0, 0.0], [0.0, 0.4, 4e2, 4e5, 4e8, 1e11], 1e-8),
-    (van_der_pol, van_der_pol_jacobian, [2.0, 0.0], [0.0, 500.0, 1000.0, 1500.0, 2000.0], 1e-3)],
+    (van_der_pol, van_der_pol_jacobian, [2.0, 0.0], [0.0, 500.0, 1000.0], 1e-3)],
     ids=["robertson", "van der pol"])
 def test_a_stiff_problem_is_solved_to_its_tolerance_in_a_few_steps(f, f_y, y0, t, small):
-    reference = solve_ivp(f, (t[0], t[-1]), y0, "Radau", t, jac=f_y, rtol=1e-7, atol=1e-7 * small).y.T[1:]
+    reference = by_lsoda(f, f_y, tuple(y0), tuple(t), 1e-10, 1e-10 * small)[1:]
     for name, tols in (("trbdf2", (1e-3, 1e-5)), ("kvaerno5", (1e-4, 1e-6)), ("radau5", (1e-4, 1e-6))):
         errors = []
         for tol in tols:
@@ -558,8 +564,8 @@ def test_a_stiff_problem_is_solved_to_its_tolerance_in_a_few_steps(f, f_y, y0, t
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
-@pytest.mark.parametrize("tol", [1e-4, 1e-6, 1e-8])
-@pytest.mark.parametrize("span", [(0.0, 10.0), (10.0, 0.0)], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("tol, span", [
+    (1e-4, (0.0, 10.0)), (1e-6, (0.0, 10.0)), (1e-8, (0.0, 10.0)), (1e-6, (10.0, 0.0))])
 def test_the_outputs_of_a_stiff_problem_are_as_exact_as_the_ends_of_its_steps(name, tol, span):
     sign = np.sign(span[1] - span[0])
     t, y0 = np.linspace(*span, 41), [1.0 if sign > 0 else np.cos(10.0)]
@@ -604,11 +610,11 @@ def test_kvaerno5_looks_beyond_its_step_and_trbdf2_does_not():
 
 def test_what_has_died_out_forces_explicit_methods_to_small_steps_and_implicit_ones_not():
     def f(t, y):
-        return -1e4 * (y - np.cos(t))
+        return -2e3 * (y - np.cos(t))
     steps = {name: solve(f, [1.0], [0.0, 2.0], method=name, rtol=1e-3, atol=1e-3,
-                         jacobian=lambda t, y: np.array([[-1e4]])).stats.n_steps
+                         jacobian=lambda t, y: np.array([[-2e3]])).stats.n_steps
              for name in ("dopri5", *ADAPTIVE)}
-    assert steps["dopri5"] > 2 * 1e4 / 4 and max(steps[name] for name in ADAPTIVE) < 50
+    assert steps["dopri5"] > 2 * 2e3 / 4 and max(steps[name] for name in ADAPTIVE) < 50
 
 
 # -- when Newton cannot go on -----------------------------------------------------------------
@@ -676,9 +682,9 @@ def test_errors_that_drown_in_the_rounding_of_float32_are_not_asked_for(name, y0
 
 @pytest.mark.eq("10.2")
 @pytest.mark.parametrize("name", ["trbdf2", "kvaerno5"])
-def test_robertson_with_a_tolerance_of_its_own_for_the_small_component_is_radaus(name):
-    t, y0, atol = np.array([0.0, 0.4, 40.0, 4000.0]), [1.0, 0.0, 0.0], [1e-6, 1e-10, 1e-6]
-    expected = solve_ivp(robertson, t[[0, -1]], y0, "Radau", t, rtol=1e-9, atol=1e-13).y.T[1:]
+def test_robertson_with_a_tolerance_of_its_own_for_the_small_component_is_lsodas(name):
+    t, y0, atol = [0.0, 0.4, 40.0, 4000.0], [1.0, 0.0, 0.0], [1e-6, 1e-10, 1e-6]
+    expected = by_lsoda(robertson, robertson_jacobian, tuple(y0), tuple(t), 1e-9, 1e-13)[1:]
     options = dict(method=name, jacobian=robertson_jacobian, rtol=1e-4)
     own, alike, strict = (solve(robertson, y0, t, atol=tol, **options) for tol in (atol, 1e-6, 1e-10))
     assert np.abs(own.ys[1:] / expected - 1).max() < FEW_STEPS * 1e-4
