@@ -1,7 +1,7 @@
 """What takes long and can be had ahead, on another core, while other tests run.
 
-It is the run of all negative controls, the slow figures whose numbers are not kept, and the pictures. Whoever comes
-first, the second process or the test that needs a result, claims the work and does it; the other goes on, or does
+It is the run of all negative controls and two other programs, the slow figures whose numbers are not kept, and the
+pictures. Whoever comes first, the second process or the test that needs a result, claims the work and does it; the other goes on, or does
 what is left while it waits.
 """
 
@@ -23,7 +23,11 @@ import figures
 from figures import _kept
 from tests.book import ROOT
 
-ALL_CONTROLS = "the negative controls"
+WITH_A_PLUGIN = "-m pytest --assert=plain -p tests.controls"      # nobody reads what its asserts compared
+ALL_CONTROLS = f"{WITH_A_PLUGIN} --controls tests"
+AN_UNMARKED_CONTROL = f"{WITH_A_PLUGIN} --controls --eq 17.1 tests/solvers/test_textbook.py"
+ONE_PAGE = "-W error:::__main__ -m minode.one_page"
+PROGRAMS = (ALL_CONTROLS, AN_UNMARKED_CONTROL, ONE_PAGE)
 PICTURE = "the picture of "
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
 TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density", "flow_animation"))   # the same training
@@ -36,7 +40,7 @@ def result(name):
     """What `compute` returns, from the process that was first to begin with it."""
     if not AHEAD or name in CLAIMED or claim(AHEAD["folder"], name):
         return DONE.pop(name) if name in DONE else compute(name)
-    done = AHEAD["folder"] / f"{name}.pickle"
+    done = file_of(name, "pickle")
     while not done.exists() and AHEAD["process"].is_alive():
         other = next((other for other in reversed(AHEAD["names"]) if claim(AHEAD["folder"], other)), None)
         if other is None:
@@ -47,9 +51,9 @@ def result(name):
 
 
 def compute(name):
-    """What pytest said of the negative controls, a figure's picture as `drawn` has it, or its numbers."""
-    if name == ALL_CONTROLS:
-        return planting("--controls", "tests")
+    """What became of a program, a figure's picture as `drawn` has it, or its numbers."""
+    if name.startswith("-"):
+        return python(*name.split())
     return drawn(name.removeprefix(PICTURE)) if name.startswith(PICTURE) else _kept.computed(name)
 
 
@@ -66,21 +70,26 @@ def drawn(name):
                      for fig in on_paper for text in fig.findobj(Text) if text.get_text()}
 
 
-def planting(*arguments):
-    """pytest with the plugin of tests/controls.py, in a process of its own. Nobody reads what its asserts compared."""
-    return subprocess.run([sys.executable, "-m", "pytest", "--assert=plain", "-p", "tests.controls", *arguments],
-                          cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+def python(*arguments):
+    """Python with these arguments, in a process of its own that speaks UTF-8."""
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
+                          env=os.environ | {"PYTHONIOENCODING": "utf-8"})
 
 
 def claim(folder, name):
     """Whether this process is the first to want it, or what goes together with it."""
     group = next((names for names in TOGETHER if name in names), (name,))
     try:
-        (folder / f"{group[0]}.claimed").touch(exist_ok=False)
+        file_of(group[0], "claimed", folder).touch(exist_ok=False)
     except FileExistsError:
         return False
     CLAIMED.update(group)
     return True
+
+
+def file_of(name, end, folder=None):
+    """The file that says that this is claimed, or done."""
+    return (folder or AHEAD["folder"]) / f"{name.replace('/', ' ')}.{end}"
 
 
 def work_ahead(names, folder):
@@ -88,9 +97,9 @@ def work_ahead(names, folder):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))                  # and end a pytest that is running
     for name in names:
         if name in CLAIMED or claim(folder, name):
-            part = folder / f"{name}.part"
+            part = file_of(name, "part", folder)
             part.write_bytes(pickle.dumps(compute(name)))
-            part.rename(folder / f"{name}.pickle")
+            part.rename(file_of(name, "pickle", folder))
 
 
 def work_of_figures():

@@ -7,7 +7,7 @@ import hypothesis
 import matplotlib
 import pytest
 
-from tests.ahead import ALL_CONTROLS, work_of_figures, start_ahead
+from tests.ahead import PROGRAMS, start_ahead, work_of_figures
 from tests.book import DEFINED
 
 gc.disable()                # until all tests are collected: what a collection makes stays
@@ -27,18 +27,19 @@ def pytest_collection_finish(session):
     """Where no mistake is planted, begin on another core with what is slow and going to be asked for."""
     gc.enable()
     nodes, config = [item.nodeid for item in session.items], session.config
-    draws_all = sum("test_a_figure_is_drawn" in node for node in nodes) > 1
-    if draws_all and not config.pluginmanager.hasplugin("tests.controls") and not config.option.collectonly:
+    if config.pluginmanager.hasplugin("tests.controls") or config.option.collectonly:
+        return
+    gc.freeze()             # what is collected stays to the end, and no garbage collection need look at it
+    if sum("test_a_figure_is_drawn" in node for node in nodes) > 1:
         plants_all = any("test_every_negative_control_is_seen" in node for node in nodes)
-        config.add_cleanup(start_ahead([ALL_CONTROLS] * plants_all + work_of_figures()))
+        config.add_cleanup(start_ahead([*PROGRAMS] * plants_all + work_of_figures()))
 
 
 @pytest.fixture
 def young():
-    """A garbage collection looks at what the test has made alone, not at 5,000 tests and all they import."""
+    """A garbage collection looks at what the test has made alone."""
+    gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from tests.ahead import ALL_CONTROLS, planting, result
+from tests.ahead import ALL_CONTROLS, AN_UNMARKED_CONTROL, result
 from tests.book import BOOK, DEFINED, in_order
 from tests.conftest import pytest_collection_modifyitems
 from tests.controls import executed, planted
@@ -27,7 +27,7 @@ def test_every_negative_control_is_seen_by_a_test_of_its_equation():
 
 
 def test_a_mistake_that_no_test_sees_fails_the_run():
-    done = planting("--controls", "--eq", "17.1", "tests/solvers/test_textbook.py")     # where no test is marked (17.1)
+    done = result(AN_UNMARKED_CONTROL)
     assert done.returncode == 1 and "SURVIVED (17.1)" in done.stdout, done.stdout + done.stderr
 
 

@@ -5,10 +5,7 @@ the order of RK4 on a problem that looks at t, the derivatives against complex s
 """
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 import minode
 from minode import one_page as page
+from tests.ahead import ONE_PAGE, result
 
 SOURCE = Path(page.__file__).read_text(encoding="utf-8")
 TREE = ast.parse(SOURCE)
@@ -257,9 +255,7 @@ def test_what_is_learnt_is_the_spiral_of_the_package(capsys):
 @cache
 def printed():
     """What `python -m minode.one_page` prints. A warning of the page is an error."""
-    ran = subprocess.run([sys.executable, "-W", "error:::__main__", "-m", "minode.one_page"], cwd=Path(page.__file__).parents[1],
-                         env=os.environ | {"PYTHONIOENCODING": "utf-8"}, capture_output=True, text=True,
-                         encoding="utf-8", timeout=120)
+    ran = result(ONE_PAGE)
     assert ran.returncode == 0 and not ran.stderr, ran.stderr
     return ran.stdout
 
