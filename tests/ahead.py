@@ -1,6 +1,6 @@
 """What takes long and can be had ahead, on another core, while other tests run.
 
-It is the run of all negative controls and two other programs, the slow figures whose numbers are not kept, and the
+It is the run of all negative controls and three other programs, the slow figures whose numbers are not kept, and the
 pictures. Whoever comes first, the second process or the test that needs a result, claims the work and does it; the other goes on, or does
 what is left while it waits.
 """
@@ -21,13 +21,14 @@ from matplotlib.text import Text
 
 import figures
 from figures import _kept
-from tests.book import ROOT
+from tests.book import ROOT, witnesses
 
 WITH_A_PLUGIN = "-m pytest --assert=plain -p tests.controls"      # nobody reads what its asserts compared
 ALL_CONTROLS = f"{WITH_A_PLUGIN} --controls tests"
 AN_UNMARKED_CONTROL = f"{WITH_A_PLUGIN} --controls --eq 17.1 tests/solvers/test_textbook.py"
+EXERCISES = f"{WITH_A_PLUGIN} --exercises {' '.join(test for _, test in witnesses())}"
 ONE_PAGE = "-W error:::__main__ -m minode.one_page"
-PROGRAMS = (ALL_CONTROLS, AN_UNMARKED_CONTROL, ONE_PAGE)
+PROGRAMS = {ALL_CONTROLS: "all controls", AN_UNMARKED_CONTROL: "a control", EXERCISES: "exercises", ONE_PAGE: "page"}
 PICTURE = "the picture of "
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
 TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density", "flow_animation"))   # the same training
@@ -89,7 +90,7 @@ def claim(folder, name):
 
 def file_of(name, end, folder=None):
     """The file that says that this is claimed, or done."""
-    return (folder or AHEAD["folder"]) / f"{name.replace('/', ' ')}.{end}"
+    return (folder or AHEAD["folder"]) / f"{PROGRAMS.get(name, name)}.{end}"
 
 
 def work_ahead(names, folder):

@@ -339,6 +339,11 @@ def exercises():
     return {number: [(module, old, new, f"exercise {k}")] for k, module, old, new, number in rows}
 
 
+def witnesses():
+    """What tests/README.md answers to them: (number, test that sees the broken line)."""
+    return re.findall(r"^(\d)\. `(tests/[\w/]+\.py::\w+)`", page("tests/README.md"), re.M)
+
+
 MADE = {"core path": core_path, "other chapters": other_chapters, "time": time_needed, "map": equation_map,
         "gallery": gallery, "speed": speed_entry, "counts": counts}
 

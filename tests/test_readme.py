@@ -18,9 +18,9 @@ from figures import _peers, speed
 from minode import Linear, odeint, pullback
 from minode.gradients.pullback import ROUTES
 from minode.solvers.solve import KEYWORDS
-from tests.ahead import WITH_A_PLUGIN, python
+from tests.ahead import EXERCISES, result
 from tests.book import (CHAPTERS, CORE, PAGES, READMES, ROOT, SPEED, as_made, cited_figures, exercises, figures, hours,
-                        page, parts, sources)
+                        page, parts, sources, witnesses)
 
 README, GALLERY, TESTS, GLOSSARY = (page(name) for name in (*READMES, "minode/GLOSSARY.md"))
 ERRATA = (ROOT / "tests" / "test_errata.py").read_text(encoding="utf-8")
@@ -220,9 +220,9 @@ def test_answers_are_given_to_exercises_that_are_there_and_to_all_of_them():
 
 
 def test_each_broken_line_is_named_by_the_test_that_the_answer_names():
-    answers = re.findall(r"^(\d)\. `(tests/[\w/]+\.py::\w+)`", section("Answers to the exercises", TESTS), re.M)
+    answers = witnesses()
     assert len(answers) == len(exercises()) == len(cells(section("Break this line"), 5)) >= 5
-    done = python(*WITH_A_PLUGIN.split(), "--exercises", *[test for _, test in answers])
+    done = result(EXERCISES)
     for (k, test), number in zip(answers, exercises()):
         assert re.search(rf"^seen +\({number}\) .* exercise {k}  <- {test.removeprefix('tests/')}", done.stdout, re.M), \
             f"exercise {k}: {done.stdout}{done.stderr}"

@@ -30,10 +30,10 @@ LEAST_SHARE = 1e-5      # of the largest component, below which a component is m
 def newton_matrix(h, A, f_y):
     """The matrices of (13.3), (B, m d, m d), for a batch of B and m stages: A is (m, m), f_y (m, B, d, d)."""
     m, B, d, _ = f_y.shape
-    M = np.empty((B, m, d, m, d), f_y.dtype)
+    M, I = np.empty((B, m, d, m, d), f_y.dtype), np.eye(d)
     for i in range(m):
         for j in range(m):
-            M[:, i, :, j, :] = (i == j) * np.eye(d) - h * A[i, j] * f_y[i]         # (13.3)
+            M[:, i, :, j, :] = (i == j) * I - h * A[i, j] * f_y[i]         # (13.3)
     return M.reshape(B, m * d, m * d)
 
 
