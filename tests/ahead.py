@@ -30,6 +30,7 @@ EXERCISES = f"{WITH_A_PLUGIN} --exercises {' '.join(test for _, test in witnesse
 ONE_PAGE = "-W error:::__main__ -m minode.one_page"
 PROGRAMS = {ALL_CONTROLS: "all controls", AN_UNMARKED_CONTROL: "a control", EXERCISES: "exercises", ONE_PAGE: "page"}
 PICTURE = "the picture of "
+TWICE = ("invariant png", "invariant svg", "invariant pdf", "pushforward svg")       # with axes; in space
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
 TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density", "flow_animation"))   # the same training
 CLAIMED = set()            # what this process has claimed
@@ -55,10 +56,10 @@ def compute(name):
     """What became of a program, a figure's picture as `drawn` has it, or its numbers."""
     if name.startswith("-"):
         return python(*name.split())
-    return drawn(name.removeprefix(PICTURE)) if name.startswith(PICTURE) else _kept.computed(name)
+    return drawn(*name.removeprefix(PICTURE).split()) if name.startswith(PICTURE) else _kept.computed(name)
 
 
-def drawn(name):
+def drawn(name, format=None):
     """The picture of a figure, and all that is written in it with the colours, from drawing it once."""
     on_paper = []
     with pytest.MonkeyPatch.context() as patch, figures.warnings_as_errors():
@@ -66,7 +67,7 @@ def drawn(name):
             on_paper.append(draw(*arguments))
             return on_paper[-1]
         patch.setattr(figures, "drawn", noted)
-        content = figures.render(figures.discover()[name], _kept.computed(name))
+        content = figures.render(figures.discover()[name], _kept.computed(name), format)
     return content, {(text.get_text(), to_hex(text.get_color()))
                      for fig in on_paper for text in fig.findobj(Text) if text.get_text()}
 
@@ -112,7 +113,7 @@ def work_of_figures():
     def place(name):
         together = {other for group in (*TOGETHER, (name,)) if name in group for other in group}
         return min(names.index(other) for other in together if other in names)
-    return sorted(names, key=place) + [PICTURE + name for name in all_figures]
+    return sorted(names, key=place) + [PICTURE + name for name in (*all_figures, *TWICE)]
 
 
 def is_kept(name):

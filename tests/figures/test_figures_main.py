@@ -19,7 +19,7 @@ from PIL import Image
 
 import figures
 from figures import __main__ as command
-from tests.ahead import PICTURE, result
+from tests.ahead import PICTURE, TWICE, result
 from tests.book import ROOT
 
 from . import computed
@@ -155,12 +155,9 @@ def test_every_text_in_a_figure_can_be_read(name):
         assert colour == "#ffffff" or contrast(colour) > READABLE, (text, colour)
 
 
-@pytest.mark.parametrize("name, format", [*[("invariant", format) for format in figures.FORMATS],
-                                          ("pushforward", "svg")])               # which is in space
+@pytest.mark.parametrize("name, format", [picture.split() for picture in TWICE])
 def test_a_figure_drawn_twice_is_the_same_byte_for_byte(name, format):
-    def draw():
-        return figures.render(ALL[name], computed(name), format)
-    once, again = drawn(name)[0] if format == "png" else draw(), draw()         # a PNG is what is drawn by default
+    once, again = result(f"{PICTURE}{name} {format}")[0], figures.render(ALL[name], computed(name), format)
     assert once == again and once[:5] == {"png": b"\x89PNG\r", "svg": b"<?xml", "pdf": b"%PDF-"}[format]
 
 
