@@ -29,7 +29,6 @@ def pytest_collection_finish(session):
     nodes, config = [item.nodeid for item in session.items], session.config
     if config.pluginmanager.hasplugin("tests.controls") or config.option.collectonly:
         return
-    gc.freeze()             # what is collected stays to the end, and no garbage collection need look at it
     if sum("test_a_figure_is_drawn" in node for node in nodes) > 1:
         plants_all = any("test_every_negative_control_is_seen" in node for node in nodes)
         config.add_cleanup(start_ahead([*PROGRAMS] * plants_all + work_of_figures()))
@@ -37,9 +36,10 @@ def pytest_collection_finish(session):
 
 @pytest.fixture
 def young():
-    """A garbage collection looks at what the test has made alone."""
-    gc.collect()
+    """A garbage collection looks at what the test has made alone, not at thousands of tests and all they import."""
     gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(config, items):
