@@ -92,6 +92,7 @@ def picture(name, fresh=False, format=None, dpi=None):
 
 @contextlib.contextmanager
 def warnings_as_errors():
+    """For what is drawn within, save warnings about the future of other packages' names."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for future in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):

@@ -261,7 +261,7 @@ CONTROLS = {
     "18.5": [(DISCRETE, "+= h * inside[i]", "+= 0.0", "what goes to the stages forgotten"),
              (TAPE, "at_ends.get(end, 0.0) + g", "at_ends.get(end, 0.0) + g * (not is_inside)",
               "what goes to y_n forgotten"),
-             (TAPE, "weights[:, here]", "weights_at(table, np.ones(here.sum()))",
+             (TAPE, "weights[:, n_of == n]", "weights_at(table, np.ones((n_of == n).sum()))",
               "an output inside a step taken for its end"),
              (DISCRETE, "h[n, 0] * add[i]", "add[i]", "h forgotten in all steps at once"),
              (DISCRETE, "to_a[inside] += g[inside]", "to_a[inside] += 0.0", "what goes to y_n forgotten in a batch"),

@@ -62,6 +62,7 @@ def test_a_planted_mistake_changes_the_live_book_and_leaves_no_trace():
     for mistake in controls():
         with planted(mistake, executed(mistake)):
             assert contents(vars(modules[mistake.path])) != before[mistake.path], f"{mistake} was not planted"
+        assert contents(vars(modules[mistake.path])) == before[mistake.path], f"{mistake} is still there"
     assert {name: contents(vars(module)) for name, module in modules.items()} == before
 
 
