@@ -57,9 +57,7 @@ def kept_or(compute, name, module):
     """What is kept under this name for the code of this module as it is now; or compute(), which then is kept."""
     if not IS_AS_WRITTEN:
         return compute()
-    path = KEPT / f"{name}-{key(module)}-{machine()}.pickle"
-    if os.environ.get("FIGURES_OF_ANY_VERSION") == "1":
-        path = next(KEPT.glob(f"{name}-{key(module)}-*.pickle"), path)
+    path = file_of(name, module)
     content = b"" if FRESH or not path.exists() else path.read_bytes()
     digest, pickled = content[:32], content[32:]
     if digest and digest == hashlib.sha256(pickled).digest():              # a file cut short or changed is not used
@@ -68,6 +66,14 @@ def kept_or(compute, name, module):
     if os.access(HERE, os.W_OK):
         keep(name, path, pickle.dumps(data))
     return data
+
+
+def file_of(name, module):
+    """The file in which the numbers of this name are kept, or will be, for the code of this module as it is now."""
+    path = KEPT / f"{name}-{key(module)}-{machine()}.pickle"
+    if os.environ.get("FIGURES_OF_ANY_VERSION") == "1":
+        path = next(KEPT.glob(f"{name}-{key(module)}-*.pickle"), path)
+    return path
 
 
 def keep(name, path, pickled):

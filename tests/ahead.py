@@ -1,8 +1,8 @@
 """What takes long and can be had ahead, on another core, while other tests run.
 
 It is the run of all negative controls and three other programs, the slow figures whose numbers are not kept, and the
-pictures. Whoever comes first, the second process or the test that needs a result, claims the work and does it; the other goes on, or does
-what is left while it waits.
+pictures. Whoever comes first, the second process or the test that needs a result, claims the work and does it; the
+other goes on, or does what is left while it waits.
 """
 
 import multiprocessing
@@ -29,6 +29,7 @@ AN_UNMARKED_CONTROL = f"{WITH_A_PLUGIN} --controls --eq 17.1 tests/solvers/test_
 EXERCISES = f"{WITH_A_PLUGIN} --exercises {' '.join(test for _, test in witnesses())}"
 ONE_PAGE = "-W error:::__main__ -m minode.one_page"
 PROGRAMS = {ALL_CONTROLS: "all controls", AN_UNMARKED_CONTROL: "a control", EXERCISES: "exercises", ONE_PAGE: "page"}
+SECONDS_AT_MOST = {ONE_PAGE: 120}
 PICTURE = "the picture of "
 TWICE = ("invariant png", "invariant svg", "invariant pdf", "pushforward svg")       # with axes; in space
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
@@ -55,7 +56,7 @@ def result(name):
 def compute(name):
     """What became of a program, a figure's picture as `drawn` has it, or its numbers."""
     if name.startswith("-"):
-        return python(*name.split())
+        return python(*name.split(), timeout=SECONDS_AT_MOST.get(name))
     return drawn(*name.removeprefix(PICTURE).split()) if name.startswith(PICTURE) else _kept.computed(name)
 
 
@@ -72,10 +73,10 @@ def drawn(name, format=None):
                      for fig in on_paper for text in fig.findobj(Text) if text.get_text()}
 
 
-def python(*arguments):
+def python(*arguments, timeout=None):
     """Python with these arguments, in a process of its own that speaks UTF-8."""
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
-                          env=os.environ | {"PYTHONIOENCODING": "utf-8"})
+                          timeout=timeout, env=os.environ | {"PYTHONIOENCODING": "utf-8"})
 
 
 def claim(folder, name):
@@ -107,17 +108,14 @@ def work_ahead(names, folder):
 def work_of_figures():
     """The slow figures to be computed, slowest first, and each with what goes together with it; and all pictures."""
     all_figures = {name: module for name, module in figures.discover().items() if not getattr(module, "ON_REQUEST", False)}
-    seconds = {name: module.SECONDS for name, module in all_figures.items() if module.SECONDS >= SLOW and not is_kept(name)}
+    seconds = {name: module.SECONDS for name, module in all_figures.items()
+               if module.SECONDS >= SLOW and not _kept.file_of(name, name).exists()}
     names = sorted(seconds, key=seconds.get, reverse=True)
 
     def place(name):
         together = {other for group in (*TOGETHER, (name,)) if name in group for other in group}
         return min(names.index(other) for other in together if other in names)
     return sorted(names, key=place) + [PICTURE + name for name in (*all_figures, *TWICE)]
-
-
-def is_kept(name):
-    return (_kept.KEPT / f"{name}-{_kept.key(name)}-{_kept.machine()}.pickle").exists()
 
 
 def start_ahead(names):
