@@ -13,8 +13,8 @@ from tests.book import BOOK
 from tests.controls import Mistake
 
 EXPLAINED = {                                                    # (file, change): why no test can see it
-    ("minode/solvers/adaptive.py", "coefficient in np.maximum(d, 1e-15): 1e-15 -> 1.1000000000000001e-15"):
-        "where d is smaller the answer is not used",
+    ("minode/solvers/adaptive.py", "coefficient in change / h_0 if h_0 > 0 else 0.0: 0.0 -> 1.0"):
+        "if h₀ is 0, so is the first step",
     ("minode/solvers/adaptive.py", "sign: b_minus_b_hat.dot(hK) -> -(b_minus_b_hat.dot(hK))"): "(10.3) is even in e",
     ("minode/solvers/adaptive.py",
      "sign: measure(b_minus_b_hat_3.dot(hK), scale) -> -(measure(b_minus_b_hat_3.dot(hK), scale))"): "E₃ is squared",

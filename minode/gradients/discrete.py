@@ -19,7 +19,7 @@ known. For each quantity, look at where it is used:
 Each place gives one term: the cotangent of what is computed there, times the factor. (a_ij and b_i,
 with the numbers of stages, are the table; a_n and b_n, with the numbers of steps, are cotangents.)
 
-    k̄_i = h ( b_i a_{n+1} + Σ_{j>i} a_ji Ȳ_j ),                          (18.1)
+    k̄_i = h b_i a_{n+1} + Σ_{j>i} h a_ji Ȳ_j,                            (18.1)
     Ȳ_i = k̄_i f_y(t_n + c_i h, Y_i),                                     (18.2)
     a_n = a_{n+1} + Σ_i Ȳ_i,                                             (18.3)
     b_n = b_{n+1} + Σ_i k̄_i f_θ(t_n + c_i h, Y_i).                       (18.4)
@@ -80,7 +80,7 @@ in time.
 Next: the same numbers in less memory (chapter 19).
 
 Exercises. 1. Derive: what are (18.1) to (18.4) for the midpoint rule, and what is a_n for y' = θy?
-2. Break this line: in `reverse_step` write table.A[i, i + 1:s] for table.A[i + 1:s, i]. Take 40
+2. Break this line: in `reverse_step` write hA[i, i + 1:s] for hA[i + 1:s, i]. Take 40
 states at once and an `MLP` with the widths 4, 16, 3: too many for (18.6). For which method is the
 gradient still right, and how wrong is it for the others as h tends to 0? Then run
 `python -m pytest --eq 18.1`.
@@ -108,9 +108,9 @@ def reverse_step(table, h, vjps, a, b, inside=None, bars=None):
     (2, s, n) is given, the k̄_i and Ȳ_i are written into it.
     """
     s, (k_bars, Y_bar) = len(vjps), (np.empty((2, len(vjps), a.size)) if bars is None else bars)
-    k_bar = read_only(k_bars)                                # as f sees it
+    k_bar, hA, hb = read_only(k_bars), h * table.A, h * table.b      # k_bar is what f sees
     for i in reversed(range(s)):
-        k_bars[i] = h * (table.b[i] * a + table.A[i + 1:s, i].dot(Y_bar[i + 1:]))  # (18.1)
+        k_bars[i] = hb[i] * a + hA[i + 1:s, i].dot(Y_bar[i + 1:])                  # (18.1)
         if inside is not None:
             k_bars[i] += h * inside[i]                                             # (18.5)
         Y_bar[i], k_bar_f_theta = vjps[i](k_bar[i])                                # (18.2)
@@ -153,7 +153,7 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
 
 def is_small(f, size):
     """Whether all steps of a state of `size` numbers are taken at once: if f_y is small, and as new as `vjp`."""
-    return has_newest_jacobian(f) and size * f.dim < SMALL and size * f.n_params < 10 * SMALL
+    return size * f.dim < SMALL and size * f.n_params < 10 * SMALL and has_newest_jacobian(f)
 
 
 def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside, ends=None):

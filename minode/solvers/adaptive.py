@@ -152,21 +152,32 @@ def error_size(tableau, hK, scale, measure, smooth=None):
     return E * E / np.sqrt(both + (both == 0))               # E₅ and E₃ of the docstring; 0 if both are 0
 
 
-def first_step(f, t, y, k, sign, span, q, tolerances, measure):
+def first_step(f, t, y, k, sign, span, q, tolerances, measure, each=lambda size: size):
     """Hairer's starting step (10.5), (10.6), positive; calls f once.
 
-    For many trajectories (chapter 12) y is (B, d), and t, span and what `measure` gives are (B,).
+    For many trajectories (chapter 12) y is (B, d), t, span and what `measure` gives are (B,), and `each` makes a
+    function of numbers one of arrays.
     """
     scale = tolerances.scale(y, y)
     d_0, d_1 = measure(y, scale), measure(k, scale)
-    is_tiny = (d_0 < 1e-5) | (d_1 < 1e-5)
-    h_0 = np.minimum(np.where(is_tiny, 1e-6, 0.01 * d_0 / np.maximum(d_1, 1e-5)), span)
+    h_0 = each(trial_size)(d_0, d_1, span)
     h = sign * h_0
     k_1 = f(t + h, (y + (h * k.T).T).astype(y.dtype))        # at y + h k; h may be (B,)
-    d_2 = measure(k_1 - k, scale) / h_0                                            # (10.5)
-    d = np.maximum(d_1, np.where(np.isfinite(d_2), d_2, 0.0))
-    h_1 = np.where(d <= 1e-15, 1e-6, (0.01 / np.maximum(d, 1e-15)) ** (1 / q))     # (10.6)
-    return np.minimum(np.minimum(100 * h_0, h_1), span)                            # (10.6)
+    return each(first_size)(h_0, d_1, measure(k_1 - k, scale), span, q)
+
+
+def trial_size(d_0, d_1, span):
+    """h_0, from the sizes of y_0 and f_0."""
+    h_0 = 0.01 * d_0 / d_1 if d_0 >= 1e-5 and d_1 >= 1e-5 else 1e-6                # (10.5)
+    return min(h_0, span)
+
+
+def first_size(h_0, d_1, change, span, q):
+    """The first step, from the sizes of f_0 and of its change along h_0."""
+    d_2 = change / h_0 if h_0 > 0 else 0.0                                         # (10.5)
+    d = max(d_1, d_2 if math.isfinite(d_2) else 0.0)
+    h_1 = (0.01 / d) ** (1 / q) if d > 1e-15 else 1e-6                             # (10.6)
+    return min(100 * h_0, h_1, span)                                               # (10.6)
 
 
 def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), h=None, max_steps=math.inf,
@@ -185,7 +196,7 @@ def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), 
         if not np.isfinite(k).all():
             raise SolverError(f"f is not finite at the initial state, t = {t}", t)
         if h is None:
-            h = float(first_step(f, t, y, k, sign, min(abs(end - t), max_step), q, tolerances, tolerances.measure))
+            h = first_step(f, t, y, k, sign, min(abs(end - t), max_step), q, tolerances, tolerances.measure)
         h = min(h, max_step)
     E_prev, is_retry, stop, stops = None, False, t, iter([end] if stops is None else stops)
     while t != end:

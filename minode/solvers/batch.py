@@ -82,7 +82,7 @@ def trajectory_steps(problem, tableau, tolerances, controller=Controller(), h=No
     stats.n_f += 1
     check_initial_velocity(k, t)
     if h is None:
-        h = first_step(f, t, y, k, sign, np.minimum(abs(end - t), max_step), q, tolerances, measure)
+        h = first_step(f, t, y, k, sign, np.minimum(abs(end - t), max_step), q, tolerances, measure, np.vectorize)
         stats.n_f += 1
     h, E_prev = np.full(B, np.minimum(h, max_step)), np.full(B, np.nan)
     is_retry, n_passes = np.zeros(B, dtype=bool), 0

@@ -97,11 +97,10 @@ def _dense_output(tableau):
 
 def all_increments(f, dense, t, h, y, hK):
     """hK (s, n) with the rows that only the dense output needs, (r, n)."""
-    rows = list(hK)
     for i in range(len(hK), len(dense.P)):
-        Y = y + dense.A[i, :i] @ np.array(rows)              # as in a step of chapter 9
-        rows.append(h * f(t + dense.c[i] * h, Y.astype(y.dtype)))
-    return np.array(rows)
+        Y = y + dense.A[i, :i] @ hK                          # as in a step of chapter 9
+        hK = np.vstack([hK, h * f(t + dense.c[i] * h, Y.astype(y.dtype))])
+    return hK
 
 
 def weights_at(dense, sigma):

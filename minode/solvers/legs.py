@@ -45,6 +45,8 @@ def legs(t, stops):
     >>> [leg.t.tolist() for leg in legs(np.array([0.0, 1.0, 3.0]), np.array([2.0, 5.0]))]
     [[0.0, 1.0, 2.0], [2.0, 3.0]]
     """
+    if not len(stops):
+        return []
     first, last = t[[0, -1]].tolist()
     low, high = sorted([first, last])
     here = sorted({stop for stop in stops.tolist() if low <= stop <= high}, reverse=last < first)
