@@ -422,14 +422,14 @@ def test_pictures_in_another_format_or_size_go_to_the_current_folder(here, tmp_p
     assert not (tmp_path / "figures" / "gallery").exists()
 
 
-def test_a_new_figure_has_the_next_number_draws_at_once_and_is_not_written_over(here, small, tmp_path):
+def test_a_new_figure_has_the_next_number_draws_at_once_and_is_not_written_over(here, tmp_path):
     code, output, errors = here("--new", "swing")
     path = tmp_path / "figures" / "swing.py"
     assert code == 0 and errors == "" and output.startswith("figures/swing.py is figure 6. Draw it by `python")
     source = path.read_text()
     assert source.startswith('"""Figure 6. ') and "shows (6.2)" in source and "\n\nCaption. " in source
-    output, errors = small("swing").communicate(timeout=PATIENCE)
-    assert errors == "" and "1 of 1 figures drawn" in output
+    code, output, errors = here("swing")
+    assert code == 0 and errors == "" and "1 of 1 figures drawn" in output
     assert is_whole(tmp_path / "figures" / "gallery" / "swing.png")
     path.write_text(source + "# mine\n")
     code, _, errors = here("--new", "swing")
