@@ -5,21 +5,21 @@ apart, and let each add h f(t, y). The network is now Euler's method for dy/dt =
 its states approach the solution. A neural ODE starts from the equation: f is a network with parameters θ,
 the input is y₀, the output is y(T), and any solver computes it.
 
-To learn, we need the derivatives of a loss L, a number computed from the states. Change y₀ by a small Δy₀
-and θ by a small Δθ. The tangent w(t) is the change of y(t) to first order. From the equation follows
+To learn, we need the derivatives of a loss L, a number computed from y(T). Change y₀ by a small Δy₀ and θ
+by a small Δθ. The tangent w(t) is the change of y(t) to first order. From the equation follows
 
     dw/dt = f_y w + f_θ Δθ,   w(t₀) = Δy₀,   with f_y = ∂f/∂y and f_θ = ∂f/∂θ   (`tangent_rhs`).
 
 One solve of it gives the change of L for one direction (Δy₀, Δθ). Cotangents, the derivatives of L, give it
-for all: a(t) = ∂L/∂y(t), and b(t) = ∂L/∂θ with y(t) held fixed. What Δθ did before t is already in w. So L
-changes by a · w + b · Δθ. This holds at every t, so the sum does not depend on t:
+for all: a(t) = ∂L/∂y(t), and b(t) = ∂L/∂θ with y(t) held fixed: b counts what Δθ does after t, and w what it
+did before. So L changes by a · w + b · Δθ, the same number at every t. With dw/dt from above, its slope is
 
     0 = da/dt · w + a · (f_y w + f_θ Δθ) + db/dt · Δθ.
 
 w and Δθ are arbitrary, so what multiplies each is zero: da/dt = −a f_y and db/dt = −a f_θ (`adjoint_rhs`).
 Solve these backwards from T with y, from a = ∂L/∂y(T) and b = 0. At t₀, a is dL/dy₀ and b is dL/dθ. If L also
-reads y(t_i), add ∂L/∂y(t_i) to a there. This gradient has a solver's errors. The chain rule through the steps
-is exact for the states computed (`discrete_gradient`): we use it. Vectors are rows; a batch stacks them.
+reads an earlier state, add ∂L/∂y(t_i) to a there. This gradient has a solver's errors. The chain rule through
+the steps is exact for the states computed (`discrete_gradient`). In code vectors are rows, a batch has many.
 
 Figure 1 (figures/README.md) shows layers near a solution, figure 50 layers and an ODE, figure 53 our spiral.
 Next: the same in general, beginning with vector fields and their derivatives (chapter 1).
@@ -90,17 +90,17 @@ def adjoint_rhs(t, state, theta):
 
 def discrete_gradient(ys, t, theta, dL_dys):
     """The exact dL/dy0 and dL/dθ for the states ys of `odeint_rk4` (in general: chapter 18)."""
-    a, b = dL_dys[-1], np.zeros_like(theta)      # X_bar: the cotangent of X; vjp is given that of k_i
+    a, b = dL_dys[-1], np.zeros_like(theta)      # Y2_bar: the cotangent of Y2; vjp takes that of k2
     for n in reversed(range(len(t) - 1)):
         y, t0, h = ys[n], t[n], t[n + 1] - t[n]
         Y2 = y + h / 2 * f(t0, y, theta)                                       # the states Y_i once more
         Y3 = y + h / 2 * f(t0 + h / 2, Y2, theta)
         Y4 = y + h * f(t0 + h / 2, Y3, theta)
-        Y4_bar, add4 = vjp(t0 + h, Y4, theta, h / 6 * a)                       # k4: in the mean
-        Y3_bar, add3 = vjp(t0 + h / 2, Y3, theta, h / 3 * a + h * Y4_bar)      # k3: also in Y4
-        Y2_bar, add2 = vjp(t0 + h / 2, Y2, theta, h / 3 * a + h / 2 * Y3_bar)  # k2: also in Y3
-        Y1_bar, add1 = vjp(t0, y, theta, h / 6 * a + h / 2 * Y2_bar)           # k1: also in Y2
-        a = a + Y1_bar + Y2_bar + Y3_bar + Y4_bar + dL_dys[n]                  # y: in all, and in L
+        Y4_bar, add4 = vjp(t0 + h, Y4, theta, h / 6 * a)                       # k4: once in y_{n+1}
+        Y3_bar, add3 = vjp(t0 + h / 2, Y3, theta, h / 3 * a + h * Y4_bar)      # k3: twice, and in Y4
+        Y2_bar, add2 = vjp(t0 + h / 2, Y2, theta, h / 3 * a + h / 2 * Y3_bar)  # k2: twice, and in Y3
+        Y1_bar, add1 = vjp(t0, y, theta, h / 6 * a + h / 2 * Y2_bar)           # k1: once, and in Y2
+        a = a + Y1_bar + Y2_bar + Y3_bar + Y4_bar + dL_dys[n]                  # y: in y_{n+1}, each Y_i, L
         b = b + add1 + add2 + add3 + add4                                      # θ: in all four k
     return a, b
 

@@ -145,7 +145,7 @@ class MLP(VectorField):
     def backward(self, saved, theta, a):
         """a f_y (..., d) and Σ a f_θ (p,) at the point where `forward` saved these."""
         g, parts = a.reshape(-1, self.dim), []
-        ones = np.ones(len(g), g.dtype)                      # so that ones.dot(delta) is Σ δ over the batch
+        ones = np.ones(len(g), g.dtype)                      # as a row: both products of (4.4) sum over the batch
         for (x, z, x_next), (W, b, sigma) in zip(as_batch(saved)[::-1], self.stack(theta)[::-1]):
             delta = g * sigma.slope(z, x_next)                                     # (4.3)
             by_W, by_b = delta.T.dot(x), ones.dot(delta)                           # (4.4)

@@ -131,8 +131,8 @@ def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar, ends=Non
     """
     table, shape, rows, flat = dense_output(tableau), a.shape, (-1, f.dim), cotangents.reshape(len(cotangents), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
-    at_ends, inside = output_cotangents(t, h, table, times, flat)
-    a, k_bar = (a.ravel() + at_ends.get(len(tape), 0.0)).reshape(rows), k_bar.reshape(rows)
+    to_a, inside = output_cotangents(t, h, table, times, flat)
+    a, k_bar = (a.ravel() + to_a.get(len(tape), 0.0)).reshape(rows), k_bar.reshape(rows)
     s, N = len(table.P) if inside else tableau.stages, len(tape)
     piece = max(1, PIECE // max(1, s * a.size * (f.dim + f.n_params)))
     if ends is not None:
@@ -149,7 +149,7 @@ def steps_back(f, theta, tape, tableau, times, cotangents, a, b, k_bar, ends=Non
             is_handed_on = carries_first(tableau) and (ends is None or t[n] not in ends.repeated)
             K_bar[:, i], through_h, a, k_bar = step_back(table, tableau, h[n], f_y[:, i], a, k_bar,
                                                          added.reshape(s, *a.shape), is_handed_on)
-            a = a + np.reshape(at_ends.get(n, np.zeros(a.size)), a.shape)
+            a = a + np.reshape(to_a.get(n, np.zeros(a.size)), a.shape)
             a_n[i], k_bar_k[i] = a.ravel(), np.vdot(through_h, hK[:, i]) / h[n]
         if ends is not None:
             ends.visit(t[numbers], a_n)

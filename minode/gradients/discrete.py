@@ -41,8 +41,8 @@ chooses its steps, the derivative is that with the accepted t_n and h held fixed
 tolerance the steps themselves change with y₀ and θ. The derivative of the number that an adaptive
 solve prints can then be quite different.
 
-Outputs. One at the end of a step joins a_{n+1}. One inside, y_n + Σ_j b_j(σ) h k_j by (11.1), with
-cotangent g, adds
+Outputs. Let g be the cotangent of an output. If the output is y_n, g joins a_n (that of the first, y_0,
+is added in chapter 20). If it is inside a step, y_n + Σ_j b_j(σ) h k_j by (11.1), it adds
 
     h b_j(σ) g  to k̄_j   and   g  to a_n.                                (18.5)
 
@@ -104,16 +104,16 @@ def reverse_step(table, h, vjps, a, b, inside=None, bars=None):
     """Take one step back: from the cotangents a (a row) of y_{n+1} and b (p,) of θ to those of y_n and θ.
 
     vjps[i] is the vector-Jacobian product of f at Y_i, k_bar -> (k_bar f_y, Σ k_bar f_θ). `table` has A and b of
-    the stages. If there are outputs inside the step, inside (s, n) is what they add to the k̄_i / h (18.5). If bars
-    (2, s, n) is given, the k̄_i and Ȳ_i are written into it.
+    the stages, and perhaps of more. If there are outputs inside the step, inside (s, n) is what they add to the
+    k̄_i / h (18.5). If bars (2, s, n) is given, the k̄_i and Ȳ_i are written into it.
     """
-    s, (k_bars, Y_bar) = len(vjps), (np.empty((2, len(vjps), a.size)) if bars is None else bars)
-    k_bar, hA, hb = read_only(k_bars), h * table.A, h * table.b      # k_bar is what f sees
+    s, (k_bar, Y_bar) = len(vjps), (np.empty((2, len(vjps), a.size)) if bars is None else bars)
+    hA, hb, shown = h * table.A, h * table.b, read_only(k_bar)       # f sees k_bar, and cannot change it
     for i in reversed(range(s)):
-        k_bars[i] = hb[i] * a + hA[i + 1:s, i].dot(Y_bar[i + 1:])                  # (18.1)
+        k_bar[i] = hb[i] * a + hA[i + 1:s, i].dot(Y_bar[i + 1:s])                  # (18.1)
         if inside is not None:
-            k_bars[i] += h * inside[i]                                             # (18.5)
-        Y_bar[i], k_bar_f_theta = vjps[i](k_bar[i])                                # (18.2)
+            k_bar[i] += h * inside[i]                                              # (18.5)
+        Y_bar[i], k_bar_f_theta = vjps[i](shown[i])                                # (18.2)
         b = b + k_bar_f_theta                                                      # (18.4)
     return a + Y_bar.sum(axis=0), b                                                # (18.3)
 
@@ -127,22 +127,22 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
     """
     table, shape, flat = dense_output(tableau), a.shape, cotangents.reshape(len(cotangents), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
-    at_ends, inside = output_cotangents(t, h, table, times, flat)
-    a = a.ravel() + at_ends.get(len(tape), 0.0)              # an output at the end joins a_{n+1}
+    to_a, inside = output_cotangents(t, h, table, times, flat)
+    a = a.ravel() + to_a.get(len(tape), 0.0)                 # of outputs that are the last state
     if ends is not None:                                     # the times: appendix step_times.py
         ends.begin(t, a)
         gained = {n: add_outputs(ends, table, n, step_with_increments(f, theta, table, tape, n, shape), times, flat)
                   for n in inside}
     if not isinstance(tape, Tape):
         s = len(table.P) if inside else tableau.used
-        return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, at_ends, inside, ends)
+        return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, to_a, inside, ends)
     steps = WideSteps(ends, table, tape.y_end, gained, shape) if tape and ends is not None else None
     while tape:
         (_, _, Y, vjps), n = tape.pop(), len(tape)
         s = len(vjps) if n in inside else tableau.used
         bars, a_next = np.empty((2, s, a.size)), a
         a, b = reverse_step(table, h[n], vjps[:s], a_next, b, inside.get(n), bars)
-        a = a + at_ends.get(n, 0.0)                                                # (18.5)
+        a = a + to_a.get(n, 0.0)                                                   # (18.5)
         if steps is not None:
             ends.visit(t[[n]], a[None])
             steps.add(n, Y[:s], a_next, bars)
@@ -156,15 +156,15 @@ def is_small(f, size):
     return size * f.dim < SMALL and size * f.n_params < 10 * SMALL and has_newest_jacobian(f)
 
 
-def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside, ends=None):
+def all_at_once(f, theta, table, tape, s, a, b, to_a, inside, ends=None):
     """`backward_pass` of a small system, in pieces of as many steps as PIECE allows."""
     piece = max(1, PIECE // max(1, s * a.size * (f.dim + f.n_params)))
     for stop in range(len(tape), 0, -piece):
         numbers = range(max(0, stop - piece), stop)
-        to_a = np.array([at_ends.get(n, np.zeros(a.size)) for n in numbers])
+        to_a_n = np.array([to_a.get(n, np.zeros(a.size)) for n in numbers])
         add = {n - numbers[0]: inside[n] for n in numbers if n in inside}
         of_stages = stages(table, [tape[n] for n in numbers], s, a.shape)
-        a, b, a_n, k_bar = steps_at_once(f, theta, table, of_stages, a, b, to_a, add)
+        a, b, a_n, k_bar = steps_at_once(f, theta, table, of_stages, a, b, to_a_n, add)
         if ends is not None:
             ends.visit(ends.t_old[list(numbers)], a_n)
             (_, h, Y, hK), k_bar = of_stages, k_bar.reshape(of_stages[-1].shape)
@@ -172,7 +172,7 @@ def all_at_once(f, theta, table, tape, s, a, b, at_ends, inside, ends=None):
     return a, b
 
 
-def steps_at_once(f, theta, table, stages, a, b, at_ends, inside):
+def steps_at_once(f, theta, table, stages, a, b, to_a_n, inside):
     """Take N steps back together: (18.1) to (18.3) for the rows of I, (18.6) in turn, (18.4) for all stages.
 
     Returns a and b, and the a_n (N, n) of all the steps and their k̄ (s, N, ..., d).
@@ -188,7 +188,7 @@ def steps_at_once(f, theta, table, stages, a, b, at_ends, inside):
             K_bar[i, n, :, d] += h[n, 0] * add[i].reshape(-1, d)                   # (18.5)
         Y_bar[i] = K_bar[i] @ f_y[i]                                               # (18.2)
     rows, a_n = I + Y_bar.sum(axis=0), np.empty((N + 1, f_y.shape[2], 1, d))       # (18.3)
-    dy_next_dy, added = rows[..., :d, :], rows[..., d:, :] + at_ends.reshape(a_n[1:].shape)
+    dy_next_dy, added = rows[..., :d, :], rows[..., d:, :] + to_a_n.reshape(a_n[1:].shape)
     a_n[N] = a.reshape(-1, 1, d)
     for n in reversed(range(N)):
         a_n[n] = a_n[n + 1] @ dy_next_dy[n] + added[n]                             # (18.6)

@@ -146,8 +146,8 @@ def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g, ends):
     """
     table, shape, p, flat = dense_output(tableau), g.shape[2:], len(theta), g.reshape(len(g), -1)
     t, h = (np.array([step[i] for step in tape]) for i in (0, 1))
-    at_ends, inside = output_cotangents(t, h, table, times, flat)
-    a, b = np.zeros(flat.shape[1]) + at_ends.get(len(tape), 0.0), np.zeros(2 * p)
+    to_a, inside = output_cotangents(t, h, table, times, flat)
+    a, b = np.zeros(flat.shape[1]) + to_a.get(len(tape), 0.0), np.zeros(2 * p)
     ends.begin(t, swapped(a))
     for n in inside:
         add_outputs(ends, table, n, tape[n], times, swapped(flat))
@@ -158,7 +158,7 @@ def backward_pass_of_pairs(f, tape, tableau, theta, v_theta, times, g, ends):
                     for i, (Y, Y_dot) in enumerate(stages)]
         bars = np.empty((2, s, a.size))
         a, b = reverse_step(table, h, products, a, b, inside.get(n), bars)
-        a, k_bar = a + at_ends.get(n, 0.0), swapped(bars[0])
+        a, k_bar = a + to_a.get(n, 0.0), swapped(bars[0])
         ends.visit([t], [swapped(a)])
         add_steps(ends, table, [n], stages[:, None], k_bar[:, None], np.array([np.vdot(k_bar, hK[:s] / h)]))
     return a.reshape(2, *shape)[1], b[p:]

@@ -62,18 +62,18 @@ def output_cotangents(t, h, table, times, cotangents):
     """
     if not len(t):
         return {0: cotangents[1:].sum(axis=0)}, {}                                 # (18.5)
-    at_ends, inside, is_seen = {}, {}, cotangents.any(axis=1)                      # outputs that the loss sees
+    to_a, inside, is_seen = {}, {}, cotangents.any(axis=1)   # outputs that the loss sees
     is_seen[0] = False
     times, cotangents = times[is_seen], cotangents[is_seen]
     n_of = (np.sign(h[0]) * t).searchsorted(np.sign(h[0]) * times) - 1             # as `is_in_step` says
     sigma = (times - t[n_of]) / h[n_of]
     is_inside = (n_of >= 0) & (sigma != 1.0)
     for end, g in zip((n_of + ~is_inside).tolist(), cotangents):
-        at_ends[end] = at_ends.get(end, 0.0) + g                                   # (18.5)
+        to_a[end] = to_a.get(end, 0.0) + g                                         # (18.5)
     n_of, g, weights = n_of[is_inside], cotangents[is_inside], weights_at(table, sigma[is_inside])
     for n in set(n_of.tolist()):
         inside[n] = weights[:, n_of == n] @ g[n_of == n]                           # (18.5)
-    return at_ends, inside
+    return to_a, inside
 
 
 def outputs_on(times, grid, cotangents, ends=None):

@@ -13,8 +13,8 @@ add y to the finished increment, so that the large number y enters a single addi
 errors in Y_i reach y_new multiplied by h b_i f_y, which is small if the problem is not stiff.
 
 An explicit method has c₁ = 0 and a₁ⱼ = 0, so k₁ is the velocity at the start of the step. The
-step function receives k₁ and returns its last k. If b is also the last row of A, the last Y_i is
-y_new itself. The last k is then the first one of the next step, and the method is called "first
+step function receives k₁ and returns its last k. If the last row of A is b, with c_s = 1, the last Y_i
+is y_new itself. The last k is then the first one of the next step, and the method is called "first
 same as last" (FSAL). With any other method the last k is not the velocity at y_new, and the next
 step must evaluate f there.
 
