@@ -38,7 +38,7 @@ that carry the same numbers are those equations.
          26  The continuous normalizing flow            flows, probes
          27  From a stochastic to an ordinary equation  diffusion, mixture
     V.   Further on                                 further/
-         28  Where to stop                              events, event_times
+         28  Where to stop                              events, event_times, event_checks
          29  Implicit steps taken back                  implicit_adjoint
          30  Learning a flow without solving it         matching
          31  Learning from measurements                 measurements
@@ -78,12 +78,13 @@ from .fields.base import VectorField
 from .fields.mlp import MLP
 from .fields.physics import CubicSpiral, Linear, LotkaVolterra, VanDerPol
 from .further import implicit_adjoint
+from .further.event_checks import check_gradients
 from .further.events import Event, odeint, solve, value_and_gradients
 from .further.limits import WithEnergy, augmented
 from .further.matching import ScoreFlow, flow_matching, marginal_velocity, pairs, score_matching, straightness
 from .further.measurements import Measurements, growing_horizon, misfit, shooting_loss, tabulate
 from .gradients.adjoint import adjoint_rhs
-from .gradients.checks import check_field, check_gradients
+from .gradients.checks import check_field
 from .gradients.pullback import IMPLICIT_ROUTES, Gradients, pullback
 from .gradients.second import hessian_vector_product
 from .gradients.tangent import pushforward, tangent_rhs

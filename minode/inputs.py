@@ -870,11 +870,16 @@ def as_event_gradient(answer, y_shape, theta_shape):
     return tuple(as_real(f"{name} of event.gradient", part, shape) for part, (name, shape) in zip(answer, shapes.items()))
 
 
+def check_event_gradient(event):
+    """TypeError if the event has no gradient."""
+    if not callable(getattr(event, "gradient", None)):
+        raise TypeError("event must have gradient(t, y, theta) -> (g_t, g_y, g_theta) to be differentiated, "
+                        f"but {type(event).__name__} has none")
+
+
 def check_event_route(event, gradient, method, is_tableau):
     """ValueError or TypeError if this route cannot lead back from an event."""
-    if not callable(getattr(event, "gradient", None)):
-        raise TypeError("event must have gradient(t, y, theta) -> (g_t, g_y, g_theta) for value_and_gradients, "
-                        f"but {type(event).__name__} has none")
+    check_event_gradient(event)
     if gradient not in ("discrete", "checkpoint", "backsolve"):
         raise ValueError(f"event goes with gradient='discrete', 'checkpoint' or 'backsolve', not {gradient!r}")
     if not is_tableau and gradient != "backsolve":

@@ -50,8 +50,8 @@ L = t_e, a is 0, ẏ is −θc and κ is −1/(θc). So a becomes 1/(θc), a(t) 
 dL/dθ = −∫ a(t) y(t) dt = −t_e/θ. A gradient that holds t_e fixed would be 0. With g = t − T, on the other
 hand, g_y and g_θ are 0: the event is an output at the time T, with the gradient of chapter 20.
 
-Figure 40 shows a training that needs (28.4), and a gradient that leaves it out.
-
+Figure 40 shows a training that needs (28.4), and a gradient that leaves it out. The appendix event_checks.py
+compares g_t, g_y and g_θ with differences of g.
 Next: gradients through implicit steps (chapter 29).
 """
 
@@ -79,8 +79,8 @@ class Event:
 
     y is one trajectory (d,), theta (p,), or None if the solve has none. `direction` is 0 for any zero, 1 for
     a rising g, −1 for a falling one. `gradient(t, y, theta)` returns (g_t, g_y (d,), g_theta (p,)). Only
-    `value_and_gradients` needs it; for a solve any function g(t, y, theta) will do. NotImplementedError if
-    a method is needed and not defined. Equations (28.1) to (28.5).
+    `value_and_gradients` needs it, and `check_gradients` checks it; for a solve any function g(t, y, theta) will
+    do. NotImplementedError if a method is needed and not defined. Equations (28.1) to (28.5).
 
     >>> from minode import Linear, solve, value_and_gradients
     >>> class Falls(Event):

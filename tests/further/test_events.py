@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -672,8 +673,75 @@ def test_what_the_gradient_of_an_event_returns_is_refused_if_it_does_not_fit(ans
 def test_functions_that_know_of_no_events_say_so():
     calls = [lambda: pushforward(Linear(2), Y0, [0.0, 1.0], A, event=Height()),
              lambda: pullback(Linear(2), Y0, [0.0, 1.0], A, Y0, event=Height()),
-             lambda: hessian_vector_product(None, Linear(2), Y0, [0.0, 1.0], A, Y0, A, event=Height()),
-             lambda: minode.check_gradients(Linear(2), Y0, [0.0, 1.0], A, event=Height())]
+             lambda: hessian_vector_product(None, Linear(2), Y0, [0.0, 1.0], A, Y0, A, event=Height())]
     for call in calls:
         with pytest.raises(TypeError, match="unknown keyword 'event'|loss must be callable"):
             call()
+
+
+class Threshold(Event):
+    """A weighted sum of the components in a unit of their own, and a clock, all in any unit."""
+
+    def __init__(self, unit, **wrong):
+        self.unit, self.wrong = unit, wrong
+
+    def __call__(self, t, y, theta):
+        return y[0] + 3 * y[1] + self.unit * (np.sin(t) + theta[1] ** 2 - 2.5)
+
+    def gradient(self, t, y, theta):
+        right = {"g_t": self.unit * np.cos(t), "g_y": np.array([1.0, 3.0]),
+                 "g_theta": self.unit * np.array([0.0, 2 * theta[1], 0.0, 0.0])}
+        return tuple(self.wrong.get(name, lambda part: part)(part) for name, part in right.items())
+
+
+@pytest.mark.parametrize("solver", [{}, dict(method="rk4", step_size=0.1), dict(method="radau5", step_size=0.5)], ids=str)
+@pytest.mark.parametrize("event, comes", [(Curved(0.5), True), (Curved(100.0), False), (Height(0.5), True)],
+                         ids=["curved", "never", "height"])
+def test_the_right_gradient_of_an_event_passes_the_check_whether_it_comes_or_not(event, comes, solver):
+    field = Linear(2)
+    y0, t, theta = [1.0, 0.3], np.linspace(0.0, 2.0, 3), np.array([0.1, -2.0, 2.0, 0.05])
+    assert (solve(field, y0, t, theta, event=event, **solver).t_event is not None) == comes
+    report = minode.check_gradients(field, y0, t, theta, event=event, **solver)
+    assert [row.what for row in report][-3:] == ["g_t, event.gradient", "g_y, event.gradient", "g_θ, event.gradient"]
+    assert all(row.ok for row in report)
+    assert report[:-3] == minode.check_gradients(field, y0, t, theta, **solver)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-10, 1e9])
+@pytest.mark.parametrize("name, mistake, words", [
+    ("g_t", lambda part: -part, "g_t of (28.4) has the wrong sign"),
+    ("g_t", lambda part: 0.0, "g_t of (28.4) is missing: it is zero"),
+    ("g_y", lambda part: part[::-1], "g_y of (28.4) and (28.5) is wrong: entry (0, "),
+    ("g_y", lambda part: 0 * part, "g_y of (28.4) and (28.5) is missing: it is zero"),
+    ("g_y", lambda part: part * [1.0, 1 + 1e-6], "g_y of (28.4) and (28.5) is wrong: entry (0, 1) is 3.000003, and by differences 3"),
+    ("g_theta", lambda part: 2 * part, "g_θ of (28.5) is wrong: entry (0, 1) is "),
+    ("g_theta", lambda part: -part, "g_θ of (28.5) has the wrong sign")],
+    ids=["sign of g_t", "no g_t", "g_y turned round", "no g_y", "a millionth in g_y", "twice g_θ", "sign of g_θ"])
+def test_a_wrong_gradient_of_an_event_is_named_by_the_check_in_any_unit(unit, name, mistake, words):
+    y0, theta = np.array([1.0, 0.3]) * unit, np.array([0.1, -2.0, 2.0, 0.05])
+    call = partial(minode.check_gradients, Linear(2), y0, [0.0, 2.0], theta, method="rk4", step_size=0.1)
+    assert all(row.ok for row in call(event=Threshold(unit)))
+    with pytest.raises(AssertionError) as caught:
+        call(event=Threshold(unit, **{name: mistake}))
+    assert f"event.gradient: {words}" in str(caught.value) and str(caught.value).count("NO") == 1
+
+
+def test_a_check_with_what_is_no_event_or_has_no_gradient_is_refused_by_name():
+    def call(event, y0=Y0, **solver):
+        return minode.check_gradients(Linear(2), y0, [0.0, 2.0], A, event=event, **solver)
+    with pytest.raises(TypeError, match=r"event must have gradient\(t, y, theta\) .* but function has none"):
+        call(lambda t, y, theta: y[0])
+    with pytest.raises(TypeError, match="not the class Height itself"):
+        call(Height)
+    with pytest.raises(ValueError, match="event needs one trajectory"):
+        call(Height(), np.ones((3, 2)))
+    with pytest.raises(ValueError, match="event does not go with tstops"):
+        call(Height(), tstops=[0.5])
+    with pytest.raises(ValueError, match=r"g_y of event.gradient must have shape \(2,\), not \(3,\)"):
+        call(type("Wrong", (Height,), {"gradient": lambda self, t, y, theta: (0.0, np.ones(3), np.ones(4))})())
+
+    class Writes(Height):
+        def gradient(self, t, y, theta):
+            y[0] = 0.0
+    with pytest.raises(ValueError, match="read-only"):
+        call(Writes())
