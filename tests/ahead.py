@@ -1,10 +1,11 @@
 """What takes long and can be had ahead, on another core, while other tests run.
 
-It is the run of all negative controls and three other programs, the slow figures whose numbers are not kept, and the
-pictures. Whoever comes first, the second process or the test that needs a result, claims the work and does it; the
+It is the run of all negative controls and three other programs, two calls, the slow figures whose numbers are not kept,
+and the pictures. Whoever comes first, the second process or the test that needs a result, claims the work and does it; the
 other goes on, or does what is left while it waits.
 """
 
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -29,6 +30,7 @@ AN_UNMARKED_CONTROL = f"{WITH_A_PLUGIN} --controls --eq 17.1 tests/solvers/test_
 EXERCISES = f"{WITH_A_PLUGIN} --exercises {' '.join(test for _, test in witnesses())}"
 ONE_PAGE = "-W error:::__main__ -m minode.one_page"
 PROGRAMS = {ALL_CONTROLS: "all controls", AN_UNMARKED_CONTROL: "a control", EXERCISES: "exercises", ONE_PAGE: "page"}
+CALLS = SCORE, TRACES = "tests.gradients.collection.score:of_some", "tests.test_controls:traces"
 SECONDS_AT_MOST = {ONE_PAGE: 120}
 PICTURE = "the picture of "
 TWICE = ("invariant png", "invariant svg", "invariant pdf", "pushforward svg")       # with axes; in space
@@ -54,9 +56,12 @@ def result(name):
 
 
 def compute(name):
-    """What became of a program, a figure's picture as `drawn` has it, or its numbers."""
+    """What became of a program or a call, a figure's picture as `drawn` has it, or its numbers."""
     if name.startswith("-"):
         return python(*name.split(), timeout=SECONDS_AT_MOST.get(name))
+    if name in CALLS:
+        module, function = name.split(":")
+        return getattr(importlib.import_module(module), function)()
     return drawn(*name.removeprefix(PICTURE).split()) if name.startswith(PICTURE) else _kept.computed(name)
 
 

@@ -7,7 +7,7 @@ import hypothesis
 import matplotlib
 import pytest
 
-from tests.ahead import PROGRAMS, start_ahead, work_of_figures
+from tests.ahead import CALLS, PROGRAMS, start_ahead, work_of_figures
 from tests.book import DEFINED
 
 gc.disable()                # until all tests are collected: what a collection makes stays
@@ -24,14 +24,14 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_finish(session):
-    """Where no mistake is planted, begin on another core with what is slow and going to be asked for."""
+    """Where no mistake is planted, begin on another core with what is slow, what is asked for first in front."""
     gc.enable()
     nodes, config = [item.nodeid for item in session.items], session.config
     if config.pluginmanager.hasplugin("tests.controls") or config.option.collectonly:
         return
     if sum("test_a_figure_is_drawn" in node for node in nodes) > 1:
         plants_all = any("test_every_negative_control_is_seen" in node for node in nodes)
-        config.add_cleanup(start_ahead([*PROGRAMS] * plants_all + work_of_figures()))
+        config.add_cleanup(start_ahead([*CALLS, *PROGRAMS] * plants_all + work_of_figures()))
 
 
 @pytest.fixture
