@@ -33,6 +33,7 @@ PROGRAMS = {ALL_CONTROLS: "all controls", AN_UNMARKED_CONTROL: "a control", EXER
 CALLS = SCORE, TRACES = "tests.gradients.collection.score:of_some", "tests.test_controls:traces"
 SECONDS_AT_MOST = {ONE_PAGE: 120}
 PICTURE = "the picture of "
+SECOND = "", " again"
 TWICE = ("invariant png", "invariant svg", "invariant pdf", "pushforward svg")       # with axes; in space
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
 TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density", "flow_animation"))   # the same training
@@ -62,7 +63,7 @@ def compute(name):
     if name in CALLS:
         module, function = name.split(":")
         return getattr(importlib.import_module(module), function)()
-    return drawn(*name.removeprefix(PICTURE).split()) if name.startswith(PICTURE) else _kept.computed(name)
+    return drawn(*name.removeprefix(PICTURE).split()[:2]) if name.startswith(PICTURE) else _kept.computed(name)
 
 
 def drawn(name, format=None):
@@ -120,7 +121,8 @@ def work_of_figures():
     def place(name):
         together = {other for group in (*TOGETHER, (name,)) if name in group for other in group}
         return min(names.index(other) for other in together if other in names)
-    return sorted(names, key=place) + [PICTURE + name for name in (*all_figures, *TWICE)]
+    twice = [name + second for name in TWICE for second in SECOND]
+    return sorted(names, key=place) + [PICTURE + name for name in (*all_figures, *twice)]
 
 
 def start_ahead(names):
