@@ -72,11 +72,9 @@ wide system is taken back step by step. It keeps more: a network saves the state
 every stage (chapter 4).
 
 If the times t_i are moved, the steps move with them. The appendix step_times.py derives dL/dt_i.
-
 Figure 9 shows this gradient beside those of chapter 17, figure 10 the number (17.1) at each step,
 figure 20 what is lost if a method chooses its steps for y alone, and figure 90 what all this costs
 in time.
-
 Next: the same numbers in less memory (chapter 19).
 
 Exercises. 1. Derive: what are (18.1) to (18.4) for the midpoint rule, and what is a_n for y' = θy?
@@ -136,19 +134,26 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
     if not isinstance(tape, Tape):
         s = len(table.P) if inside else tableau.used
         return all_at_once(f, theta, table, tape, s, a.reshape(shape), b, to_a, inside, ends)
-    steps = WideSteps(ends, table, tape.y_end, gained, shape) if tape and ends is not None else None
-    while tape:
-        (_, _, Y, vjps), n = tape.pop(), len(tape)
-        s = len(vjps) if n in inside else tableau.used
-        bars, a_next = np.empty((2, s, a.size)), a
-        a, b = reverse_step(table, h[n], vjps[:s], a_next, b, inside.get(n), bars)
-        a = a + to_a.get(n, 0.0)                                                   # (18.5)
-        if steps is not None:
-            ends.visit(t[[n]], a[None])
-            steps.add(n, Y[:s], a_next, bars)
-    if steps is not None:
-        steps.hand_on()
+    watch = WideSteps(ends, table, tape.y_end, gained, shape).add if tape and ends is not None else None
+    a, b = one_by_one(table, tape, tableau.used, a, b, to_a, inside, watch)
     return a.reshape(shape), b
+
+
+def one_by_one(table, tape, used, a, b, to_a, inside, watch=None):
+    """`backward_pass` of a wide system: from a_N and b_N to a_0 and b_0, which are rows (n,) and (p,).
+
+    to_a[n] is what outputs add to a_n, inside[n] what they add to the k̄_i / h of step n. `used` stages make a
+    step, and those behind them an output inside. `watch`, if given, sees each step.
+    """
+    while tape:
+        n, (_, h, Y, vjps) = len(tape) - 1, tape.pop()
+        s = len(vjps) if n in inside else used
+        bars, a_next = np.empty((2, s, a.size)), a
+        a, b = reverse_step(table, h, vjps[:s], a_next, b, inside.get(n), bars)
+        a = a + to_a.get(n, 0.0)                                                   # (18.5)
+        if watch is not None:
+            watch(n, Y[:s], a_next, a, bars)
+    return a, b
 
 
 def is_small(f, size):

@@ -231,21 +231,21 @@ class WideSteps:
         self.ends, self.table, self.y_next, self.gained, self.shape = ends, table, y_end, gained, shape
         self.waiting = []
 
-    def add(self, n, Y, a_next, bars):
-        """Step n has been taken back: its Y_i (s, n), a_{n+1}, and its k̄_i and Ȳ_i."""
+    def add(self, n, Y, a_next, a, bars):
+        """Step n has been taken back: its Y_i (s, n), a_{n+1} and a_n, and its k̄_i and Ȳ_i."""
+        self.ends.visit(self.ends.t_old[[n]], a[None])
         Y, (k_bar, Y_bar) = np.array(Y), bars
         k_bar_k = a_next @ (self.y_next - Y[0]) + np.vdot(Y_bar, Y - Y[0]) + self.gained.get(n, 0.0)  # (18.10)
         if self.waiting and len(self.waiting[-1][1]) != len(Y):
             self.hand_on()                                   # those have another number of stages
         self.y_next = Y[0]
         self.waiting.append((n, Y.reshape(len(Y), *self.shape), k_bar, k_bar_k))
-        if len(self.waiting) * Y.size > FEW:
+        if len(self.waiting) * Y.size > FEW or n == 0:
             self.hand_on()
 
     def hand_on(self):
         """Tell `ends` of the steps that wait."""
-        if self.waiting:
-            numbers, Y, k_bar, k_bar_k = zip(*self.waiting)
-            Y, k_bar = np.stack(Y, axis=1), np.stack(k_bar, axis=1)
-            add_steps(self.ends, self.table, list(numbers), Y, k_bar, np.array(k_bar_k))
-            self.waiting = []
+        numbers, Y, k_bar, k_bar_k = zip(*self.waiting)
+        Y, k_bar = np.stack(Y, axis=1), np.stack(k_bar, axis=1)
+        add_steps(self.ends, self.table, list(numbers), Y, k_bar, np.array(k_bar_k))
+        self.waiting = []
