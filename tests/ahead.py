@@ -30,10 +30,10 @@ AN_UNMARKED_CONTROL = f"{WITH_A_PLUGIN} --controls --eq 17.1 tests/solvers/test_
 EXERCISES = f"{WITH_A_PLUGIN} --exercises {' '.join(test for _, test in witnesses())}"
 ONE_PAGE = "-W error:::__main__ -m minode.one_page"
 PROGRAMS = {ALL_CONTROLS: "all controls", AN_UNMARKED_CONTROL: "a control", EXERCISES: "exercises", ONE_PAGE: "page"}
-CALLS = SCORE, TRACES = "tests.gradients.collection.score:of_some", "tests.test_controls:traces"
+SCORE, TRACES = "tests.gradients.collection.score:of_some", "tests.test_controls:traces"
+CALLS = {SCORE: "score", TRACES: "traces"}
 SECONDS_AT_MOST = {ONE_PAGE: 120}
 PICTURE = "the picture of "
-SECOND = "", " again"
 TWICE = ("invariant png", "invariant svg", "invariant pdf", "pushforward svg")       # with axes; in space
 SLOW = 3                   # seconds of a figure that is worth computing while other tests run
 TOGETHER = (("digits", "learning_digits"), ("learnt_densities", "carried_density", "flow_animation"))   # the same training
@@ -63,7 +63,7 @@ def compute(name):
     if name in CALLS:
         module, function = name.split(":")
         return getattr(importlib.import_module(module), function)()
-    return drawn(*name.removeprefix(PICTURE).split()[:2]) if name.startswith(PICTURE) else _kept.computed(name)
+    return drawn(*name.removeprefix(PICTURE).split()) if name.startswith(PICTURE) else _kept.computed(name)
 
 
 def drawn(name, format=None):
@@ -98,7 +98,7 @@ def claim(folder, name):
 
 def file_of(name, end, folder=None):
     """The file that says that this is claimed, or done."""
-    return (folder or AHEAD["folder"]) / f"{PROGRAMS.get(name, name)}.{end}"
+    return (folder or AHEAD["folder"]) / f"{(PROGRAMS | CALLS).get(name, name)}.{end}"
 
 
 def work_ahead(names, folder):
@@ -121,8 +121,7 @@ def work_of_figures():
     def place(name):
         together = {other for group in (*TOGETHER, (name,)) if name in group for other in group}
         return min(names.index(other) for other in together if other in names)
-    twice = [name + second for name in TWICE for second in SECOND]
-    return sorted(names, key=place) + [PICTURE + name for name in (*all_figures, *twice)]
+    return sorted(names, key=place) + [PICTURE + name for name in (*all_figures, *TWICE)]
 
 
 def start_ahead(names):

@@ -243,6 +243,7 @@ CONTROLS = {
              (ADJOINT, "np.sqrt", "", "the root forgotten"),
              (ADJOINT, "np.mean(r * r)", "np.mean(r[:-1] * r[:-1])", "a component of a left out")],
     "18.1": [(DISCRETE, "hb[i] * a", "h * a", "b_i forgotten"),
+             (DISCRETE, "hA[i + 1:s, i].dot", "table.A[i + 1:s, i].dot", "h forgotten before a_ji"),
              (DISCRETE, " + hA[i + 1:s, i].dot(Y_bar[i + 1:s])", "", "the later stages forgotten"),
              (DISCRETE, "hA[i + 1:s, i].dot", "hA[i, i + 1:s].dot", "A by rows"),
              (DISCRETE, "k_bar[i] = hb[i]", "k_bar[i] = abs(hb[i])", "the sign of h b_i"),

@@ -2,7 +2,8 @@
 
 A solve needs g alone. So a wrong g_t, g_y or g_θ is noticed by nobody, and (28.4) and (28.5) carry it
 into dL/dy₀ and dL/dθ. Here each is compared with differences of g, as the derivatives of a field are in
-chapter 22: every entry with a step, a size and an allowed error (22.10) of its own.
+chapter 22: every entry with a step, a size and an allowed error (22.10) of its own. This is done at the
+event, and the solves of chapter 22 end there too: behind it f may not exist.
 """
 
 import numpy as np
@@ -11,28 +12,29 @@ from ..gradients import checks as chapter_22
 from ..gradients.checks import allowed
 from ..gradients.differences import first_differences, sizes_at
 from ..gradients.faults import Report, Term, in_full, row
-from ..inputs import as_event, as_event_gradient, as_event_value, as_point, check_event_gradient, read_only
-from ..solvers.solve import run
+from ..inputs import as_check_point, as_event, as_event_gradient, as_options, as_times, check_event_gradient, read_only
+from ..solvers.solve import Options, run
 from .events import Stop
 
 
 def check_gradients(f, y0, t, theta, *, event=None, **solver):
     if event is None:
         return chapter_22.check_gradients(f, y0, t, theta, **solver)
-    y0, theta = as_point(f, y0, theta)
+    _, y0, theta = as_check_point(f, as_times(t)[0], y0, theta, "y0")
     stop = Stop(event, theta, as_event(event, f, y0, solver))
     check_event_gradient(event)
-    solution = run(f, y0, t, theta, until=stop, **solver).solution
-    terms = terms_of_event(event, float(solution.t[-1]), solution.ys[-1].astype(float), theta.astype(float))
+    solution = run(f, y0, t, theta, until=stop, **as_options(Options, solver)._asdict()).solution
+    with np.errstate(all="ignore"):
+        terms = terms_of_event(event, float(solution.t[-1]), solution.ys[-1], theta)
     rows = [row(f"{name}, event.gradient", term) for name, term in zip(("g_t", "g_y", "g_θ"), terms)]
     report = Report(rows).require_ok(in_full(None, lambda: terms), None)
-    return Report([*chapter_22.check_gradients(f, y0, t, theta, **solver), *report])
+    return Report([*chapter_22.check_gradients(f, y0, solution.t, theta, **solver), *report])
 
 
 def terms_of_event(event, t, y, theta):
     """The `Term`s of g_t, g_y (d,) and g_θ (p,) at a time t and a state y (d,)."""
-    def g(t, y, theta):
-        return np.array([as_event_value(event(t, read_only(y), read_only(theta)))])
+    def g(t, y, theta):                                      # a number, as the solve has seen
+        return np.array([event(t, y, theta)], dtype=float)
     value = g(t, y, theta)
     sizes = sizes_at(g, t, y, theta, value)
     by_y, by_theta, by_t = first_differences(g, t, y, theta, sizes, value, allowed)

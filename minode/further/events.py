@@ -79,8 +79,8 @@ class Event:
 
     y is one trajectory (d,), theta (p,), or None if the solve has none. `direction` is 0 for any zero, 1 for
     a rising g, −1 for a falling one. `gradient(t, y, theta)` returns (g_t, g_y (d,), g_theta (p,)). Only
-    `value_and_gradients` needs it, and `check_gradients` checks it; for a solve any function g(t, y, theta) will
-    do. NotImplementedError if a method is needed and not defined. Equations (28.1) to (28.5).
+    `value_and_gradients` needs it, and `check_gradients` checks it. For a solve any function g(t, y, theta)
+    will do. NotImplementedError if a method is needed and not defined. Equations (28.1) to (28.5).
 
     >>> from minode import Linear, solve, value_and_gradients
     >>> class Falls(Event):

@@ -10,7 +10,7 @@ The derivation is that of chapter 18. k_i is used in y_{n+1}, with the factor h 
 stages Y_j, with the factors h a_ji. What is new is that j runs over all stages. So each k̄ depends
 on the others and on itself,
 
-    k̄_i = h ( b_i a_{n+1} + Σ_j a_ji Ȳ_j ),   Ȳ_j = k̄_j f_y(t_n + c_j h, Y_j).
+    k̄_i = h b_i a_{n+1} + Σ_j h a_ji Ȳ_j,   Ȳ_j = k̄_j f_y(t_n + c_j h, Y_j).
 
 The cotangents satisfy an equation too, and it is linear. If A falls into blocks (chapter 13), the
 blocks are solved in turn, the last one first. For each block the Ȳ_i of all later blocks are then

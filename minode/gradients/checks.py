@@ -203,10 +203,10 @@ def duality_of_products(f, t, y, theta, w, dtheta, a, size):
 def check_gradients(f, y0, t, theta, **solver):
     """Compare pushforward, pullback and f_t with differences, and the first two with each other (22.5).
 
-    f is a `VectorField`, y0 (..., d), t (N,), theta (p,), `solver` the keywords of `solve`. A method that chooses its
-    steps chooses them once, and all solves compared take these. Each component of y0 and θ is moved in proportion to
-    its size. The gradient of an `event`, if given, is compared too, where it comes, or else at t[-1] (chapter 28). Returns
-    a `Report`. If something is wrong, AssertionError with its table and the wrong term in words. Other errors as for `solve`.
+    f is a `VectorField`, y0 (..., d), t (N,), theta (p,), `solver` the keywords of `solve`. A method that chooses
+    its steps chooses them once, and all solves compared take these, up to the `event` if there is one. There, or else
+    at t[-1], its gradient is compared too (chapter 28). Each component of y0 and θ is moved in proportion to its size.
+    Returns a `Report`. If something is wrong, AssertionError with it and the wrong term. Other errors as for `solve`.
 
     >>> from minode import MLP
     >>> f = MLP([4, 5, 3], ["tanh", "tanh"])

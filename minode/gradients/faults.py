@@ -162,7 +162,7 @@ def in_words(got, expected, allowed, known):
         return got.shape == other.shape and bool((np.abs(got - other) <= nearness).all())
 
     if not np.isfinite(allowed).all():
-        return "cannot be compared: f has no finite values on either side of this point"
+        return "cannot be compared: there are no finite values on either side of this point"
     if is_near(expected, allowed):
         return None
     usual = {"is missing: it is zero": (0 * expected, 0.0), "has the wrong sign": (-expected, allowed), **known}

@@ -169,7 +169,7 @@ def first_step(f, t, y, k, sign, span, q, tolerances, measure, each=lambda size:
 def trial_size(d_0, d_1, span):
     """h_0, from the sizes of y_0 and f_0."""
     h_0 = 0.01 * d_0 / d_1 if d_0 >= 1e-5 and d_1 >= 1e-5 else 1e-6                # (10.5)
-    return min(h_0, span)
+    return float(min(h_0, span))                             # in float64, like all times
 
 
 def first_size(h_0, d_1, change, span, q):
@@ -177,7 +177,7 @@ def first_size(h_0, d_1, change, span, q):
     d_2 = change / h_0 if h_0 > 0 else 0.0                                         # (10.5)
     d = max(d_1, d_2 if math.isfinite(d_2) else 0.0)
     h_1 = (0.01 / d) ** (1 / q) if d > 1e-15 else 1e-6                             # (10.6)
-    return min(100 * h_0, h_1, span)                                               # (10.6)
+    return float(min(100 * h_0, h_1, span))                                        # (10.6)
 
 
 def adaptive_steps(problem, tableau, step, tolerances, controller=Controller(), h=None, max_steps=math.inf,

@@ -116,5 +116,5 @@ def test_a_field_that_is_defined_at_one_point_only_cannot_be_compared():
     class Point(Forced):
         def __call__(self, t, y, theta):
             return super().__call__(t, y, theta) + np.where(y == np.array([1.0, 2.0]), 0.0, np.nan)
-    with pytest.raises(AssertionError, match="jacobian: .* cannot be compared: f has no finite values on either side"):
+    with pytest.raises(AssertionError, match="jacobian: .* cannot be compared: there are no finite values on either side"):
         check_field(Point(), 0.3, Y, THETA)

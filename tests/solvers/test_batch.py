@@ -248,3 +248,15 @@ def test_a_pass_in_which_every_step_is_rejected_asks_for_no_velocity_of_nobody()
         return -50.0 * y
     solution = solve(f, np.ones((2, 1)), [0.0, 0.1], method="fehlberg45", first_step=0.1, per_trajectory=True)
     assert (solution.stats.n_rejected > 0).all() and min(seen) > 0
+
+
+def test_the_first_steps_of_a_single_precision_batch_are_double_whatever_its_first_row_is():
+    def h(t, y):
+        return np.stack([-y[..., 1] * y[..., 0], 0 * y[..., 1]], axis=-1)
+    rows, options = np.array([[1, 1e3], [1, 1e-3], [1, 1e-4]], np.float32), dict(max_step=0.1, rtol=1e-3, atol=1e-3)
+    for order in ([0, 1, 2], [1, 0, 2]):
+        solution = solve(h, rows[order], [0.0, 1.0], per_trajectory=True, **options)
+        alone = [solve(h, row[None], [0.0, 1.0], per_trajectory=True, **options) for row in rows[order]]
+        assert solution.stats.n_f.tolist() == [int(one.stats.n_f[0]) for one in alone]
+        for steps in solution.t_steps:
+            assert np.diff(steps).max() <= 0.1 + 1e-15
