@@ -14,7 +14,7 @@ about 44 MB, 1.1 MB and less than 0.2 MB.
 Numbers. Peak memory for 100, 1,000 and 10,000 steps, interpolate, which is slow, up to 1,000. Interpolate
 takes about 10 kB a step and discrete 4.2, about 44 MB in the end. Checkpoint takes about 1.1 MB then,
 less than ten times as much as for 100 steps. Backsolve takes less than 0.2 MB and reversible less than
-0.1 MB, as much for 100 steps as for 10,000, within 1 %.
+0.1 MB, as much for 100 steps as for 10,000, within 1 % (of three measurements each the least counts).
 """
 
 import tracemalloc

@@ -12,18 +12,16 @@ from ..gradients import checks as chapter_22
 from ..gradients.checks import allowed
 from ..gradients.differences import first_differences, sizes_at
 from ..gradients.faults import Report, Term, in_full, row
-from ..inputs import as_check_point, as_event, as_event_gradient, as_options, as_times, check_event_gradient, read_only
-from ..solvers.solve import Options, run
-from .events import Stop
+from ..inputs import as_check_point, as_event_gradient, as_times, check_event_gradient, read_only
+from .events import solve
 
 
 def check_gradients(f, y0, t, theta, *, event=None, **solver):
     if event is None:
         return chapter_22.check_gradients(f, y0, t, theta, **solver)
-    _, y0, theta = as_check_point(f, as_times(t)[0], y0, theta, "y0")
-    stop = Stop(event, theta, as_event(event, f, y0, solver))
     check_event_gradient(event)
-    solution = run(f, y0, t, theta, until=stop, **as_options(Options, solver)._asdict()).solution
+    _, y0, theta = as_check_point(f, as_times(t)[0], y0, theta, "y0")
+    solution = solve(f, y0, t, theta, event=event, **solver)
     with np.errstate(all="ignore"):
         terms = terms_of_event(event, float(solution.t[-1]), solution.ys[-1], theta)
     rows = [row(f"{name}, event.gradient", term) for name, term in zip(("g_t", "g_y", "g_θ"), terms)]

@@ -139,11 +139,11 @@ def backward_pass(f, theta, tape, tableau, times, cotangents, a, b, ends=None):
     return a.reshape(shape), b
 
 
-def one_by_one(table, tape, used, a, b, to_a, inside, watch=None):
+def one_by_one(table, tape, used, a, b, to_a, inside, watch):
     """`backward_pass` of a wide system: from a_N and b_N to a_0 and b_0, which are rows (n,) and (p,).
 
     to_a[n] is what outputs add to a_n, inside[n] what they add to the k̄_i / h of step n. `used` stages make a
-    step, and those behind them an output inside. `watch`, if given, sees each step.
+    step, and those behind them an output inside. `watch`, if not None, sees each step.
     """
     while tape:
         n, (_, h, Y, vjps) = len(tape) - 1, tape.pop()
